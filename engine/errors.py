@@ -1,0 +1,51 @@
+"""What can go wrong, each with one sentence that says what happened, why, and what to do.
+
+The sentence is ``str(error)``: the window and the command line show it as it is.
+"""
+
+
+class EngineError(Exception):
+    """Base of every error that the engine raises on purpose."""
+
+
+class SourceError(EngineError):
+    """A source of a model is missing, unreadable, or not of a kind that can be loaded."""
+
+
+class ConfigError(EngineError):
+    """A configuration is malformed or describes a model that is not supported."""
+
+
+class CheckpointError(EngineError):
+    """A weight file is truncated, corrupt, hostile, or does not fit its configuration."""
+
+
+class TokenizerError(EngineError):
+    """A tokenizer or chat template is missing, malformed or not supported; or a text cannot be encoded."""
+
+
+class MemoryShortage(EngineError):
+    """The weights and the cache would not fit into memory; nothing was allocated."""
+
+
+class ContextError(EngineError):
+    """A prompt is empty or longer than the model's context."""
+
+
+class NetworkError(EngineError):
+    """A download failed: no network, a refusal, a wrong sum."""
+
+
+class DiskError(EngineError):
+    """A file could not be written: a full disk, no permission."""
+
+
+class HookError(EngineError):
+    """A hook names a point that does not exist, or returned something that does not fit."""
+
+
+class Cancelled(EngineError):
+    """The user cancelled; what was there before is still there, and work can go on."""
+
+    def __init__(self, sentence: str = "Cancelled.") -> None:
+        super().__init__(sentence)

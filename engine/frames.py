@@ -1,0 +1,320 @@
+"""What crosses from the engine's thread to the window: small frozen records of numbers and numpy arrays.
+
+No torch here. Arrays are float32 unless said otherwise, C-contiguous, and never written after they were handed
+over. A *step* is one pass: it reads positions [start, end) and chooses the token at position ``end``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+Array = np.ndarray
+
+Kind = Literal["prefill", "decode"]
+Finish = Literal["end of sequence", "limit", "full context"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One token as text. ``raw`` are its bytes; ``text`` may hold U+FFFD where a character is split over tokens.
+
+    ``start`` and ``end`` are its byte range in the UTF-8 text of the whole sequence.
+    """
+
+    id: int
+    text: str
+    raw: bytes
+    start: int
+    end: int
+    special: bool = False
+
+
+@dataclass(frozen=True)
+class LayerFacts:
+    """What a panel must know about one layer."""
+
+    n_heads: int
+    n_kv_heads: int
+    d_head: int
+    d_mlp: int
+    stages: tuple[str, ...]  # names of the stages of this layer, in the order of the pass
+
+
+@dataclass(frozen=True)
+class ModelFrame:
+    """A model is ready. ``kv_itemsize`` and ``weight_bytes`` are in bytes, ``seconds`` is the time to load."""
+
+    name: str
+    source: str
+    family: str
+    d_model: int
+    d_vocab: int
+    n_ctx: int
+    layers: tuple[LayerFacts, ...]
+    parameters: int
+    weight_bytes: int
+    kv_itemsize: int
+    dtype: str
+    device: str
+    stored_as: str  # "safetensors bfloat16", "GGUF Q4_1", ...
+    has_chat_template: bool
+    seconds: float
+
+    @property
+    def n_layers(self) -> int:
+        return len(self.layers)
+
+
+@dataclass(frozen=True)
+class RunFrame:
+    """A run begins: ``prompt`` are the tokens the model is given; position p holds prompt[p]."""
+
+    prompt: tuple[Piece, ...]
+    max_new_tokens: int
+    chat: bool
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the pass stands. ``stage`` was the last one computed; ``layer`` is None outside the layers."""
+
+    state: Literal["idle", "running", "paused"]
+    step: int = -1
+    kind: Kind = "prefill"
+    start: int = 0
+    end: int = 0
+    layer: int | None = None
+    stage: str = ""
+
+
+@dataclass(frozen=True)
+class StageFrame:
+    """What one sampling stage did. ``value`` is its setting; an inactive stage changed and cut nothing.
+
+    ``kept`` counts the tokens that are still possible after it; ``cut`` is the probability mass it removed (0..1,
+    of the distribution that entered the stage). ``logits`` [n_top] are the candidates' logits after the stage,
+    -inf where cut.
+    """
+
+    name: str
+    value: float
+    active: bool
+    kept: int
+    cut: float
+    logits: Array
+
+
+@dataclass(frozen=True)
+class SamplingFrame:
+    """How one token was chosen. Candidates are the 64 most probable of the raw distribution plus the chosen token.
+
+    ``ids`` int64 [n_top], falling raw probability; ``raw`` and ``final`` probabilities [n_top] (float64);
+    ``cut_by`` int64 [n_top]: the index in ``stages`` of the stage that cut the candidate, -1 if none.
+    The draw: ``drawn`` in [0, 1) fell into [low, high) of the final distribution's cumulative sum, taken over
+    falling final probability, ties by id. For greedy, drawn is None and [low, high) is [0, 1).
+    ``entropy_raw`` and ``entropy_final`` are in nats.
+    """
+
+    position: int
+    seed: int
+    greedy: bool
+    drawn: float | None
+    low: float
+    high: float
+    chosen: int
+    chosen_rank: int  # of the raw distribution, from 0
+    chosen_raw: float
+    chosen_final: float
+    entropy_raw: float
+    entropy_final: float
+    ids: Array
+    raw: Array
+    final: Array
+    cut_by: Array
+    stages: tuple[StageFrame, ...]
+
+
+@dataclass(frozen=True)
+class StepFrame:
+    """One step is done. ``candidates`` are the pieces of ``sampling.ids`` in the same order."""
+
+    index: int
+    kind: Kind
+    start: int
+    end: int
+    piece: Piece
+    sampling: SamplingFrame
+    candidates: tuple[Piece, ...]
+    seconds: float
+    cache_bytes: int
+    finish: Finish | None
+
+
+@dataclass(frozen=True)
+class EndFrame:
+    """A run ended. ``reason`` is a Finish, "stopped" or "error"."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class ErrorFrame:
+    """Something failed; what was there before is still there. ``sentence`` is for the user, ``details`` for a report."""
+
+    task: str  # "load", "fetch", "run", "question"
+    sentence: str
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class ProgressFrame:
+    """A load or fetch moves: ``done`` of ``total`` bytes (total 0: not known)."""
+
+    task: str
+    text: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class FetchFrame:
+    """A fetch is done: the model lies at ``source``; ``origin`` says where it came from."""
+
+    name: str
+    source: str
+    origin: str
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# answers: one class per question of engine/questions.py. ``block`` = how many positions one column (row) stands for.
+
+
+@dataclass(frozen=True)
+class ResidualNorms:
+    """L2 norms. Boundary l is the residual stream entering layer l; boundary n_layers leaves the last layer.
+
+    ``norms`` [n_layers + 1, columns], ``delta_attention`` and ``delta_mlp`` [n_layers, columns]; a column is the
+    maximum over its ``block`` positions. ``reach*`` int64 [rows]: how many positions are computed, row by row;
+    beyond reach // block the values are 0 and mean nothing: not computed yet.
+    """
+
+    n: int
+    block: int
+    norms: Array
+    delta_attention: Array
+    delta_mlp: Array
+    reach: Array
+    reach_attention: Array
+    reach_mlp: Array
+    source: str = "captured"
+
+
+@dataclass(frozen=True)
+class ResidualVectors:
+    """The residual stream of one position: ``vectors`` [rows, columns], rows = boundaries that are computed.
+
+    ``block`` > 1: a column is the entry of largest magnitude of that many dimensions (with its sign).
+    """
+
+    position: int
+    vectors: Array
+    rows_total: int
+    block: int
+    source: str = "captured"
+
+
+@dataclass(frozen=True)
+class AttentionGrid:
+    """Attention patterns of every head of a layer: ``maps`` [n_heads, rows, columns], values 0..1.
+
+    A cell is the maximum over ``block`` x ``block`` (query, key) pairs. ``n`` query positions are computed
+    (``n_total`` are asked for: the rest is not computed yet).
+    """
+
+    layer: int
+    n: int
+    n_total: int
+    block: int
+    maps: Array
+    source: str
+
+
+@dataclass(frozen=True)
+class AttentionMap:
+    """One head, queries [row0, row1) x keys [0, n): ``map`` [rows, columns], reduced by maximum over ``block``."""
+
+    layer: int
+    head: int
+    n: int
+    n_total: int
+    block: int
+    map: Array
+    source: str
+
+
+@dataclass(frozen=True)
+class AttentionRow:
+    """One query position, every head: ``rows`` [n_heads, position + 1], not reduced."""
+
+    layer: int
+    position: int
+    rows: Array
+    source: str
+
+
+@dataclass(frozen=True)
+class CacheState:
+    """The KV cache: ``lengths`` int64 [n_layers] positions stored (a pass under way has appended to some layers).
+
+    ``bytes_now`` counts stored positions; ``bytes_allocated`` the buffers. ``growth`` int64 [n_steps, 2]:
+    (positions, bytes) after each finished step. ``n_prompt``: positions written by prefill.
+    bytes_per_token = sum over layers of 2 · n_kv_heads · d_head · itemsize.
+    """
+
+    lengths: Array
+    committed: int
+    n_prompt: int
+    bytes_now: int
+    bytes_allocated: int
+    bytes_per_token: int
+    growth: Array
+    source: str = "captured"
+
+
+@dataclass(frozen=True)
+class CacheVectors:
+    """Keys (after rope) and values as stored: both [n_kv_heads, d_head]; empty [0, d_head] if not stored yet."""
+
+    layer: int
+    position: int
+    keys: Array
+    values: Array
+    source: str = "captured"
+
+
+@dataclass(frozen=True)
+class ExactValue:
+    """The exact figure behind one cell, not reduced; None where it is not computed."""
+
+    quantity: str
+    index: tuple[int, ...]
+    value: float | None
+    source: str
+
+
+Answer = (
+    ResidualNorms | ResidualVectors | AttentionGrid | AttentionMap | AttentionRow | CacheState | CacheVectors | ExactValue
+)
+
+
+@dataclass(frozen=True)
+class AnswerFrame:
+    """The answer to a watch or question. ``key`` names who asked; ``ticket`` tells newer from older."""
+
+    key: str
+    ticket: int
+    step: int
+    answer: Answer

@@ -1,0 +1,91 @@
+"""What a panel can ask of a run. Plain data: importing this imports no torch.
+
+A *watch* is a question that is answered after every pass and at every stop; a plain question is answered once.
+``engine/answers.py`` computes the answers (classes of the same shape in ``engine/frames.py``). ``most`` is the
+largest number of cells along an axis that the screen can show; more positions than that are reduced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class AskResidualNorms:
+    """Answer: ResidualNorms over every position of the run."""
+
+    most: int = 1024
+
+
+@dataclass(frozen=True)
+class AskResidualVectors:
+    """Answer: ResidualVectors of one position (None: the newest that has been read, or is being read)."""
+
+    position: int | None
+    most: int = 1024
+
+
+@dataclass(frozen=True)
+class AskAttentionGrid:
+    """Answer: AttentionGrid of one layer."""
+
+    layer: int
+    most: int = 128
+
+
+@dataclass(frozen=True)
+class AskAttentionMap:
+    """Answer: AttentionMap of one head."""
+
+    layer: int
+    head: int
+    most: int = 1024
+
+
+@dataclass(frozen=True)
+class AskAttentionRow:
+    """Answer: AttentionRow of one query position (None: the newest)."""
+
+    layer: int
+    position: int | None
+
+
+@dataclass(frozen=True)
+class AskCacheState:
+    """Answer: CacheState."""
+
+
+@dataclass(frozen=True)
+class AskCacheVectors:
+    """Answer: CacheVectors of one layer and position (None: the newest)."""
+
+    layer: int
+    position: int | None
+
+
+@dataclass(frozen=True)
+class AskExactValue:
+    """Answer: ExactValue. ``index`` by quantity:
+
+    ``pattern`` (layer, head, query, key) · ``residual`` (boundary, position, dimension) ·
+    ``residual_norm`` / ``delta_attention_norm`` / ``delta_mlp_norm`` (row, position) ·
+    ``key`` / ``value`` (layer, kv_head, position, dimension)
+    """
+
+    quantity: Literal[
+        "pattern", "residual", "residual_norm", "delta_attention_norm", "delta_mlp_norm", "key", "value"
+    ]
+    index: tuple[int, ...]
+
+
+Question = (
+    AskResidualNorms
+    | AskResidualVectors
+    | AskAttentionGrid
+    | AskAttentionMap
+    | AskAttentionRow
+    | AskCacheState
+    | AskCacheVectors
+    | AskExactValue
+)
