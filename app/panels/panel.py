@@ -1,0 +1,85 @@
+"""The contract of every panel: what it is called, what it asks for, what it shows, what it can export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import Signal
+from PySide6.QtGui import QImage
+from PySide6.QtWidgets import QWidget
+
+from app.cursor import Cursor
+from app.run import Run
+from app.theme import Theme
+from engine.frames import Answer
+from engine.questions import Question
+
+
+@dataclass
+class Context:
+    """What panels share. ``ask(key, question)`` asks once; the answer comes to ``show_answer`` of the asking panel.
+
+    ``theme`` is replaced on a theme change, after which ``restyle`` is called.
+    """
+
+    run: Run
+    cursor: Cursor
+    theme: Theme
+    ask: Callable[[str, Question], None]
+
+
+class Panel(QWidget):
+    """One picture of the run. The window calls the methods below; a hidden panel is not called and does nothing.
+
+    ``key`` is unique and short ("attention"); sub-keys of its questions are "attention.grid" and so on.
+    Signals: ``caption_changed`` when title, badge or caption changed; ``watches_changed`` when ``watches()`` would
+    answer differently for a reason of the panel's own (its size, a control of it).
+    """
+
+    key: str = ""
+    caption_changed = Signal()
+    watches_changed = Signal()
+    settings_changed = Signal(object)  # a Sampling: only the sampling panel sends it
+
+    def __init__(self, context: Context) -> None:
+        super().__init__()
+        self.context = context
+        self.setObjectName(self.key)
+
+    def title(self) -> str:
+        """The translated title, e.g. tr("Attention")."""
+        raise NotImplementedError
+
+    def badge(self) -> str:
+        """ "captured", "recomputed", "reduced" or a translated combination; "" when nothing is shown."""
+        return ""
+
+    def caption(self) -> str:
+        """One line: what is shown now, e.g. "layer 3, head 4, 5 x 5"."""
+        return ""
+
+    def watches(self) -> Mapping[str, Question]:
+        """Standing questions by full key, for what is pinned and visible now; answered after every pass and stop."""
+        return {}
+
+    def show_run(self) -> None:
+        """The model, the run, a step or the place of the pass changed: ``self.context.run`` is up to date."""
+
+    def show_answer(self, key: str, answer: Answer) -> None:
+        """An answer to a watch or question of this panel."""
+
+    def show_cursor(self) -> None:
+        """The pinned or hovered place changed. Never recompute here."""
+
+    def restyle(self) -> None:
+        """The theme or the font changed."""
+
+    def values(self) -> dict[str, np.ndarray]:
+        """The figures on screen, as arrays by name: for CSV, NPY and tests."""
+        raise NotImplementedError
+
+    def picture(self) -> QImage:
+        """The panel as it is on screen."""
+        return self.grab().toImage()

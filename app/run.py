@@ -1,0 +1,99 @@
+"""The window's picture of the run: plain data, no widgets. Frames from the engine are absorbed into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from engine.frames import EndFrame, ModelFrame, Piece, RunFrame, StepFrame, Where
+
+
+@dataclass
+class Run:
+    """The model, the tokens so far, the steps, and where the pass stands."""
+
+    model: ModelFrame | None = None
+    prompt: tuple[Piece, ...] = ()
+    steps: list[StepFrame] = field(default_factory=list)
+    where: Where = field(default_factory=lambda: Where("idle"))
+    ended: EndFrame | None = None
+    max_new_tokens: int = 0
+
+    def absorb(self, frame: object) -> bool:
+        """Take a frame in; True if something changed here (answers, progress and errors are not kept here)."""
+        taker = _TAKERS.get(type(frame))
+        if taker is None:
+            return False
+        taker(self, frame)
+        return True
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """Every token of the run: the prompt, then one per step."""
+        return self.prompt + tuple(step.piece for step in self.steps)
+
+    @property
+    def n_prompt(self) -> int:
+        return len(self.prompt)
+
+    @property
+    def n_tokens(self) -> int:
+        return len(self.prompt) + len(self.steps)
+
+    @property
+    def n_read(self) -> int:
+        """Positions that finished passes have read: each has a column. The newest token has none yet."""
+        return self.steps[-1].end if self.steps else 0
+
+    @property
+    def in_pass(self) -> bool:
+        """Whether a pass is under way (running or stopped inside)."""
+        return self.where.state != "idle" and self.where.end > self.n_read
+
+    @property
+    def n_visible(self) -> int:
+        """Positions that have a column, or are getting one in the pass under way."""
+        return max(self.n_read, self.where.end) if self.in_pass else self.n_read
+
+    def step_choosing(self, position: int) -> StepFrame | None:
+        """The step that chose the token at ``position``; None for a prompt token."""
+        index = position - self.n_prompt
+        return self.steps[index] if 0 <= index < len(self.steps) else None
+
+    def label(self, position: int) -> str:
+        """The token text at a position with white space visible."""
+        if position < len(self.prompt):
+            return visible(self.prompt[position].text)
+        step = self.step_choosing(position)
+        return visible(step.piece.text) if step is not None else ""
+
+
+def visible(text: str) -> str:
+    """Token text with its white space drawn: space ␣, newline ⏎, tab ⇥; other control characters as \\xNN."""
+    shown = text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in shown) or "∅"
+
+
+def _model(run: Run, frame: ModelFrame) -> None:
+    run.model = frame
+    run.prompt, run.steps, run.ended, run.where = (), [], None, Where("idle")
+
+
+def _run(run: Run, frame: RunFrame) -> None:
+    run.prompt, run.steps, run.ended = frame.prompt, [], None
+    run.max_new_tokens = frame.max_new_tokens
+
+
+def _step(run: Run, frame: StepFrame) -> None:
+    run.steps.append(frame)
+
+
+def _where(run: Run, frame: Where) -> None:
+    run.where = frame
+
+
+def _end(run: Run, frame: EndFrame) -> None:
+    run.ended = frame
+    run.where = Where("idle")
+
+
+_TAKERS = {ModelFrame: _model, RunFrame: _run, StepFrame: _step, Where: _where, EndFrame: _end}
