@@ -1,0 +1,99 @@
+"""The decoder: tokens to logits, through blocks that a ModelConfig specifies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.cache import KVCache
+from engine.config import ModelConfig
+from engine.errors import ContextError
+from engine.hooks import HookPoints, Listener, PointInfo
+from engine.model.block import Block
+from engine.model.norm import RMSNorm
+from engine.model.rope import Rope
+
+
+class Decoder(nn.Module):
+    """A decoder-only transformer with a hook point at every named place of its pass."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.points = HookPoints(config)
+        self.embed = nn.Embedding(config.d_vocab, config.d_model)
+        self.blocks = nn.ModuleList(
+            Block(spec, config.d_model, self.points, layer) for layer, spec in enumerate(config.layers)
+        )
+        self.ln_final = RMSNorm(config.final_norm, config.d_model, self.points, "ln_final")
+        self.unembed = None if config.tied else nn.Linear(config.d_model, config.d_vocab, bias=False)
+        self.ropes = {name: Rope(name, spec, self.points) for name, spec in config.ropes.items()}
+        names = ("hook_tokens", "hook_embed", "hook_embed_scaled", "hook_logits", "hook_logits_final")
+        for name in names:
+            setattr(self, name, self.points[name])
+
+    @property
+    def hook_points(self) -> dict[str, PointInfo]:
+        """Every hook point in the order of the pass: name to shape symbols, dtype, meaning."""
+        return {name: point.info for name, point in self.points.items()}
+
+    def hooks(self, hooks: Mapping[str, Listener]) -> AbstractContextManager[None]:
+        """``with model.hooks({name: fn}):`` calls ``fn(tensor, point)`` at each named point of every pass inside.
+
+        ``fn`` returns None, or a tensor of the same shape that the pass goes on with. A hook on scores or pattern
+        makes its layer compute attention explicitly. Raises HookError for an unknown name or a wrong shape.
+        """
+        return self.points.attached(hooks)
+
+    @torch.inference_mode()
+    def forward(
+        self, input_ids: Tensor, cache: KVCache | None = None, *, logits: Literal["all", "last"] = "all"
+    ) -> Tensor:
+        """Token ids ``[batch, pos]`` to logits ``[batch, pos, d_vocab]`` (``"last"``: ``[batch, 1, d_vocab]``).
+
+        With a cache the ids follow the cached positions, and the cache grows by them when the pass is done.
+        Raises ContextError for no ids, or more than the context holds.
+        """
+        start = 0 if cache is None else cache.length
+        end = start + self._checked(input_ids, start)
+        if cache is not None:
+            cache.rollback()  # what a cancelled pass may have left
+            cache.reserve(end)
+        x = self._embedded(input_ids)
+        tables = {name: rope.forward(start, end, x) for name, rope in self.ropes.items()}
+        for block in self.blocks:
+            x = block(x, tables[block.attn.spec.rope], cache)
+        if cache is not None:
+            cache.commit(end - start)
+        return self._logits(x if logits == "all" else x[:, -1:])
+
+    def unembedded(self, x: Tensor) -> Tensor:
+        """Final norm and unembedding without hooks: ``[..., d_model]`` to ``[..., d_vocab]``."""
+        return F.linear(self.ln_final.recompute(x), self._unembedding())
+
+    def _checked(self, input_ids: Tensor, start: int) -> int:
+        if input_ids.dim() != 2 or input_ids.shape[1] == 0:
+            raise ContextError(f"Token ids of shape {list(input_ids.shape)} were given; [batch, pos] is needed.")
+        count = input_ids.shape[1]
+        if start + count > self.config.n_ctx:
+            raise ContextError(
+                f"{start + count} positions do not fit into this model's context of {self.config.n_ctx}; "
+                "shorten the text."
+            )
+        return count
+
+    def _embedded(self, input_ids: Tensor) -> Tensor:
+        tokens = self.hook_tokens(input_ids)
+        return self.hook_embed_scaled(self.hook_embed(self.embed(tokens)))
+
+    def _logits(self, x: Tensor) -> Tensor:
+        logits = F.linear(self.ln_final(x), self._unembedding())
+        return self.hook_logits_final(self.hook_logits(logits))
+
+    def _unembedding(self) -> Tensor:
+        return self.embed.weight if self.unembed is None else self.unembed.weight

@@ -1,0 +1,119 @@
+"""Rotary position embedding: inverse frequencies, tables of cosines and sines, and the rotation.
+
+Formulas: transformers ``modeling_rope_utils.py``. Half-split layout: entry i of a head turns with entry i + d/2.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from engine.config import RopeSpec
+from engine.hooks import HookPoints
+
+
+def inverse_frequencies(spec: RopeSpec, n_positions: int) -> Tensor:
+    """``[dim / 2]`` float32. Only dynamic scaling depends on the length of the sequence."""
+    inverse = _SCALINGS[spec.scaling](spec, n_positions)
+    if spec.divisors:
+        inverse = inverse / torch.tensor(spec.divisors, dtype=torch.float32)
+    return inverse
+
+
+def _plain(theta: float, dim: int) -> Tensor:
+    return 1.0 / (theta ** (torch.arange(0, dim, 2, dtype=torch.int64).to(torch.float32) / dim))
+
+
+def _default(spec: RopeSpec, n_positions: int) -> Tensor:
+    return _plain(spec.theta, spec.dim)
+
+
+def _linear(spec: RopeSpec, n_positions: int) -> Tensor:
+    return _plain(spec.theta, spec.dim) / spec.factor
+
+
+def _dynamic(spec: RopeSpec, n_positions: int) -> Tensor:
+    """NTK-aware: the base grows with the sequence once it is longer than the trained context."""
+    length = max(n_positions, spec.n_ctx)
+    stretched = (spec.factor * length / spec.n_ctx) - (spec.factor - 1)
+    return _plain(spec.theta * stretched ** (spec.dim / (spec.dim - 2)), spec.dim)
+
+
+def _llama3(spec: RopeSpec, n_positions: int) -> Tensor:
+    inverse = _plain(spec.theta, spec.dim)
+    wavelength = 2 * math.pi / inverse
+    low_wavelength = spec.original_n_ctx / spec.low_freq_factor
+    high_wavelength = spec.original_n_ctx / spec.high_freq_factor
+    stretched = torch.where(wavelength > low_wavelength, inverse / spec.factor, inverse)
+    smooth = (spec.original_n_ctx / wavelength - spec.low_freq_factor) / (spec.high_freq_factor - spec.low_freq_factor)
+    between = (1 - smooth) * stretched / spec.factor + smooth * stretched
+    medium = ~(wavelength < high_wavelength) & ~(wavelength > low_wavelength)
+    return torch.where(medium, between, stretched)
+
+
+def _yarn(spec: RopeSpec, n_positions: int) -> Tensor:
+    def dimension(turns: float) -> float:
+        return spec.dim * math.log(spec.original_n_ctx / (turns * 2 * math.pi)) / (2 * math.log(spec.theta))
+
+    low, high = dimension(spec.beta_fast), dimension(spec.beta_slow)
+    if spec.truncate:
+        low, high = math.floor(low), math.ceil(high)
+    low, high = max(low, 0), min(high, spec.dim - 1)
+    width = high - low if high != low else 0.001
+    ramp = torch.clamp((torch.arange(spec.dim // 2, dtype=torch.float32) - low) / width, 0, 1)
+    inverse = _plain(spec.theta, spec.dim)
+    return inverse / spec.factor * ramp + inverse * (1 - ramp)
+
+
+_SCALINGS: dict[str, Callable[[RopeSpec, int], Tensor]] = {
+    "default": _default,
+    "linear": _linear,
+    "dynamic": _dynamic,
+    "llama3": _llama3,
+    "yarn": _yarn,
+}
+
+
+class Rope:
+    """One rope of a model. Tables are made when first needed and kept while the sequence grows."""
+
+    def __init__(self, name: str, spec: RopeSpec, points: HookPoints) -> None:
+        self.spec = spec
+        self.hook_cos = points[f"rotary_emb.{name}.hook_cos"]
+        self.hook_sin = points[f"rotary_emb.{name}.hook_sin"]
+        self._tables: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, start: int, end: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """Cosines and sines ``[pos, dim]`` of positions [start, end) of this pass, in the dtype of ``like``."""
+        cos, sin = self.tables(start, end, end, like)
+        return self.hook_cos(cos), self.hook_sin(sin)
+
+    def tables(self, start: int, end: int, n_positions: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        """The same without hooks, for a pass whose sequence was ``n_positions`` long."""
+        if self.spec.scaling == "dynamic" and n_positions > self.spec.n_ctx:
+            return self._computed(start, end, n_positions, like)
+        if self._tables is None or self._tables[0].shape[0] < end or not _alike(self._tables[0], like):
+            self._tables = self._computed(0, max(end, min(2 * end, self.spec.n_ctx)), 0, like)
+        cos, sin = self._tables
+        return cos[start:end], sin[start:end]
+
+    def _computed(self, start: int, end: int, n_positions: int, like: Tensor) -> tuple[Tensor, Tensor]:
+        inverse = inverse_frequencies(self.spec, n_positions)
+        angles = torch.arange(start, end, dtype=torch.float32)[:, None] * inverse[None, :]
+        angles = torch.cat((angles, angles), dim=-1)
+        factor = self.spec.attention_factor
+        return (angles.cos() * factor).to(like), (angles.sin() * factor).to(like)
+
+
+def _alike(table: Tensor, like: Tensor) -> bool:
+    return table.dtype == like.dtype and table.device == like.device
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn ``[batch, pos, head, d_head]`` by tables ``[pos, d_head]``."""
+    half = x.shape[-1] // 2
+    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
+    return x * cos[:, None] + turned * sin[:, None]
