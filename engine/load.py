@@ -1,0 +1,335 @@
+"""Load a model: from a source to a decoder with its weights, never holding two copies of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from engine.checkpoint import safetensors_file
+from engine.checkpoint.files import OpenFiles
+from engine.checkpoint.gguf_file import GGUFFile
+from engine.checkpoint.memory import check_memory
+from engine.checkpoint.source import Source, resolve
+from engine.checkpoint.tensors import TensorInfo
+from engine.checkpoint.weights import (
+    TYPE_NAMES,
+    GGUFWeights,
+    Report,
+    SafetensorsWeights,
+    Weights,
+    check,
+    count_parameters,
+    fill,
+)
+from engine.config import ModelConfig
+from engine.errors import ConfigError, EngineError, MemoryShortage, SourceError
+from engine.families import Slot, family_of, family_of_gguf
+from engine.frames import LayerFacts, ModelFrame, ProgressFrame
+
+if TYPE_CHECKING:
+    from engine.model.decoder import Decoder
+    from engine.tokenizer import Tokenizer
+
+Progress = Callable[[ProgressFrame], None]
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+LARGEST_CONFIG = 2**20  # bytes; a config.json has a few kilobytes
+REPORT_EVERY = 0.05  # seconds between two progress reports
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model that is ready to run.
+
+    ``stored_as`` says how its file holds the weights ("safetensors bfloat16", "GGUF Q4_1"), ``weight_bytes`` what they
+    take in memory, ``seconds`` what loading took. ``tokenizer`` is None for a folder without tokenizer files.
+    """
+
+    config: ModelConfig
+    tokenizer: Tokenizer | None
+    model: Decoder
+    name: str
+    source: str
+    stored_as: str
+    parameters: int
+    weight_bytes: int
+    seconds: float
+    device: torch.device
+    dtype: torch.dtype
+
+    def model_frame(self) -> ModelFrame:
+        """What the window needs to know about the model, without torch."""
+        return ModelFrame(
+            name=self.name,
+            source=self.source,
+            family=self.config.family,
+            d_model=self.config.d_model,
+            d_vocab=self.config.d_vocab,
+            n_ctx=self.config.n_ctx,
+            layers=tuple(_layer_facts(self.config, index) for index in range(self.config.n_layers)),
+            parameters=self.parameters,
+            weight_bytes=self.weight_bytes,
+            kv_itemsize=self.dtype.itemsize,
+            dtype=str(self.dtype).removeprefix("torch."),
+            device=str(self.device),
+            stored_as=self.stored_as,
+            has_chat_template=self.tokenizer is not None and self.tokenizer.has_chat_template,
+            seconds=self.seconds,
+        )
+
+
+def _layer_facts(config: ModelConfig, index: int) -> LayerFacts:
+    from engine.hooks import layer_stages
+
+    layer = config.layers[index]
+    heads = layer.attention
+    return LayerFacts(heads.n_heads, heads.n_kv_heads, heads.d_head, layer.mlp.d_mlp, layer_stages(config, index))
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model's files, opened and understood but not read: what filling the decoder needs."""
+
+    family: ModuleType
+    config: ModelConfig
+    slots: Mapping[str, Slot]
+    weights: Weights
+    stored_as: str
+    read_tokenizer: Callable[[], Tokenizer | None]
+
+
+def load(
+    source: str | os.PathLike[str], *, device: str = "auto", dtype: str = "auto", progress: Progress | None = None
+) -> Loaded:
+    """Load a model.
+
+    Args:
+        source: a folder with config.json and safetensors, a .gguf file, a catalog name that was fetched before, or a
+            hub id ``org/name[@revision]``, which is fetched into the cache.
+        device: "auto" (CUDA, then MPS, then CPU) or a torch device.
+        dtype: "auto" (bfloat16 on an accelerator, float32 on the CPU) or one of DTYPES.
+        progress: called now and then with a ProgressFrame; an exception it raises (engine.Cancelled) stops loading.
+
+    Raises:
+        SourceError, ConfigError, CheckpointError, TokenizerError: the source cannot be used; the sentence says why.
+        MemoryShortage: the weights do not fit; nothing was allocated.
+        NetworkError, DiskError: a hub id could not be fetched.
+    """
+    began = time.perf_counter()
+    chosen_device = choose_device(device)
+    chosen_dtype = choose_dtype(dtype, chosen_device)
+    found = resolve(source)
+    path = _local_path(found, progress)
+    with open_checkpoint(path) as checkpoint:
+        tokenizer = checkpoint.read_tokenizer()
+        model, parameters = _decoder(checkpoint, chosen_device, chosen_dtype, _reporter(progress))
+    return Loaded(
+        config=checkpoint.config,
+        tokenizer=tokenizer,
+        model=model,
+        name=_name(found, path),
+        source=found.text,
+        stored_as=checkpoint.stored_as,
+        parameters=parameters,
+        weight_bytes=parameters * chosen_dtype.itemsize,
+        seconds=time.perf_counter() - began,
+        device=chosen_device,
+        dtype=chosen_dtype,
+    )
+
+
+def choose_device(wanted: str) -> torch.device:
+    """The torch device for a name. Raises EngineError where this computer has none of that kind."""
+    if wanted == "auto":
+        mps = torch.backends.mps.is_available()
+        return torch.device("cuda" if torch.cuda.is_available() else "mps" if mps else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise EngineError(f"The device {wanted!r} cannot be used on this computer; choose auto or cpu.") from error
+    return device
+
+
+def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+    """The torch type for a name. Raises EngineError for an unknown one, or one the device cannot compute in."""
+    if wanted == "auto":
+        return torch.float32 if device.type == "cpu" else torch.bfloat16
+    if wanted not in DTYPES:
+        raise EngineError(f"The type {wanted!r} is not known; choose auto or one of {', '.join(DTYPES)}.")
+    if device.type == "mps" and wanted == "float64":
+        raise EngineError("Apple's GPU cannot compute in float64; choose float32 or the device cpu.")
+    return DTYPES[wanted]
+
+
+def _local_path(found: Source, progress: Progress | None) -> Path:
+    """Where the source's files lie on this computer; a hub id is fetched first."""
+    if found.path is not None:
+        return found.path
+    from engine.checkpoint.fetch import cached, fetch
+
+    path = cached(found.text)
+    if path is not None:
+        return path
+    if found.entry is not None:
+        raise SourceError(
+            f"{found.entry.title} is not in the cache yet; fetch it first: fluoroscope fetch {found.entry.name}."
+        )
+    return fetch(found.text, progress=progress).path
+
+
+def _name(found: Source, path: Path) -> str:
+    if found.entry is not None:
+        return found.entry.title
+    if found.hub is not None:
+        return str(found.hub)
+    return path.resolve().stem if found.kind == "gguf" else path.resolve().name
+
+
+@contextmanager
+def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
+    """Open a model folder or GGUF file, read its configuration, and check every tensor's name, shape and type."""
+    opener = _open_folder if path.is_dir() else _open_gguf
+    with opener(path) as checkpoint:
+        check(checkpoint.slots, checkpoint.weights, checkpoint.family.ignored)
+        yield checkpoint
+
+
+@contextmanager
+def _open_folder(folder: Path) -> Iterator[Checkpoint]:
+    values = read_json(folder / "config.json")
+    family = family_of(values)
+    config = _with_generation_config(family.config(values), folder)
+    tensors = safetensors_file.read_folder(folder)
+    slots = family.slots(config)
+    stored_as = f"safetensors {_common_type(tensors)}"
+    with OpenFiles({info.file for info in tensors.values()}) as files:
+        weights = SafetensorsWeights(tensors, files)
+        yield Checkpoint(family, config, slots, weights, stored_as, lambda: _folder_tokenizer(folder))
+
+
+@contextmanager
+def _open_gguf(path: Path) -> Iterator[Checkpoint]:
+    with GGUFFile(path) as file:
+        family = family_of_gguf(file.architecture)
+        config = _with_turn_ends(family.config(family.gguf_values(file.metadata, file.small)), file.metadata)
+        slots = family.gguf_slots(config)
+        weights = GGUFWeights(file)
+        yield Checkpoint(family, config, slots, weights, file.stored_as, lambda: _gguf_tokenizer(file.metadata))
+
+
+def _folder_tokenizer(folder: Path) -> Tokenizer | None:
+    from engine.tokenizer import Tokenizer
+
+    return Tokenizer.from_folder(folder)
+
+
+def _gguf_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
+    from engine.tokenizer import Tokenizer
+
+    return Tokenizer.from_gguf(metadata)
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A small JSON table. Raises SourceError where it cannot be read, ConfigError where it is no table."""
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ConfigError(f"{path.name} is larger than {LARGEST_CONFIG} bytes; it is no model configuration.")
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path.name} is not valid JSON ({error}).") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name} is not a table of settings.")
+    return values
+
+
+def _with_generation_config(config: ModelConfig, folder: Path) -> ModelConfig:
+    """As in transformers, generation_config.json decides which tokens end a text, where it says so."""
+    path = folder / "generation_config.json"
+    if not path.is_file():
+        return config
+    ends = read_json(path).get("eos_token_id")
+    return config if ends is None else replace(config, eos_token_ids=_token_ids(path.name, ends))
+
+
+def _token_ids(file: str, value: Any) -> tuple[int, ...]:
+    ids = value if isinstance(value, list) else [value]
+    if not all(type(i) is int and i >= 0 for i in ids):
+        raise ConfigError(f"{file} says eos_token_id = {value!r}; token ids are needed.")
+    return tuple(ids)
+
+
+def _with_turn_ends(config: ModelConfig, metadata: Mapping[str, Any]) -> ModelConfig:
+    """A GGUF file names the ends of a turn and of a message beside the end of the text."""
+    ends = [metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eot", "eom")]
+    more = [i for i in ends if type(i) is int and i not in config.eos_token_ids]
+    return replace(config, eos_token_ids=(*config.eos_token_ids, *dict.fromkeys(more)))
+
+
+def _common_type(tensors: Mapping[str, TensorInfo]) -> str:
+    """The dtype of most weights, in torch's words where torch has one."""
+    weights: Counter[str] = Counter()
+    for info in tensors.values():
+        weights[info.dtype] += info.elements
+    common = weights.most_common(1)[0][0] if weights else "F32"
+    return TYPE_NAMES.get(common, common)
+
+
+def _decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, report: Report) -> tuple[Decoder, int]:
+    """The decoder with its weights, and how many parameters it has."""
+    from engine.model.decoder import Decoder
+
+    parameters = count_parameters(checkpoint.slots)
+    check_memory(checkpoint.config, parameters * dtype.itemsize, device, dtype)
+    with torch.device("meta"):
+        decoder = Decoder(checkpoint.config)
+    decoder.load_state_dict(_state(checkpoint, device, dtype, report), assign=True, strict=True)
+    return decoder.eval().requires_grad_(False), parameters
+
+
+def _state(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, report: Report) -> dict[str, torch.Tensor]:
+    try:
+        return fill(checkpoint.slots, checkpoint.weights, device, dtype, report)
+    except torch.OutOfMemoryError as error:
+        raise MemoryShortage(f"The memory of {device} ran out while the weights were loaded; free some.") from error
+
+
+def _reporter(progress: Progress | None) -> Report:
+    """Thin the reports out to one in REPORT_EVERY seconds; the first and the last always come."""
+    last = -REPORT_EVERY
+
+    def report(tensor: str, done: int, total: int) -> None:
+        nonlocal last
+        now = time.perf_counter()
+        if progress is not None and (done == total or now - last >= REPORT_EVERY):
+            last = now
+            progress(ProgressFrame("load", f"reading {tensor}" if tensor else "weights read", done, total))
+
+    return report
+
+
+class _CallableModule(ModuleType):
+    """``engine.load`` names this module and, by promise, the function in it: importing the one must not hide the other."""
+
+    __call__ = staticmethod(load)
+
+
+sys.modules[__name__].__class__ = _CallableModule
