@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.overrides import TorchFunctionMode
 
 from engine.checkpoint import safetensors_file
 from engine.checkpoint.files import OpenFiles
@@ -299,10 +300,19 @@ def _decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, r
 
     parameters = count_parameters(checkpoint.slots)
     check_memory(checkpoint.config, parameters * dtype.itemsize, device, dtype)
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         decoder = Decoder(checkpoint.config)
     decoder.load_state_dict(_state(checkpoint, device, dtype, report), assign=True, strict=True)
     return decoder.eval().requires_grad_(False), parameters
+
+
+class _Unfilled(TorchFunctionMode):
+    """Skips random initial weights: a meta tensor has none, and asking for them imports sympy, which takes 2 s."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func in (torch.Tensor.normal_, torch.Tensor.uniform_, torch.nn.init.normal_, torch.nn.init.uniform_):
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
 
 
 def _state(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, report: Report) -> dict[str, torch.Tensor]:
@@ -327,7 +337,7 @@ def _reporter(progress: Progress | None) -> Report:
 
 
 class _CallableModule(ModuleType):
-    """``engine.load`` names this module and, by promise, the function in it: importing the one must not hide the other."""
+    """``engine.load`` is this module and, by promise, its function: importing the one must not hide the other."""
 
     __call__ = staticmethod(load)
 

@@ -58,10 +58,9 @@ class GGUFFile:
         """Rows [start, stop) of a tensor as float32 [stop - start, ...]."""
         info = self._tensors[name]
         kind = GGMLQuantizationType[info.dtype]
-        block, block_bytes = GGML_QUANT_SIZES[kind]
         stored = np.frombuffer(self._files.rows(info, start, stop), dtype=np.uint8)
-        values = dequantize(stored.reshape(-1, block_bytes * (info.shape[-1] // block)), kind)
-        return values.reshape(stop - start, *info.shape[1:])
+        # blocks know nothing of rows; as one long row they are not worked through in groups of 16 rows
+        return dequantize(stored.reshape(1, -1), kind).reshape(stop - start, *info.shape[1:])
 
     def read(self, name: str) -> np.ndarray:
         """A whole tensor as float32, dequantised in slices of rows."""
