@@ -43,14 +43,15 @@ def choose(
     raw = _workable(logits)
     stages = run_stages(raw, Context(settings, prompt, output), points)
     if settings.takes_the_best and "hook_probs" not in points:
-        return Choice(stages, None, _hooked(best(stages[-1].after), points), None, position, settings)
+        token = _hooked(best(stages[-1].after), points)
+        return Choice(stages, None, False, token, None, position, settings)
     probs = stages[-1].after.softmax(0, dtype=torch.float64)
     if "hook_probs" in points:
         probs = points["hook_probs"](probs).double()
         probs = probs / probs.sum()
     draw = None if settings.takes_the_best else Draw(probs, draw_number(settings.seed, position))
     token = best(probs) if draw is None else draw.token()
-    return Choice(stages, probs, _hooked(token, points), draw, position, settings)
+    return Choice(stages, probs, "hook_probs" in points, _hooked(token, points), draw, position, settings)
 
 
 def _hooked(token: Tensor, points: Points) -> Tensor:
@@ -71,6 +72,7 @@ class Choice:
         self,
         stages: list[StageLogits],
         probs: Tensor | None,
+        hooked: bool,
         token: Tensor,
         draw: Draw | None,
         position: int,
@@ -78,6 +80,7 @@ class Choice:
     ) -> None:
         self._record = stages
         self._probs = probs
+        self._hooked = hooked
         self._token = token
         self._draw = draw
         self.position = position
@@ -110,7 +113,7 @@ class Choice:
 
     @cached_property
     def _frame(self) -> SamplingFrame:
-        record = device_record(self._record, self.probs, self._token, self._draw)
+        record = device_record(self._record, self.probs, self._token, self._draw, self._hooked)
         host = to_host({"token": self._token, "peaks": self._peaks(), **record})
         self._checked(host["token"], host["peaks"])
         return sampling_frame(host, self._record, self.position, self.settings, self._draw)
@@ -118,7 +121,9 @@ class Choice:
     def _peaks(self) -> Tensor:
         """Largest raw and final logit, mass and least of a hooked distribution: bad numbers show up in them."""
         first, last = self._record[0].before, self._record[-1].after
-        hooked = () if self._probs is None else (self._probs.sum().float(), self._probs.min().float())
+        hooked = (
+            () if self._probs is None or not self._hooked else (self._probs.sum().float(), self._probs.min().float())
+        )
         return torch.stack((first.max(), last.max(), *hooked))
 
     def _checked(self, token: np.ndarray, peaks: np.ndarray) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from engine.sampling_stages import rising
+from engine.sampling_stages import rising, vocabulary
 
 
 def draw_number(seed: int, position: int) -> float:
@@ -40,7 +40,7 @@ class Draw:
     def interval(self, token: Tensor) -> Tensor:
         """[low, high) of a token int64 [1] in the cumulative sum; float64 [2]."""
         value = self._probs.gather(0, token)
-        ids = torch.arange(self._probs.numel(), device=token.device)
+        ids = vocabulary(self._probs.numel(), token.device)
         rank = ((self._probs > value) | ((self._probs == value) & (ids < token))).sum()[None]
         low = torch.where(rank > 0, self._cumulative.gather(0, (rank - 1).clamp(min=0)), 0.0)
         return torch.cat((low, self._cumulative.gather(0, rank)))

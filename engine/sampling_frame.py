@@ -10,62 +10,79 @@ from torch import Tensor
 
 from engine.frames import Array, SamplingFrame, StageFrame
 from engine.sampling_draw import Draw
-from engine.sampling_stages import StageLogits, falling_keys, ids_of
+from engine.sampling_stages import StageLogits, best, falling_keys, ids_of, largest
 from engine.settings import Sampling
 
 N_TOP = 64
 
 
-def device_record(stages: Sequence[StageLogits], probs: Tensor, token: Tensor, draw: Draw | None) -> dict[str, Tensor]:
+def device_record(
+    stages: Sequence[StageLogits], probs: Tensor, token: Tensor, draw: Draw | None, hooked: bool
+) -> dict[str, Tensor]:
     """The figures of a frame as small tensors; nothing is waited for.
 
-    Candidates are the N_TOP most probable raw tokens, then the chosen one (which may be among them).
+    Candidates are the N_TOP most probable raw tokens, then the chosen one (which may be among them). ``hooked``: the
+    final distribution ``probs`` comes from a hook and not from the last stage's logits.
     """
     raw = stages[0].before
     # a token that a hook set may lie outside the vocabulary, which is reported after the transfer
     token = token.clamp(0, raw.numel() - 1)
     keys = falling_keys(raw)
-    ids = torch.cat((ids_of(keys.topk(min(N_TOP, raw.numel())).values, raw.numel()), token))
+    ids = torch.cat((ids_of(largest(keys, min(N_TOP, raw.numel()))), token))
     raw_probs = raw.softmax(0, dtype=torch.float64)
+    totals = {id(raw): _log_total(raw, raw_probs)}
+    if not hooked:
+        totals[id(stages[-1].after)] = _log_total(stages[-1].after, probs)
+    # log 0 is slow on a CPU, hence the clamp
+    final_logits = probs.clamp(min=1e-300).log() if hooked else stages[-1].after
     return {
         "ids": ids,
         "rank": (keys > keys.gather(0, token)).sum(),
         "raw": raw_probs.gather(0, ids),
         "final": probs.gather(0, ids),
-        "entropies": torch.stack((_entropy(raw_probs), _entropy(probs))),
+        "entropies": torch.stack((_entropy(raw_probs, raw), _entropy(probs, final_logits))),
         "interval": draw.interval(token) if draw else probs.new_tensor((0.0, 1.0)),
         "raw_logits": raw.gather(0, ids),
-        **_stage_figures(stages, raw_probs, ids),
+        **_stage_figures(stages, ids, totals),
     }
 
 
-def _entropy(probs: Tensor) -> Tensor:
-    """In nats. The clamp keeps 0 · log 0 at zero, and log off its slow path on a CPU."""
-    return -torch.dot(probs, probs.clamp(min=1e-300).log())
+def _entropy(probs: Tensor, logits: Tensor) -> Tensor:
+    """-Σ p log p in nats, where log p = logit - largest logit + log(largest p): no logarithm for each token."""
+    # the clamp keeps 0 · -inf at zero
+    shifted = (logits.double() - logits.max()).clamp(min=-1e4)
+    return -(probs.max().log() + torch.dot(probs, shifted))
 
 
-def _stage_figures(stages: Sequence[StageLogits], probs: Tensor, ids: Tensor) -> dict[str, Tensor]:
+def _stage_figures(stages: Sequence[StageLogits], ids: Tensor, totals: dict[int, Tensor]) -> dict[str, Tensor]:
     """``kept`` [n_stages], ``cut`` [n_stages] float64 and ``logits`` [n_stages, n_ids].
 
-    ``probs`` is the raw distribution; each stage then turns the distribution that enters it into the next one.
+    ``totals``: log Σ exp(logit) of the tensors, by identity, where it is known already.
     """
-    kept = [(stages[0].before > -torch.inf).sum()]
-    cut = [probs.new_zeros(())]
-    logits = [stages[0].before.gather(0, ids)]
+    raw = stages[0].before
+    kept, logits = [(raw > -torch.inf).sum()], [raw.gather(0, ids)]
+    none = torch.zeros((), dtype=torch.float64, device=raw.device)
     for stage in stages:
-        if not stage.active:
-            kept.append(kept[-1])
-            cut.append(cut[0])
-            logits.append(logits[-1])
-            continue
-        possible = stage.after > -torch.inf
-        left = probs * possible
-        mass = left.sum()
-        kept.append(possible.sum())
-        cut.append(1 - mass)
-        logits.append(stage.after.gather(0, ids))
-        probs = left / mass if stage.cuts else stage.after.softmax(0, dtype=torch.float64)
-    return {"kept": torch.stack(kept[1:]), "cut": torch.stack(cut[1:]), "logits": torch.stack(logits[1:])}
+        kept.append(kept[-1] if stage.plain or not stage.active else (stage.after > -torch.inf).sum())
+        logits.append(stage.after.gather(0, ids) if stage.active else logits[-1])
+    cut = [_mass_cut(stage, totals) if stage.active and not stage.plain else none for stage in stages]
+    return {"kept": torch.stack(kept[1:]), "cut": torch.stack(cut), "logits": torch.stack(logits[1:])}
+
+
+def _mass_cut(stage: StageLogits, totals: dict[int, Tensor]) -> Tensor:
+    """The probability, in the distribution that enters a stage, of the tokens it removed."""
+    if not stage.cuts:  # a hook after a weighing stage may have changed survivors too
+        return torch.where(stage.after > -torch.inf, 0.0, stage.before.softmax(0, dtype=torch.float64)).sum()
+    for logits in (stage.before, stage.after):
+        if id(logits) not in totals:
+            totals[id(logits)] = _log_total(logits, logits.softmax(0, dtype=torch.float64))
+    return -torch.expm1(totals[id(stage.after)] - totals[id(stage.before)])
+
+
+def _log_total(logits: Tensor, probs: Tensor) -> Tensor:
+    """log Σ exp(logit) in float64, read off the probability of the best token."""
+    top = best(logits)
+    return (logits.gather(0, top).double() - probs.gather(0, top).log())[0]
 
 
 def sampling_frame(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -41,13 +42,17 @@ class Stage:
 
 @dataclass(frozen=True)
 class StageLogits:
-    """One stage of one choice: logits [d_vocab] before and after. An inactive stage shares one tensor."""
+    """One stage of one choice: logits [d_vocab] before and after. An inactive stage shares one tensor.
+
+    ``plain`` tells a stage that only weighed, so that no token can have gone.
+    """
 
     name: str
     value: float
-    cuts: bool
     before: Tensor
     after: Tensor
+    cuts: bool
+    plain: bool
 
     @property
     def active(self) -> bool:
@@ -59,8 +64,10 @@ def run_stages(logits: Tensor, context: Context, points: Points) -> list[StageLo
     """Every stage of the table in its order, from raw logits float32 [d_vocab]."""
     record = []
     for stage in STAGES:
-        after = (_cut if stage.cuts else _weigh)(stage, logits, context, points.get(stage.point or ""))
-        record.append(StageLogits(stage.name, _value(stage, context), stage.cuts, logits, after))
+        point = points.get(stage.point or "")
+        after = (_cut if stage.cuts else _weigh)(stage, logits, context, point)
+        plain = not stage.cuts and point is None
+        record.append(StageLogits(stage.name, _value(stage, context), logits, after, stage.cuts, plain))
         logits = after
     return record
 
@@ -187,21 +194,34 @@ def rising(values: Tensor) -> Tensor:
     return values.sort().values
 
 
+@lru_cache(maxsize=8)
+def vocabulary(n: int, device: torch.device) -> Tensor:
+    """The ids 0 .. n - 1, int64 [n]; shared, so never to be written to."""
+    return torch.arange(n, device=device)
+
+
 def _keys(values: Tensor) -> Tensor:
     """int64 keys that order float32 values >= 0 rising, ties by id; the low 32 bits are the id."""
-    return (values.view(torch.int32).long() << 32) | torch.arange(values.numel(), device=values.device)
+    return (values.view(torch.int32).long() << 32) | vocabulary(values.numel(), values.device)
 
 
 def falling_keys(values: Tensor) -> Tensor:
     """int64 keys, all different, whose falling order is that of float32 values with ties by rising id."""
     bits = (values + 0.0).view(torch.int32)  # + 0.0 makes -0.0 and 0.0 one value
     ordered = (bits ^ ((bits >> 31) & 0x7FFFFFFF)).long() << 32
-    return ordered | torch.arange(values.numel() - 1, -1, -1, device=values.device)
+    return ordered - vocabulary(values.numel(), values.device)
 
 
-def ids_of(keys: Tensor, n: int) -> Tensor:
-    """The ids behind ``falling_keys`` of n values."""
-    return n - 1 - (keys & _LOW)
+def ids_of(keys: Tensor) -> Tensor:
+    """The ids behind ``falling_keys``."""
+    return -keys & _LOW
+
+
+def largest(keys: Tensor, k: int) -> Tensor:
+    """The k largest of different keys, falling."""
+    if keys.device.type == "cpu":
+        return torch.from_numpy(np.partition(keys.numpy(), keys.numel() - k)[-k:]).sort(descending=True).values
+    return keys.topk(k).values
 
 
 def _sampled(setting: str, off: float) -> Callable[[Sampling], bool]:
