@@ -141,15 +141,15 @@ def top_k(logits: Tensor, context: Context) -> Tensor:
 def top_p(logits: Tensor, context: Context) -> Tensor:
     """Keep the smallest set of the most probable tokens whose mass reaches p (Holtzman et al. 2020).
 
-    Of tokens tied at the edge the lowest ids go first: transformers sorts rising and cuts from the front.
+    Of tokens tied at the edge the lowest ids stay (transformers leaves that order to an unstable sort).
     """
     ordered = rising(logits)
     cut = ordered.softmax(0).cumsum(0) <= (1 - context.settings.top_p)
     n_cut = cut.sum().clamp(max=logits.numel() - 1)
     edge = ordered.gather(0, n_cut[None])
-    n_ties_cut = n_cut - (ordered < edge).sum()
+    n_ties_kept = logits.numel() - n_cut - (ordered > edge).sum()
     tied = logits == edge
-    return (logits > edge) | (tied & (tied.cumsum(0) > n_ties_cut))
+    return (logits > edge) | (tied & (tied.cumsum(0) <= n_ties_kept))
 
 
 def min_p(logits: Tensor, context: Context) -> Tensor:
