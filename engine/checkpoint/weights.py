@@ -26,7 +26,8 @@ Report = Callable[[str, int, int], None]  # (tensor, bytes done, bytes in all); 
 class Weights(Protocol):
     """Where tensors come from: a table of them, and slices of rows as CPU tensors."""
 
-    tensors: Mapping[str, TensorInfo]
+    @property
+    def tensors(self) -> Mapping[str, TensorInfo]: ...
 
     def readable(self, dtype: str) -> bool: ...
 
