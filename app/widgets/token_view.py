@@ -1,0 +1,346 @@
+"""The tokens of a run as boxes that wrap like text: drawn, found under the mouse, scrolled."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import (
+    QColor,
+    QFontMetricsF,
+    QHelpEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+    QStaticText,
+)
+from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
+
+from app.run import Run, visible
+from app.theme import Theme, ink, lut
+from app.widgets.lines import Lines
+from engine.frames import Piece, StepFrame
+
+LONGEST_EMS = 22  # a longer token is shortened on screen; its tool tip has all of it
+_FEW = 64  # up to so many changed boxes are repainted one by one
+
+
+def shown(piece: Piece) -> str:
+    """What stands in a token's box: white space drawn, bytes that are no character as \\xNN, never empty."""
+    text = piece.text
+    if "\ufffd" in text and piece.raw:
+        text = piece.raw.decode("utf-8", "backslashreplace")
+    if text and unicodedata.category(text[0]).startswith("M"):
+        text = "◌" + text  # a mark that combines needs something to stand on
+    return visible(text)
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What the view shows beside the tokens. ``reading`` are positions of the pass under way."""
+
+    pinned: int | None = None
+    hovered: int | None = None
+    reading: range = range(0)
+    kind: str = "prefill"
+    n_read: int = 0
+
+
+class TokenView(QAbstractScrollArea):
+    """Boxes of tokens. Tells what the mouse does; keeps no selection of its own."""
+
+    hovered = Signal(int)  # a position, -1 when the mouse is on none
+    pressed = Signal(int)
+    freed = Signal()
+
+    def __init__(self, run: Run, theme: Theme, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.run, self.theme, self.marks = run, theme, Marks()
+        self.tip = lambda position: ""
+        self.empty_text = ""
+        self._prompt: tuple[Piece, ...] = ()
+        self._steps: list[StepFrame] = []
+        self._advances: dict[str, float] = {}
+        self._set_texts: dict[str, QStaticText] = {}
+        self._texts: list[str] = []
+        self.viewport().setMouseTracking(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setFrameShape(QAbstractScrollArea.Shape.NoFrame)
+        self.restyle(theme)
+
+    # -- what is shown -------------------------------------------------------------------------------------------
+
+    def restyle(self, theme: Theme) -> None:
+        """Another theme or font: measure everything afresh."""
+        self.theme = theme
+        self._metrics = QFontMetricsF(self.font())
+        self._advances.clear()
+        self._set_texts.clear()
+        self._line_step = round(self._metrics.height() * 1.75)
+        self._box_height = round(self._metrics.height() * 1.35)
+        self.verticalScrollBar().setSingleStep(self._line_step)
+        self._renew()
+
+    def sync(self) -> None:
+        """Take up what the run has gained; starts afresh where it is another run."""
+        if self.run.prompt is not self._prompt or self.run.steps is not self._steps:
+            self._renew()
+            return
+        first = len(self._texts)
+        following = self.is_at_end()
+        self._add_from(first)
+        if len(self._texts) > first:
+            self._update(range(first, len(self._texts)))
+            self._fit_scroll_bar(following)
+
+    def mark(self, marks: Marks) -> None:
+        """Show other marks, repainting only the boxes that look different."""
+        old, self.marks = self.marks, marks
+        changed = {old.pinned, marks.pinned, old.hovered, marks.hovered} - {None}
+        if (old.reading, old.kind) != (marks.reading, marks.kind):
+            changed |= {*old.reading, *marks.reading}
+        changed |= set(range(min(old.n_read, marks.n_read), max(old.n_read, marks.n_read)))
+        self._update(changed)
+
+    def _renew(self) -> None:
+        self._prompt, self._steps = self.run.prompt, self.run.steps
+        self._texts = []
+        self._lines = Lines(self._room(), round(self._metrics.height() * 0.25))
+        self._add_from(0)
+        self._fit_scroll_bar(follow=self.marks.pinned is None)
+        self.viewport().update()
+
+    def _add_from(self, first: int) -> None:
+        for position in range(first, self.run.n_tokens):
+            text = shown(self._piece(position))
+            self._texts.append(text)
+            self._lines.add(self._width(text), self._lead(position))
+
+    def _piece(self, position: int) -> Piece:
+        n_prompt = self.run.n_prompt
+        return self.run.prompt[position] if position < n_prompt else self.run.steps[position - n_prompt].piece
+
+    def _width(self, text: str) -> float:
+        em = self._metrics.height()
+        return min(self._advance(text) + em * 0.6, em * LONGEST_EMS)
+
+    def _advance(self, text: str) -> float:
+        if text not in self._advances:
+            self._advances[text] = self._metrics.horizontalAdvance(text)
+        return self._advances[text]
+
+    def _lead(self, position: int) -> float:
+        tag = self._tag(position)
+        return self._advance(tag) + self._metrics.height() * 0.9 if tag else 0.0
+
+    def _tag(self, position: int) -> str:
+        """The word before the first token of the prompt and of the answer."""
+        if position == self.run.n_prompt:
+            return self.tr("generated →")
+        return self.tr("prompt") if position == 0 else ""
+
+    # -- places --------------------------------------------------------------------------------------------------
+
+    def position_at(self, point: QPointF) -> int | None:
+        """The token under a point of the viewport."""
+        line, inside = divmod(point.y() + self.verticalScrollBar().value() - self._margin(), self._line_step)
+        if inside > self._box_height:
+            return None
+        return self._lines.at(int(line), point.x() - self._margin())
+
+    def box(self, position: int) -> QRectF:
+        """Where a token's box is drawn in the viewport now."""
+        line, left, width = self._lines.place(position)
+        top = line * self._line_step + self._margin() - self.verticalScrollBar().value()
+        return QRectF(left + self._margin(), top, width, self._box_height)
+
+    def above_or_below(self, position: int, lines: int) -> int:
+        """The token that many lines further down (up where negative)."""
+        line, left, width = self._lines.place(position)
+        target = min(max(line + lines, 0), self._lines.n_lines - 1)
+        return position if target == line else self._lines.nearest(target, left + width / 2)
+
+    def show_position(self, position: int) -> None:
+        """Scroll only as far as needed."""
+        if not 0 <= position < len(self._texts):
+            return
+        top = self._lines.place(position)[0] * self._line_step
+        bar, page = self.verticalScrollBar(), self.viewport().height()
+        bar.setValue(min(max(bar.value(), top + self._line_step + self._margin() - page), top))
+
+    def show_end(self) -> None:
+        self.verticalScrollBar().setValue(self.verticalScrollBar().maximum())
+
+    def is_at_end(self) -> bool:
+        """Whether the newest line is in sight; then it stays in sight."""
+        bar = self.verticalScrollBar()
+        return bar.value() >= bar.maximum() - self._line_step // 2
+
+    def lines_height(self, lines: int) -> int:
+        """Pixels that so many lines need."""
+        return lines * self._line_step + 2 * self._margin()
+
+    def _margin(self) -> int:
+        return 5
+
+    def _room(self) -> float:
+        return max(40.0, self.viewport().width() - 2 * self._margin())
+
+    def _fit_scroll_bar(self, follow: bool) -> None:
+        bar, page = self.verticalScrollBar(), self.viewport().height()
+        bar.setPageStep(page)
+        bar.setRange(0, max(0, self.lines_height(self._lines.n_lines) - page))
+        if follow:
+            self.show_end()
+
+    def _update(self, positions: Iterable[int | None]) -> None:
+        known = [p for p in positions if p is not None and 0 <= p < len(self._texts)]
+        if len(known) > _FEW:
+            self.viewport().update()
+            return
+        for position in known:
+            lead = self._lead(position)
+            self.viewport().update(self.box(position).adjusted(-5 - lead, -5, 5, 6).toAlignedRect())
+
+    # -- painting ------------------------------------------------------------------------------------------------
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        painter = QPainter(self.viewport())
+        painter.fillRect(event.rect(), QColor(self.theme.panel))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(self.font())
+        if not self._texts:
+            painter.setPen(QColor(self.theme.faint))
+            painter.drawText(self.viewport().rect(), Qt.AlignmentFlag.AlignCenter, self.empty_text)
+        region = event.region()
+        for line in self._lines_within(event.rect().top(), event.rect().bottom()):
+            for position in self._lines.line(line):
+                box = self.box(position)
+                around = box.adjusted(-6 - self._lead(position), -6, 6, 7).toAlignedRect()
+                if region.intersects(around):
+                    self._draw(painter, position, box)
+        painter.end()
+
+    def _lines_within(self, top: int, bottom: int) -> range:
+        offset = self.verticalScrollBar().value() - self._margin()
+        first = (top + offset - 6) // self._line_step
+        last = (bottom + offset + 6) // self._line_step
+        return range(max(0, first), min(self._lines.n_lines, last + 1))
+
+    def _draw(self, painter: QPainter, position: int, box: QRectF) -> None:
+        fill = self._fill(position)
+        painter.setPen(self._border(position))
+        painter.setBrush(fill)
+        radius = box.height() / 2 if self._piece(position).special else 3.0
+        painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
+        painter.setPen(ink(fill))
+        self._draw_text(painter, box, self._texts[position])
+        self._draw_tag(painter, position, box)
+        self._draw_marks(painter, position, box)
+
+    def _fill(self, position: int) -> QColor:
+        step = self.run.step_choosing(position)
+        if step is None:
+            return QColor(self.theme.raised)
+        code = round(min(max(step.sampling.chosen_raw, 0.0), 1.0) * 255)
+        return QColor(int(lut(self.theme.sequential)[code]) & 0xFFFFFF)
+
+    def _border(self, position: int) -> QPen:
+        if position < self.marks.n_read or position in self.marks.reading:
+            return QPen(QColor(self.theme.line), 1)
+        pen = QPen(QColor(self.theme.text), 1.6)
+        pen.setDashPattern([2.5, 2.0])
+        return pen
+
+    def _draw_text(self, painter: QPainter, box: QRectF, text: str) -> None:
+        laid = self._laid_out(text, box.width() - self._metrics.height() * 0.3)
+        size = laid.size()
+        top_left = QPointF(
+            box.left() + (box.width() - size.width()) / 2, box.top() + (box.height() - size.height()) / 2
+        )
+        tall = size.height() > box.height()
+        if tall:  # stacked accents and tall scripts stay inside their box
+            painter.setClipRect(box)
+        painter.drawStaticText(top_left, laid)
+        if tall:
+            painter.setClipping(False)
+
+    def _laid_out(self, text: str, room: float) -> QStaticText:
+        """The text, shortened in the middle where it does not fit; kept, because setting type is the slow part."""
+        if self._advance(text) > room:
+            text = self._metrics.elidedText(text, Qt.TextElideMode.ElideMiddle, room)
+        laid = self._set_texts.get(text)
+        if laid is None:
+            laid = self._set_texts[text] = QStaticText(text)
+            laid.setTextFormat(Qt.TextFormat.PlainText)
+            laid.prepare(font=self.font())
+        return laid
+
+    def _draw_tag(self, painter: QPainter, position: int, box: QRectF) -> None:
+        tag = self._tag(position)
+        if not tag:
+            return
+        place = QRectF(box.left() - self._lead(position), box.top(), self._lead(position), box.height())
+        painter.setPen(QColor(self.theme.faint))
+        painter.drawText(place, int(Qt.AlignmentFlag.AlignCenter), tag)
+        if position > 0:
+            painter.setPen(QPen(QColor(self.theme.text), 2))
+            painter.drawLine(place.topLeft() + QPointF(2, 0), place.bottomLeft() + QPointF(2, 0))
+
+    def _draw_marks(self, painter: QPainter, position: int, box: QRectF) -> None:
+        marks, theme = self.marks, self.theme
+        if position in marks.reading:
+            colour = theme.prefill if marks.kind == "prefill" else theme.decode
+            painter.fillRect(QRectF(box.left(), box.bottom() + 2, box.width(), 3), QColor(colour))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for marked, colour, width in ((marks.hovered, theme.hover, 2.0), (marks.pinned, theme.accent, 3.0)):
+            if marked == position:
+                painter.setPen(QPen(QColor(colour), width))
+                painter.drawRoundedRect(box.adjusted(-1.5, -1.5, 1.5, 1.5), 4, 4)
+
+    # -- events --------------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        if self._room() != self._lines.width:
+            self._renew()
+        else:
+            self._fit_scroll_bar(follow=self.marks.pinned is None and self.is_at_end())
+        if self.marks.pinned is not None:
+            self.show_position(self.marks.pinned)
+
+    def scrollContentsBy(self, dx: int, dy: int) -> None:  # noqa: N802
+        self.viewport().scroll(0, dy)
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        position = self.position_at(event.position())
+        self.hovered.emit(-1 if position is None else position)
+
+    def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        position = self.position_at(event.position())
+        if event.button() == Qt.MouseButton.LeftButton and position is not None:
+            self.pressed.emit(position)
+
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        if event.button() == Qt.MouseButton.LeftButton:
+            self.freed.emit()
+
+    def viewportEvent(self, event: QEvent) -> bool:  # noqa: N802
+        if event.type() == QEvent.Type.Leave:
+            self.hovered.emit(-1)
+        if event.type() == QEvent.Type.ToolTip and isinstance(event, QHelpEvent):
+            self._show_tip(event.pos(), event.globalPos())
+            return True
+        return super().viewportEvent(event)
+
+    def _show_tip(self, point: QPoint, on_screen: QPoint) -> None:
+        position = self.position_at(QPointF(point))
+        if position is None:
+            QToolTip.hideText()
+        else:
+            QToolTip.showText(on_screen, self.tip(position), self.viewport(), self.box(position).toAlignedRect())
