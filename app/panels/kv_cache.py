@@ -1,0 +1,320 @@
+"""The KV cache: which layer has stored which position, what that costs, and the vectors of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QSplitter, QWidget
+
+from app.panels.panel import Context, Panel
+from app.widgets.amounts import bytes_text, grouped
+from app.widgets.axis import Axis
+from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
+from app.widgets.legend import Kinds
+from app.widgets.line_chart import Chart, Line, LineChart
+from app.widgets.pages import Pages, fill
+from app.widgets.pattern import closest_cell
+from app.widgets.scale import beyond, exact, nice_step, signed_scale
+from engine.frames import Answer, CacheState, CacheVectors, LayerFacts, ModelFrame
+from engine.questions import AskCacheState, AskCacheVectors, Question
+
+_PREFILL, _DECODE, _FILLING = 0, 1, 2
+
+
+class CachePanel(Panel):
+    """A cell is one position of one layer: keys and values of every KV head."""
+
+    key = "cache"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._state: CacheState | None = None
+        self._vectors: CacheVectors | None = None
+        self._drawn: tuple[object, ...] = ()
+        self._block = 1
+        theme = context.theme
+        self._map = Heatmap(theme, self.tr("Positions stored by each layer"), self._describe_cell)
+        self._facts = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
+        self._facts.setMargin(self.fontMetrics().height() // 3)
+        self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._growth = LineChart(theme, self.tr("Bytes stored against positions"))
+        self._keys = Heatmap(theme, self.tr("Keys of the picked cell"), self._describe_key)
+        self._values = Heatmap(theme, self.tr("Values of the picked cell"), self._describe_value)
+        self._pages = Pages(self._make_content())
+        fill(self, self._pages)
+        self._connect()
+        self.show_run()
+
+    def _make_content(self) -> QWidget:
+        vectors, upper, both = QSplitter(Qt.Orientation.Vertical), QSplitter(), QSplitter(Qt.Orientation.Vertical)
+        for part in (self._keys, self._values):
+            vectors.addWidget(part)
+        for part, size in ((self._map, 620), (self._growth, 380)):
+            upper.addWidget(part)
+        for part in (upper, vectors):
+            both.addWidget(part)
+        upper.setSizes([620, 380])
+        both.setSizes([560, 440])
+        for splitter in (vectors, upper, both):
+            splitter.setChildrenCollapsible(False)
+        content = QWidget()
+        fill(content, self._facts, both).setStretch(1, 1)
+        return content
+
+    def _connect(self) -> None:
+        self._map.cell_hovered.connect(self._hover_cell)
+        self._map.cell_picked.connect(self._pick_cell)
+        self._growth.place_hovered.connect(self._hover_growth)
+        self._growth.place_picked.connect(lambda positions: self.context.cursor.pin(position=max(0, positions - 1)))
+        for picture in (self._keys, self._values):
+            picture.cell_hovered.connect(
+                lambda row, column, of=picture: self.context.cursor.say(of.describe(row, column))
+            )
+            picture.cell_picked.connect(
+                lambda row, column, of=picture: self.context.cursor.say(of.describe(row, column))
+            )
+        for leaving in (self._map.cell_left, self._growth.place_left, self._keys.cell_left, self._values.cell_left):
+            leaving.connect(self._leave)
+
+    # --- the contract -----------------------------------------------------------------------------------------
+
+    def title(self) -> str:
+        return self.tr("KV cache")
+
+    def badge(self) -> str:
+        if self._pages.empty or self._state is None:
+            return ""
+        reduced = [self.tr("reduced ×{0}").format(self._block)] if self._block > 1 else []
+        return " · ".join([self._state.source, *reduced])
+
+    def caption(self) -> str:
+        state = self._state
+        if self._pages.empty or state is None:
+            return ""
+        text = self.tr("{0} layers × {1} positions, {2}").format(
+            len(state.lengths), state.committed, bytes_text(state.bytes_now)
+        )
+        filling = int(np.count_nonzero(state.lengths > state.committed))
+        return text + (self.tr(", {0} layers have stored this pass").format(filling) if filling else "")
+
+    def watches(self) -> Mapping[str, Question]:
+        run, pinned = self.context.run, self.context.cursor.pinned
+        if run.model is None or run.n_visible == 0:
+            return {}
+        position = pinned.position
+        if position is not None and position >= run.n_visible:
+            position = None
+        layer = min(max(pinned.layer, 0), run.model.n_layers - 1)
+        return {"cache.state": AskCacheState(), "cache.vectors": AskCacheVectors(layer, position)}
+
+    def show_run(self) -> None:
+        run = self.context.run
+        if run.model is None or run.n_tokens == 0:
+            self._state = self._vectors = None
+            self._redraw()
+        self._say_what_is_missing()
+
+    def show_answer(self, key: str, answer: Answer) -> None:
+        taker = _TAKERS.get(type(answer))
+        if taker is not None and self.context.run.model is not None:
+            taker(self, answer)
+            self._say_what_is_missing()
+
+    def show_cursor(self) -> None:
+        self._mark()
+
+    def restyle(self) -> None:
+        for picture in (self._map, self._growth, self._keys, self._values):
+            picture.set_theme(self.context.theme)
+        self._redraw()
+
+    def values(self) -> dict[str, np.ndarray]:
+        found: dict[str, np.ndarray] = {}
+        if self._state is not None:
+            found |= {"lengths": self._state.lengths, "growth": self._state.growth}
+        if self._vectors is not None:
+            found |= {"keys": self._vectors.keys, "values": self._vectors.values}
+        return found
+
+    # --- what is shown ----------------------------------------------------------------------------------------
+
+    def _say_what_is_missing(self) -> None:
+        missing = self._pages.missing(self.context.run, self.tr("what the cache stores"))
+        if not missing and self._state is None:
+            missing = self.tr("Reading the prompt: the cache fills with the first layer.")
+        self._pages.say(missing)
+
+    def _take_state(self, answer: CacheState) -> None:
+        if answer is not self._state:
+            self._state = answer
+            self._draw_state()
+
+    def _take_vectors(self, answer: CacheVectors) -> None:
+        if answer is not self._vectors:
+            self._vectors = answer
+            self._draw_vectors()
+
+    def _redraw(self) -> None:
+        self._draw_state()
+        self._draw_vectors()
+
+    def _draw_state(self) -> None:
+        state = self._state
+        if state is None or self.context.run.model is None:
+            self._facts.clear()
+            self._map.show_cells(None)
+            self._growth.show_chart(None)
+            return
+        self._facts.setText(facts_text(self.context.run.model, state, self.tr))
+        self._draw_map(state)
+        self._draw_growth(state)
+        self._mark()
+        self.caption_changed.emit()
+
+    def _room(self, state: CacheState) -> int:
+        """Positions that the map shows: what the run may come to, so that one sees it fill."""
+        run = self.context.run
+        assert run.model is not None
+        wanted = min(run.n_prompt + run.max_new_tokens, run.model.n_ctx)
+        return max(int(state.lengths.max(initial=0)), run.n_visible, wanted, 1)
+
+    def _draw_map(self, state: CacheState) -> None:
+        positions = self._room(state)
+        self._block = -(-positions // self._map.fits())
+        starts = np.arange(-(-positions // self._block)) * self._block
+        stored = starts < state.lengths[:, None]
+        kinds = np.where(starts < state.n_prompt, _PREFILL, _DECODE).astype(np.float32)
+        kinds = np.where(starts < state.committed, kinds, np.float32(_FILLING)) * stored
+        cells = np.where(stored, SHOWN, ABSENT).astype(np.uint8)
+        rows = Axis(self.tr("layer"), len(kinds), str, numbers=True)
+        columns = Axis(self.tr("position"), len(starts), self.context.run.label, block=self._block)
+        self._map.show_cells(Cells(kinds.astype(np.float32), rows, columns, self._kinds(), cells))
+
+    def _kinds(self) -> Kinds:
+        theme = self.context.theme
+        names = (self.tr("prefill"), self.tr("decode"), self.tr("this pass"))
+        return Kinds(names, (theme.prefill, theme.decode, theme.good), self.tr("written by"), self.tr("not yet"))
+
+    def _draw_growth(self, state: CacheState) -> None:
+        growth = np.concatenate([np.zeros((1, 2), np.int64), state.growth])
+        line = Line(self.tr("stored"), growth[:, 0].astype(np.float64), growth[:, 1].astype(np.float64), "accent")
+        most = max(1, self._room(state))
+        top = most * max(1, state.bytes_per_token)
+        step = nice_step(top, 4)
+        chart = Chart(
+            (line,),
+            self.tr("positions"),
+            self.tr("bytes"),
+            x_low=0,
+            x_high=most,
+            y_low=0,
+            y_high=np.ceil(top / step) * step,
+            y_text=bytes_text,
+        )
+        self._growth.show_chart(chart)
+
+    def _draw_vectors(self) -> None:
+        shown = self._vectors
+        for picture, name in ((self._keys, "keys"), (self._values, "values")):
+            array = None if shown is None else getattr(shown, name)
+            picture.show_cells(None if shown is None or not array.size else self._vector_cells(shown, name, array))
+
+    def _vector_cells(self, shown: CacheVectors, name: str, array: np.ndarray) -> Cells:
+        forms = {
+            "keys": self.tr("keys after rope: dimension, layer {0}, position {1} “{2}”"),
+            "values": self.tr("values: dimension, layer {0}, position {1} “{2}”"),
+        }
+        title = forms[name].format(shown.layer, shown.position, self.context.run.label(shown.position))
+        scale = signed_scale(array, self.context.theme.diverging, {"keys": "K", "values": "V"}[name])
+        clipped = beyond(scale, array)
+        if clipped:
+            title += self.tr(" · {0} beyond the scale").format(clipped)
+        rows = Axis(self.tr("KV head"), len(array), str, numbers=True)
+        return Cells(array, rows, Axis(title, array.shape[1], str, numbers=True), scale)
+
+    # --- marks and mouse --------------------------------------------------------------------------------------
+
+    def _mark(self) -> None:
+        if self._map.cells is None:
+            return
+        run, pinned, hovered = self.context.run, self.context.cursor.pinned, self.context.cursor.hovered
+        columns = self._map.cells.values.shape[1]
+        position = run.n_visible - 1 if pinned.position is None else pinned.position
+        place = closest_cell(position, self._block, columns)
+        self._map.mark((pinned.layer, place), (hovered.layer, closest_cell(hovered.position, self._block, columns)))
+        self._growth.mark(None if position is None else position + 1, None)
+
+    def _hover_cell(self, row: int, column: int) -> None:
+        self.context.cursor.hover(layer=row, position=column * self._block)
+        self.context.cursor.say(self._describe_cell(row, column))
+
+    def _pick_cell(self, row: int, column: int) -> None:
+        position = column * self._block
+        where = {"position": position} if position < self.context.run.n_tokens else {}
+        self.context.cursor.pin(layer=row, **where)
+        self.context.cursor.say(self._describe_cell(row, column))
+
+    def _hover_growth(self, positions: int) -> None:
+        if self._state is not None:
+            size = grouped(positions * self._state.bytes_per_token)
+            self.context.cursor.say(self.tr("{0} positions: {1} bytes").format(positions, size))
+
+    def _leave(self) -> None:
+        self.context.cursor.hover()
+        self.context.cursor.say("")
+
+    # --- texts ------------------------------------------------------------------------------------------------
+
+    def _describe_cell(self, row: int, column: int) -> str:
+        cells = self._map.cells
+        assert cells is not None
+        position = column * self._block
+        where = self.tr("layer {0}, position {1} “{2}”").format(row, position, self.context.run.label(position))
+        if self._block > 1:
+            where += self.tr(" and the {0} after it").format(self._block - 1)
+        if not cells.shown(row, column):
+            return self.tr("{0}: not stored yet").format(where)
+        return f"{where}: {self._kinds().names[int(cells.values[row, column])]}"
+
+    def _describe_key(self, row: int, column: int) -> str:
+        return self._describe_entry(self.tr("K"), "keys", row, column)
+
+    def _describe_value(self, row: int, column: int) -> str:
+        return self._describe_entry(self.tr("V"), "values", row, column)
+
+    def _describe_entry(self, letter: str, name: str, row: int, column: int) -> str:
+        shown = self._vectors
+        assert shown is not None
+        return self.tr("{0} of layer {1}, position {2}, KV head {3}, dimension {4}: {5}").format(
+            letter, shown.layer, shown.position, row, column, exact(float(getattr(shown, name)[row, column]))
+        )
+
+
+def facts_text(model: ModelFrame, state: CacheState, tr: Callable[[str], str]) -> str:
+    """Bytes now, allocated and per token, the last with its formula in numbers."""
+    now = tr("{0} bytes stored now ({1}), {2} allocated").format(
+        grouped(state.bytes_now), bytes_text(state.bytes_now), bytes_text(state.bytes_allocated)
+    )
+    total = tr("{0} bytes per token").format(grouped(state.bytes_per_token))
+    return f"{now}\n{formula(model.layers, model.kv_itemsize, tr)} = {total}"
+
+
+def formula(layers: tuple[LayerFacts, ...], itemsize: int, tr: Callable[[str], str]) -> str:
+    """ "2 · 3 KV heads · 64 · 4 bytes · 30 layers"; a sum of such where layers differ."""
+    counts: dict[tuple[int, int], int] = {}
+    for layer in layers:
+        shape = (layer.n_kv_heads, layer.d_head)
+        counts[shape] = counts.get(shape, 0) + 1
+    terms = [
+        tr("2 · {0} KV heads · {1} · {2} bytes · {3} layers").format(heads, d_head, itemsize, count)
+        for (heads, d_head), count in counts.items()
+    ]
+    return " + ".join(terms)
+
+
+_TAKERS: dict[type, Callable[[CachePanel, Answer], None]] = {
+    CacheState: CachePanel._take_state,
+    CacheVectors: CachePanel._take_vectors,
+}

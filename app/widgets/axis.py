@@ -1,0 +1,71 @@
+"""Labels along an axis of cells: which ones fit, how long they are, and where they go."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PySide6.QtGui import QFontMetricsF
+
+from app.widgets.scale import nice_step
+
+
+@dataclass(frozen=True)
+class Axis:
+    """``count`` cells with a ``label`` each. Numbers are thinned to round ones, texts to every so many.
+
+    ``block``: how many entries one cell stands for; ``label`` is given the entry's index, not the cell's.
+    """
+
+    title: str
+    count: int
+    label: Callable[[int], str]
+    numbers: bool = False
+    block: int = 1
+
+    def text(self, cell: int) -> str:
+        return self.label(cell * self.block)
+
+
+@dataclass(frozen=True)
+class Labels:
+    """The labels that are shown: cells and texts, the extent of the widest, and whether they are rotated."""
+
+    cells: tuple[int, ...] = ()
+    texts: tuple[str, ...] = ()
+    extent: float = 0.0
+    rotated: bool = False
+
+
+def row_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) -> Labels:
+    """Labels at the left of rows that are ``cell`` pixels high, none wider than ``most``."""
+    cells = _thinned(axis, max(1, math.ceil(metrics.height() / max(cell, 1e-6))))
+    return _labels(axis, cells, metrics, most, rotated=False)
+
+
+def column_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) -> Labels:
+    """Labels below columns that are ``cell`` pixels wide: lying if they fit so, else rotated; at most ``most`` long."""
+    if axis.numbers:
+        wide = metrics.horizontalAdvance(axis.label(axis.count * axis.block)) + metrics.averageCharWidth() * 2
+        cells = _thinned(axis, max(1, math.ceil(wide / max(cell, 1e-6))))
+        return _labels(axis, cells, metrics, most * 2, rotated=False)
+    if cell > metrics.averageCharWidth() * 2:
+        labels = _labels(axis, range(axis.count), metrics, math.inf, rotated=False)
+        if labels.extent + metrics.averageCharWidth() <= cell:
+            return labels
+    cells = _thinned(axis, max(1, math.ceil(metrics.height() / max(cell, 1e-6))))
+    return _labels(axis, cells, metrics, most, rotated=True)
+
+
+def _thinned(axis: Axis, step: int) -> range:
+    if axis.numbers and step > 1:
+        entries = max(1, round(nice_step(step * axis.block, 1)))
+        step = max(1, math.ceil(entries / axis.block))
+    return range(0, axis.count, step)
+
+
+def _labels(axis: Axis, cells: range, metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:
+    texts = tuple(axis.text(cell) for cell in cells)
+    widest = max((metrics.horizontalAdvance(text) for text in texts), default=0.0)
+    return Labels(tuple(cells), texts, min(widest, most), rotated)

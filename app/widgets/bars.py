@@ -1,0 +1,194 @@
+"""One bar per labelled place, with its figure above it where there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QPainter
+
+from app.theme import Theme
+from app.widgets.axis import Axis, Labels, column_labels
+from app.widgets.canvas import Canvas, pen, put, put_rotated, small
+from app.widgets.scale import Scale, figure
+
+
+@dataclass(frozen=True)
+class Bars:
+    """``values`` float32 [places], not reduced; ``left_out`` is a place that is drawn empty."""
+
+    values: np.ndarray
+    places: Axis
+    scale: Scale
+    left_out: int | None = None
+
+
+class BarChart(Canvas):
+    """Shows Bars. ``describe(place)`` gives the text of a bar."""
+
+    place_hovered = Signal(int)
+    place_left = Signal()
+    place_picked = Signal(int)
+
+    def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
+        super().__init__(theme)
+        self.bars: Bars | None = None
+        self.describe = describe
+        self.plot = QRectF()
+        self.place: int | None = None
+        self.hovered: int | None = None
+        self._labels = Labels()
+        self.setAccessibleName(name)
+
+    def show_bars(self, bars: Bars | None) -> None:
+        self.bars = bars
+        if bars is None or (self.place is not None and self.place >= len(bars.values)):
+            self.place = None
+        self.refresh()
+
+    def mark(self, hovered: int | None) -> None:
+        if hovered != self.hovered:
+            self.hovered = hovered
+            self.refresh_marks()
+
+    def pick(self, place: int) -> None:
+        if self.bars is not None and 0 <= place < len(self.bars.values):
+            self.place = place
+            self.setAccessibleDescription(self.describe(place))
+            self.place_picked.emit(place)
+            self.refresh_marks()
+
+    # --- layout -----------------------------------------------------------------------------------------------
+
+    def arrange(self) -> None:
+        self.plot = QRectF()
+        if self.bars is None or not len(self.bars.values):
+            return
+        metrics = self.metrics()
+        high = metrics.height()
+        left = max(metrics.horizontalAdvance(text) for _, text in self.bars.scale.ticks()) + high * 0.7
+        width = self.width() - left - high * 0.5
+        self._labels = column_labels(self.bars.places, width / len(self.bars.values), metrics, self.height() * 0.35)
+        below = (self._labels.extent if self._labels.rotated else high) + high * 0.5
+        top = high * 1.5
+        self.plot = QRectF(left, top, max(4.0, width), max(4.0, self.height() - top - below))
+
+    def _centre(self, place: float) -> float:
+        assert self.bars is not None
+        return self.plot.left() + (place + 0.5) * self.plot.width() / len(self.bars.values)
+
+    # --- drawing ----------------------------------------------------------------------------------------------
+
+    def draw(self, painter: QPainter) -> None:
+        if self.bars is None or self.plot.isEmpty():
+            return
+        painter.setFont(self.font())
+        self._draw_axis(painter)
+        self._draw_bars(painter)
+        self._draw_figures(painter)
+        high = self.metrics().height()
+        for place, text in zip(self._labels.cells, self._labels.texts, strict=True):
+            top, extent = self.plot.bottom() + high * 0.3, self._labels.extent
+            if self._labels.rotated:
+                box = QRectF(self._centre(place) - high / 2, top, high, extent)
+                put_rotated(painter, box, text, _RIGHT, self.theme.text)
+            else:
+                box = QRectF(self._centre(place) - extent / 2 - 2, top, extent + 4, high)
+                put(painter, box, text, Qt.AlignmentFlag.AlignCenter, self.theme.text)
+
+    def _draw_axis(self, painter: QPainter) -> None:
+        assert self.bars is not None
+        high, last = self.metrics().height(), self.plot.bottom() + self.metrics().height()
+        for fraction, text in self.bars.scale.ticks():
+            y = self.plot.bottom() - fraction * self.plot.height()
+            painter.setPen(pen(self.theme.line))
+            painter.drawLine(QPointF(self.plot.left(), y), QPointF(self.plot.right(), y))
+            if last - y >= high * 0.95:
+                last = y
+                box = QRectF(0, y - high / 2, self.plot.left() - high * 0.3, high)
+                put(painter, box, text, _RIGHT, self.theme.text)
+
+    def _heights(self) -> np.ndarray:
+        """Pixels, float32 [places]."""
+        assert self.bars is not None
+        heights = np.clip(self.bars.scale.fraction(self.bars.values), 0, 1) * np.float32(self.plot.height())
+        if self.bars.left_out is not None:
+            heights[self.bars.left_out] = 0
+        return heights
+
+    def _draw_bars(self, painter: QPainter) -> None:
+        """Bars thinner than a pixel are drawn as the largest of those that share the pixel."""
+        heights, pixels = self._heights(), max(1, int(self.plot.width()))
+        if len(heights) > pixels:
+            edges = np.arange(pixels) * len(heights) // pixels
+            heights = np.maximum.reduceat(heights, edges)
+        step = self.plot.width() / len(heights)
+        wide = max(1.0, step * 0.8)
+        boxes = [
+            QRectF(self.plot.left() + index * step + (step - wide) / 2, self.plot.bottom() - height, wide, height)
+            for index, height in enumerate(heights.tolist())
+            if height > 0
+        ]
+        painter.setPen(Qt.PenStyle.NoPen)
+        painter.setBrush(QColor(self.theme.attention))
+        painter.drawRects(boxes)
+
+    def _draw_figures(self, painter: QPainter) -> None:
+        assert self.bars is not None
+        painter.setFont(small(self.font()))
+        step = self.plot.width() / len(self.bars.values)
+        if step < self.metrics().horizontalAdvance("0.0000"):
+            return
+        high = self.metrics().height()
+        for place, (value, height) in enumerate(zip(self.bars.values.tolist(), self._heights().tolist(), strict=True)):
+            text = self.tr("left out") if place == self.bars.left_out else figure(round(value, 4))
+            box = QRectF(self._centre(place) - step / 2, self.plot.bottom() - height - high, step, high)
+            put(painter, box, text, Qt.AlignmentFlag.AlignCenter, self.theme.text)
+        painter.setFont(self.font())
+
+    def draw_marks(self, painter: QPainter) -> None:
+        self.draw_focus(painter)
+        if self.bars is None or self.plot.isEmpty():
+            return
+        step = max(3.0, self.plot.width() / len(self.bars.values))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for place, colour in ((self.hovered, self.theme.hover), (self.place, self.theme.accent)):
+            if place is not None and 0 <= place < len(self.bars.values):
+                painter.setPen(pen(colour, 2))
+                painter.drawRect(QRectF(self._centre(place) - step / 2, self.plot.top(), step, self.plot.height()))
+
+    # --- mouse and keys ---------------------------------------------------------------------------------------
+
+    def _place(self, where: QPointF) -> int | None:
+        if self.bars is None or not self.plot.contains(where):
+            return None
+        count = len(self.bars.values)
+        return min(count - 1, int((where.x() - self.plot.left()) / self.plot.width() * count))
+
+    def on_move(self, place: QPointF) -> None:
+        bar = self._place(place)
+        if bar is None:
+            self.place_left.emit()
+        else:
+            self.place_hovered.emit(bar)
+
+    def on_leave(self) -> None:
+        self.place_left.emit()
+
+    def on_click(self, place: QPointF) -> None:
+        bar = self._place(place)
+        if bar is not None:
+            self.pick(bar)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if step is None or self.bars is None:
+            event.ignore()
+            return
+        start = 0 if self.place is None else self.place + step
+        self.pick(min(max(start, 0), len(self.bars.values) - 1))
+
+
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

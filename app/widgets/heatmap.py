@@ -1,0 +1,335 @@
+"""A heatmap of cells with labelled axes, a colour bar, a picked cell and outlines of pinned and hovered places."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QImage, QKeyEvent, QPainter
+
+from app.theme import Theme
+from app.widgets.axis import Axis, Labels, column_labels, row_labels
+from app.widgets.canvas import Canvas, pen, put, put_rotated
+from app.widgets.legend import Legend, draw_legend, legend_width
+from app.widgets.scale import word
+
+SHOWN, MASKED, ABSENT = 0, 1, 2  # states of a cell: a figure, blank by definition, not computed yet
+_STEPS = {
+    Qt.Key.Key_Left: (0, -1),
+    Qt.Key.Key_Right: (0, 1),
+    Qt.Key.Key_Up: (-1, 0),
+    Qt.Key.Key_Down: (1, 0),
+    Qt.Key.Key_PageUp: (-10, 0),
+    Qt.Key.Key_PageDown: (10, 0),
+    Qt.Key.Key_Home: (0, -(10**9)),
+    Qt.Key.Key_End: (0, 10**9),
+}
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a heatmap shows: ``values`` float32 [rows, columns]; ``state`` uint8 of the same shape, or None: all shown.
+
+    Values of cells that are not SHOWN are 0 and mean nothing.
+    """
+
+    values: np.ndarray
+    rows: Axis
+    columns: Axis
+    scale: Legend
+    state: np.ndarray | None = None
+
+    def shown(self, row: int, column: int) -> bool:
+        return self.state is None or self.state[row, column] == SHOWN
+
+
+class Heatmap(Canvas):
+    """Shows Cells. ``describe(row, column)`` gives the text of a cell for the status bar and for screen readers."""
+
+    cell_hovered = Signal(int, int)
+    cell_left = Signal()
+    cell_picked = Signal(int, int)
+
+    def __init__(self, theme: Theme, name: str, describe: Callable[[int, int], str]) -> None:
+        super().__init__(theme)
+        self.cells: Cells | None = None
+        self.describe = describe
+        self.plot = QRectF()
+        self.cell: tuple[int, int] | None = None
+        self.pointer: tuple[int, int] | None = None
+        self.pinned: tuple[int | None, int | None] = (None, None)
+        self.hovered: tuple[int | None, int | None] = (None, None)
+        self._image = QImage()
+        self._words = np.zeros((0, 0), np.uint32)
+        self._rows, self._columns = Labels(), Labels()
+        self._titled = True
+        self.setAccessibleName(name)
+
+    # --- data -------------------------------------------------------------------------------------------------
+
+    def show_cells(self, cells: Cells | None) -> None:
+        """Show other cells; None shows nothing. The picked cell stays if it still exists."""
+        self.cells = cells
+        if cells is None or (self.cell is not None and not self._exists(*self.cell)):
+            self.cell = None
+        self.pointer = None
+        self._colour()
+        self.refresh()
+
+    def mark(
+        self, pinned: tuple[int | None, int | None], hovered: tuple[int | None, int | None] = (None, None)
+    ) -> None:
+        """Outline (row, column): a cell, or a whole row or column where the other is None."""
+        if (pinned, hovered) != (self.pinned, self.hovered):
+            self.pinned, self.hovered = pinned, hovered
+            self.refresh_marks()
+
+    def pick(self, row: int, column: int) -> None:
+        """Move the picked cell and tell about it, as a click or an arrow key does."""
+        if not self._exists(row, column):
+            return
+        self.cell = (row, column)
+        self.tell()
+        self.cell_picked.emit(row, column)
+        self.refresh_marks()
+
+    def tell(self) -> None:
+        """Tell screen readers what the picked cell holds, after its text changed."""
+        if self.cell is not None:
+            self.setAccessibleDescription(self.describe(*self.cell))
+
+    def set_theme(self, theme: Theme) -> None:
+        self.theme = theme
+        self._colour()
+        super().set_theme(theme)
+
+    def fits(self) -> int:
+        """How many cells the longer axis can show: a power of two, so that resizing seldom changes it."""
+        pixels = max(self.plot.width(), self.plot.height(), self.width() / 2, 64.0)
+        return 2 ** int(math.log2(pixels))
+
+    def _exists(self, row: int, column: int) -> bool:
+        if self.cells is None:
+            return False
+        rows, columns = self.cells.values.shape
+        return 0 <= row < rows and 0 <= column < columns
+
+    def _colour(self) -> None:
+        if self.cells is None:
+            self._image = QImage()
+            return
+        words, state = self.cells.scale.pixels(self.cells.values), self.cells.state
+        opaque = True
+        if state is not None:
+            words[state == MASKED] = word(self.theme.panel)
+            absent = state == ABSENT
+            opaque = not absent.any()
+            words[absent] = 0  # transparent: the hatching below shows through
+        self._words = np.ascontiguousarray(words)  # the image does not own its memory
+        rows, columns = words.shape
+        kind = QImage.Format.Format_RGB32 if opaque else QImage.Format.Format_ARGB32_Premultiplied
+        self._image = QImage(self._words.data, columns, rows, columns * 4, kind)
+
+    # --- layout -----------------------------------------------------------------------------------------------
+
+    def arrange(self) -> None:
+        self.plot = QRectF()
+        if self.cells is None or not self.cells.values.size:
+            return
+        metrics = self.metrics()
+        self._titled = self.height() > metrics.height() * 9 and self.width() > metrics.height() * 14
+        plot = self._inside(Labels(extent=metrics.height()), Labels(extent=metrics.height()))
+        for _ in range(2):  # the labels depend on the size of a cell and the other way round
+            n_rows, n_columns = self.cells.values.shape
+            self._rows = row_labels(self.cells.rows, plot.height() / n_rows, metrics, self.width() * 0.22)
+            self._columns = column_labels(self.cells.columns, plot.width() / n_columns, metrics, self.height() * 0.28)
+            plot = self._inside(self._rows, self._columns)
+        self.plot = plot
+
+    def _inside(self, rows: Labels, columns: Labels) -> QRectF:
+        metrics = self.metrics()
+        gap = metrics.height() * 0.35
+        title = metrics.height() * 1.1 if self._titled else 0.0
+        below = columns.extent if columns.rotated else metrics.height()
+        left = gap + title + rows.extent + gap
+        right = gap + (legend_width(self.cells.scale, metrics) if self.cells is not None else 0)
+        top = metrics.height() * 0.7
+        bottom = gap + below + title + gap * 0.5
+        return QRectF(left, top, max(4.0, self.width() - left - right), max(4.0, self.height() - top - bottom))
+
+    def box(self, row: int | None, column: int | None) -> QRectF:
+        """The pixels of a cell, or of a whole row or column where the other is None."""
+        assert self.cells is not None
+        n_rows, n_columns = self.cells.values.shape
+        high, wide = self.plot.height() / n_rows, self.plot.width() / n_columns
+        x, w = (self.plot.left(), self.plot.width()) if column is None else (self.plot.left() + column * wide, wide)
+        y, h = (self.plot.top(), self.plot.height()) if row is None else (self.plot.top() + row * high, high)
+        return QRectF(x, y, w, h)
+
+    def at(self, place: QPointF) -> tuple[int, int] | None:
+        """The cell at a pixel."""
+        if self.cells is None or not self.plot.contains(place):
+            return None
+        n_rows, n_columns = self.cells.values.shape
+        row = int((place.y() - self.plot.top()) / self.plot.height() * n_rows)
+        column = int((place.x() - self.plot.left()) / self.plot.width() * n_columns)
+        return min(row, n_rows - 1), min(column, n_columns - 1)
+
+    # --- drawing ----------------------------------------------------------------------------------------------
+
+    def draw(self, painter: QPainter) -> None:
+        if self.cells is None or self.plot.isEmpty():
+            return
+        painter.setFont(self.font())
+        if self._image.hasAlphaChannel():
+            painter.fillRect(self.plot, QBrush(QColor(self.theme.absent), Qt.BrushStyle.BDiagPattern))
+        painter.drawImage(self.plot, self._image)
+        painter.setPen(pen(self.theme.line))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawRect(self.plot.adjusted(-0.5, -0.5, 0.5, 0.5))
+        self._draw_labels(painter)
+        draw_legend(painter, self._legend_box(), self.cells.scale, self.theme)
+
+    def _legend_box(self) -> QRectF:
+        gap = self.metrics().height() * 0.35
+        return QRectF(self.plot.right() + gap, 0, self.width() - self.plot.right() - gap, self.plot.bottom())
+
+    def _draw_labels(self, painter: QPainter) -> None:
+        assert self.cells is not None
+        for cell, text in zip(self._rows.cells, self._rows.texts, strict=True):
+            put(painter, self._row_box(cell), text, _RIGHT, self.theme.text)
+        for cell, text in zip(self._columns.cells, self._columns.texts, strict=True):
+            self._put_column(painter, cell, text, self.theme.text)
+        if self._titled:
+            high = self.metrics().height() * 1.1
+            put(
+                painter,
+                QRectF(self.plot.left(), self.height() - high - 2, self.plot.width(), high),
+                self.cells.columns.title,
+                Qt.AlignmentFlag.AlignCenter,
+                self.theme.faint,
+            )
+            box = QRectF(2, self.plot.top(), high, self.plot.height())
+            put_rotated(painter, box, self.cells.rows.title, Qt.AlignmentFlag.AlignCenter, self.theme.faint)
+
+    def _row_box(self, row: int) -> QRectF:
+        metrics = self.metrics()
+        middle = self.box(row, None).center().y()
+        right = self.plot.left() - metrics.height() * 0.35
+        return QRectF(right - self._rows.extent, middle - metrics.height() / 2, self._rows.extent, metrics.height())
+
+    def _column_box(self, column: int, wide: float) -> QRectF:
+        metrics = self.metrics()
+        top, middle = self.plot.bottom() + metrics.height() * 0.35, self.box(None, column).center().x()
+        if self._columns.rotated:
+            return QRectF(middle - metrics.height() / 2, top, metrics.height(), self._columns.extent)
+        left = min(max(middle - wide / 2, 0.0), self.width() - wide)
+        return QRectF(left, top, wide, metrics.height())
+
+    def _put_column(self, painter: QPainter, column: int, text: str, colour: str, *, cover: bool = False) -> None:
+        box = self._column_box(column, self.metrics().horizontalAdvance(text) + 2)
+        if cover:
+            painter.fillRect(box, QColor(self.theme.panel))
+        if self._columns.rotated:
+            put_rotated(painter, box, text, _RIGHT, colour)
+        else:
+            put(painter, box, text, Qt.AlignmentFlag.AlignCenter, colour)
+
+    def draw_marks(self, painter: QPainter) -> None:
+        self.draw_focus(painter)
+        if self.cells is None or self.plot.isEmpty():
+            return
+        painter.setFont(self.font())
+        self._outline(painter, self.hovered, self.theme.hover)
+        self._outline(painter, self.pinned, self.theme.accent)
+        if self.cell is not None:
+            self._outline(painter, self.cell, self.theme.accent)
+        if self.pointer is not None:
+            self._crosshair(painter, *self.pointer)
+
+    def _outline(self, painter: QPainter, place: tuple[int | None, int | None], colour: str) -> None:
+        row, column = place
+        if (row is None and column is None) or not self._exists(row or 0, column or 0):
+            return
+        box = self.box(row, column)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.setPen(pen(self.theme.panel, 4))  # a rim, so that the outline is seen on every colour
+        painter.drawRect(box)
+        painter.setPen(pen(colour, 2))
+        painter.drawRect(box)
+        self._emphasise(painter, row, column, colour)
+
+    def _emphasise(self, painter: QPainter, row: int | None, column: int | None, colour: str) -> None:
+        """The label of an outlined row or column, also where it was thinned away."""
+        assert self.cells is not None
+        if row is not None and self._rows.extent:
+            box = self._row_box(row)
+            painter.fillRect(box, QColor(self.theme.panel))
+            put(painter, box, self.cells.rows.text(row), _RIGHT, colour)
+        if column is not None:
+            self._put_column(painter, column, self.cells.columns.text(column), colour, cover=True)
+
+    def _crosshair(self, painter: QPainter, row: int, column: int) -> None:
+        box = self.box(row, column)
+        painter.setPen(pen(self.theme.hover, 1, Qt.PenStyle.DashLine))
+        painter.drawLine(QPointF(self.plot.left(), box.center().y()), QPointF(box.left(), box.center().y()))
+        painter.drawLine(QPointF(box.center().x(), box.bottom()), QPointF(box.center().x(), self.plot.bottom()))
+        self._outline(painter, (row, column), self.theme.hover)
+
+    # --- mouse and keys ---------------------------------------------------------------------------------------
+
+    def on_move(self, place: QPointF) -> None:
+        cell = self.at(place)
+        if cell == self.pointer:
+            return
+        self.pointer = cell
+        self.refresh_marks()
+        if cell is None:
+            self.cell_left.emit()
+        else:
+            self.cell_hovered.emit(*cell)
+
+    def on_leave(self) -> None:
+        if self.pointer is not None:
+            self.pointer = None
+            self.refresh_marks()
+            self.cell_left.emit()
+
+    def on_click(self, place: QPointF) -> None:
+        cell = self.at(place)
+        if cell is not None:
+            self.pick(*cell)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        step = _STEPS.get(Qt.Key(event.key())) if not event.modifiers() & ~Qt.KeyboardModifier.KeypadModifier else None
+        if step is None or self.cells is None or not self.cells.values.size:
+            event.ignore()
+            return
+        rows, columns = self.cells.values.shape
+        row, column = self.cell or self._start()
+        self.pick(min(max(row + step[0], 0), rows - 1), min(max(column + step[1], 0), columns - 1))
+
+    def _start(self) -> tuple[int, int]:
+        """Where the arrow keys begin: at the pinned place, else in the corner."""
+        row, column = self.pinned
+        return (row or 0, column or 0) if self._exists(row or 0, column or 0) else (0, 0)
+
+    def event(self, event: QEvent) -> bool:
+        if event.type() == QEvent.Type.ShortcutOverride and self.cells is not None and _is_step(event):
+            event.accept()  # arrow keys belong to the picture while it has the focus
+            return True
+        return super().event(event)
+
+
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
+
+
+def _is_step(event: QEvent) -> bool:
+    return (
+        isinstance(event, QKeyEvent)
+        and Qt.Key(event.key()) in _STEPS
+        and event.modifiers() == Qt.KeyboardModifier.NoModifier
+    )

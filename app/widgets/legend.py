@@ -1,0 +1,108 @@
+"""What colours mean: a colour bar with its figures, or a list of kinds with their colours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt
+from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QImage, QPainter, QPolygonF
+
+from app.theme import Theme
+from app.widgets.canvas import pen, put
+from app.widgets.scale import OVER, UNDER, Scale, colour_words, word
+
+
+@dataclass(frozen=True)
+class Kinds:
+    """Cells of a few kinds: the value of a cell is the index of its kind. ``absent`` names the hatching."""
+
+    names: tuple[str, ...]
+    colours: tuple[str, ...]
+    title: str
+    absent: str
+
+    def pixels(self, values: np.ndarray) -> np.ndarray:
+        """uint32 words 0xffRRGGBB of the same shape."""
+        return np.array([word(colour) for colour in self.colours], np.uint32).take(values.astype(np.int64))
+
+
+Legend = Scale | Kinds
+
+
+def legend_width(legend: Legend, metrics: QFontMetricsF) -> float:
+    """Pixels that the legend needs beside the picture."""
+    wide = metrics.horizontalAdvance
+    if isinstance(legend, Kinds):
+        return metrics.height() * 1.8 + max(wide(name) for name in (*legend.names, legend.absent))
+    ticks = max(wide(text) for _, text in legend.ticks())
+    bar = metrics.height() * 1.5 + ticks
+    return max(bar, min(wide(legend.title), metrics.height() * 6)) + metrics.height() * 0.4
+
+
+def draw_legend(painter: QPainter, box: QRectF, legend: Legend, theme: Theme) -> None:
+    """Into a box whose bottom is the picture's bottom; its first line takes the title."""
+    high = QFontMetricsF(painter.font()).height()
+    left, middle = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignVCenter
+    put(painter, QRectF(box.left(), box.top() + 2, box.width(), high), legend.title, left | middle, theme.faint)
+    below = box.adjusted(0, high * 1.35, 0, 0)
+    if isinstance(legend, Kinds):
+        _draw_kinds(painter, below, legend, theme)
+    else:
+        _draw_bar(painter, below, legend, theme)
+
+
+def _draw_kinds(painter: QPainter, box: QRectF, kinds: Kinds, theme: Theme) -> None:
+    high = QFontMetricsF(painter.font()).height()
+    brushes = [QBrush(QColor(colour)) for colour in kinds.colours]
+    brushes.append(QBrush(QColor(theme.absent), Qt.BrushStyle.BDiagPattern))
+    for row, (name, brush) in enumerate(zip((*kinds.names, kinds.absent), brushes, strict=True)):
+        line = QRectF(box.left(), box.top() + row * high * 1.35, box.width(), high)
+        if line.bottom() > box.bottom() + high:
+            return
+        patch = QRectF(line.left(), line.top() + high * 0.15, high * 0.8, high * 0.7)
+        painter.setPen(pen(theme.line))
+        painter.setBrush(brush)
+        painter.drawRect(patch)
+        where = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+        put(painter, line.adjusted(high * 1.1, 0, 0, 0), name, where, theme.text)
+
+
+def _draw_bar(painter: QPainter, box: QRectF, scale: Scale, theme: Theme) -> None:
+    metrics = QFontMetricsF(painter.font())
+    high = metrics.height()
+    cap = high * 0.4 if scale.clips else high * 0.2
+    bar = QRectF(box.left(), box.top() + cap, high * 0.7, max(1.0, box.height() - 2 * cap))
+    words = np.ascontiguousarray(colour_words(scale.colours)[1:-1][::-1].reshape(-1, 1))
+    painter.drawImage(bar, QImage(words.data, 1, len(words), 4, QImage.Format.Format_RGB32))
+    painter.setPen(pen(theme.line))
+    painter.setBrush(Qt.BrushStyle.NoBrush)
+    painter.drawRect(bar)
+    if scale.clips:
+        _draw_caps(painter, bar, cap, theme)
+    _draw_ticks(painter, bar, box, scale, theme)
+
+
+def _draw_caps(painter: QPainter, bar: QRectF, cap: float, theme: Theme) -> None:
+    """Pointed ends in the colours of what lies beyond the scale."""
+    middle = bar.center().x()
+    for colour, base, tip in ((OVER, bar.top(), bar.top() - cap), (UNDER, bar.bottom(), bar.bottom() + cap)):
+        painter.setBrush(QColor(colour))
+        painter.drawPolygon(QPolygonF([QPointF(bar.left(), base), QPointF(bar.right(), base), QPointF(middle, tip)]))
+
+
+def _draw_ticks(painter: QPainter, bar: QRectF, box: QRectF, scale: Scale, theme: Theme) -> None:
+    """The ends always, those between where there is room."""
+    metrics = QFontMetricsF(painter.font())
+    high = metrics.height()
+    ticks = scale.ticks()
+    taken: list[float] = []
+    for fraction, text in (ticks[0], ticks[-1], *ticks[1:-1]):
+        y = bar.bottom() - fraction * bar.height()
+        if any(abs(y - other) < high * 0.95 for other in taken):
+            continue
+        taken.append(y)
+        painter.setPen(pen(theme.text))
+        painter.drawLine(QPointF(bar.right(), y), QPointF(bar.right() + high * 0.2, y))
+        place = QRectF(bar.right() + high * 0.35, y - high / 2, box.right() - bar.right() - high * 0.35, high)
+        put(painter, place, text, Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter, theme.text)

@@ -1,0 +1,224 @@
+"""Lines over numbered places, labelled at their ends, with one pinned place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QBrush, QColor, QKeyEvent, QPainter, QPolygonF
+
+from app.theme import Theme
+from app.widgets.canvas import Canvas, pen, put, put_rotated
+from app.widgets.scale import figure, nice_step
+
+
+@dataclass(frozen=True)
+class Line:
+    """``x`` rising, ``y`` of the same length; ``colour`` names a field of the theme."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    colour: str
+    dashed: bool = False
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Lines in [x_low, x_high] x [y_low, y_high]; ``y_log`` needs y_low above 0. Beyond ``computed`` is hatched."""
+
+    lines: tuple[Line, ...]
+    x_title: str
+    y_title: str
+    x_low: float
+    x_high: float
+    y_low: float
+    y_high: float
+    y_log: bool = False
+    computed: float = math.inf
+    y_text: Callable[[float], str] = figure
+
+
+class LineChart(Canvas):
+    """Shows a Chart. The place under the mouse is told by ``place_hovered`` (an x, rounded), a click pins."""
+
+    place_hovered = Signal(int)
+    place_left = Signal()
+    place_picked = Signal(int)
+
+    def __init__(self, theme: Theme, name: str) -> None:
+        super().__init__(theme)
+        self.chart: Chart | None = None
+        self.plot = QRectF()
+        self.pinned: int | None = None
+        self.hovered: int | None = None
+        self.setAccessibleName(name)
+
+    def show_chart(self, chart: Chart | None) -> None:
+        self.chart = chart
+        self.refresh()
+
+    def mark(self, pinned: int | None, hovered: int | None) -> None:
+        if (pinned, hovered) != (self.pinned, self.hovered):
+            self.pinned, self.hovered = pinned, hovered
+            self.refresh_marks()
+
+    # --- layout -----------------------------------------------------------------------------------------------
+
+    def arrange(self) -> None:
+        self.plot = QRectF()
+        if self.chart is None:
+            return
+        metrics = self.metrics()
+        wide, high = metrics.horizontalAdvance, metrics.height()
+        self._titled = self.height() > high * 8
+        left = max(wide(text) for _, text in self._y_ticks()) + high * (1.8 if self._titled else 0.6)
+        right = max((wide(line.name) for line in self.chart.lines), default=0.0) + high * 0.8
+        bottom = high * (2.6 if self._titled else 1.5)
+        top = high * 0.7
+        self.plot = QRectF(left, top, max(4.0, self.width() - left - right), max(4.0, self.height() - top - bottom))
+
+    def _y_ticks(self) -> list[tuple[float, str]]:
+        assert self.chart is not None
+        low, high, text = self.chart.y_low, self.chart.y_high, self.chart.y_text
+        if self.chart.y_log:
+            first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
+            powers = [10.0**power for power in range(first, last + 1)]
+            values = powers if len(powers) > 1 else [low, high]
+        else:
+            step = nice_step(high - low, 4)
+            values = [low + step * index for index in range(int((high - low) / step + 1e-9) + 1)]
+        return [(value, text(value)) for value in values]
+
+    def x_of(self, value: float) -> float:
+        assert self.chart is not None
+        part = (value - self.chart.x_low) / (self.chart.x_high - self.chart.x_low)
+        return self.plot.left() + part * self.plot.width()
+
+    def _y_of(self, values: np.ndarray) -> np.ndarray:
+        assert self.chart is not None
+        low, high = self.chart.y_low, self.chart.y_high
+        values = np.asarray(values, np.float64)
+        if self.chart.y_log:
+            low, high, values = math.log10(low), math.log10(high), np.log10(np.maximum(values, low))
+        part = np.clip((values - low) / (high - low), 0, 1)
+        return self.plot.bottom() - part * self.plot.height()
+
+    # --- drawing ----------------------------------------------------------------------------------------------
+
+    def draw(self, painter: QPainter) -> None:
+        if self.chart is None:
+            return
+        painter.setFont(self.font())
+        if self.chart.computed < self.chart.x_high:
+            start = max(self.plot.left(), self.x_of(self.chart.computed))
+            hatching = QBrush(QColor(self.theme.absent), Qt.BrushStyle.BDiagPattern)
+            painter.fillRect(QRectF(QPointF(start, self.plot.top()), self.plot.bottomRight()), hatching)
+        self._draw_axes(painter)
+        for line in self.chart.lines:
+            self._draw_line(painter, line)
+        self._draw_names(painter)
+
+    def _draw_axes(self, painter: QPainter) -> None:
+        assert self.chart is not None
+        high, plot = self.metrics().height(), self.plot
+        for value, text in self._y_ticks():
+            y = float(self._y_of(np.array(value)))
+            painter.setPen(pen(self.theme.line))
+            painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
+            put(painter, QRectF(0, y - high / 2, plot.left() - high * 0.35, high), text, _RIGHT, self.theme.text)
+        self._draw_x_ticks(painter)
+        painter.setPen(pen(self.theme.faint))
+        painter.drawLine(plot.bottomLeft(), plot.bottomRight())
+        if self._titled:
+            foot = QRectF(plot.left(), self.height() - high - 2, plot.width(), high)
+            put(painter, foot, self.chart.x_title, Qt.AlignmentFlag.AlignCenter, self.theme.faint)
+            side = QRectF(1, plot.top(), high, plot.height())
+            put_rotated(painter, side, self.chart.y_title, Qt.AlignmentFlag.AlignCenter, self.theme.faint)
+
+    def _draw_x_ticks(self, painter: QPainter) -> None:
+        assert self.chart is not None
+        metrics, plot = self.metrics(), self.plot
+        widest = metrics.horizontalAdvance(figure(self.chart.x_high)) + metrics.height()
+        step = max(1.0, nice_step(self.chart.x_high - self.chart.x_low, max(1, int(plot.width() / widest))))
+        value = math.ceil(self.chart.x_low / step) * step
+        while value <= self.chart.x_high + 1e-9:
+            top = plot.bottom() + metrics.height() * 0.2
+            box = QRectF(self.x_of(value) - widest / 2, top, widest, metrics.height())
+            put(painter, box, figure(value), Qt.AlignmentFlag.AlignCenter, self.theme.text)
+            value += step
+
+    def _draw_line(self, painter: QPainter, line: Line) -> None:
+        xs = np.array([self.x_of(x) for x in line.x.tolist()])
+        points = [QPointF(x, y) for x, y in zip(xs.tolist(), self._y_of(line.y).tolist(), strict=True)]
+        colour = getattr(self.theme, line.colour)
+        painter.setPen(pen(colour, 2, Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine))
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        painter.drawPolyline(QPolygonF(points))
+        if len(points) <= 80:  # every point is a figure: show where they are
+            painter.setBrush(QColor(colour))
+            for point in points:
+                painter.drawRect(QRectF(point.x() - 2, point.y() - 2, 4, 4))
+
+    def _draw_names(self, painter: QPainter) -> None:
+        """At the right end of each line, pushed apart where lines end together."""
+        assert self.chart is not None
+        high = self.metrics().height()
+        ends = [(float(self._y_of(line.y[-1:])[0]), line) for line in self.chart.lines if len(line.y)]
+        below = -math.inf
+        names = []
+        for y, line in sorted(ends, key=lambda end: end[0]):
+            below = max(y, below + high)
+            names.append((below, line))
+        spill = max(0.0, (names[-1][0] - self.plot.bottom()) if names else 0.0)
+        for y, line in names:
+            box = QRectF(self.plot.right() + high * 0.5, y - spill - high / 2, self.width() - self.plot.right(), high)
+            put(painter, box, line.name, _LEFT, getattr(self.theme, line.colour))
+
+    def draw_marks(self, painter: QPainter) -> None:
+        self.draw_focus(painter)
+        if self.chart is None:
+            return
+        for place, colour in ((self.hovered, self.theme.hover), (self.pinned, self.theme.accent)):
+            if place is not None and self.chart.x_low <= place <= self.chart.x_high:
+                painter.setPen(pen(colour, 2, Qt.PenStyle.DashLine))
+                x = self.x_of(place)
+                painter.drawLine(QPointF(x, self.plot.top()), QPointF(x, self.plot.bottom()))
+
+    # --- mouse and keys ---------------------------------------------------------------------------------------
+
+    def _place(self, where: QPointF) -> int | None:
+        if self.chart is None or not self.plot.contains(where):
+            return None
+        span = self.chart.x_high - self.chart.x_low
+        return round(self.chart.x_low + (where.x() - self.plot.left()) / self.plot.width() * span)
+
+    def on_move(self, place: QPointF) -> None:
+        x = self._place(place)
+        if x is None:
+            self.place_left.emit()
+        else:
+            self.place_hovered.emit(x)
+
+    def on_leave(self) -> None:
+        self.place_left.emit()
+
+    def on_click(self, place: QPointF) -> None:
+        x = self._place(place)
+        if x is not None:
+            self.place_picked.emit(x)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        if step is None or self.chart is None:
+            event.ignore()
+            return
+        start = self.chart.x_low if self.pinned is None else self.pinned
+        self.place_picked.emit(round(min(max(start + step, self.chart.x_low), self.chart.x_high)))
+
+
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -1,0 +1,49 @@
+"""A picture, or one sentence that says what to do to get one."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QStackedWidget, QVBoxLayout, QWidget
+
+from app.run import Run
+
+
+class Pages(QStackedWidget):
+    """Shows ``content``, or a sentence instead of it."""
+
+    def __init__(self, content: QWidget) -> None:
+        super().__init__()
+        self._sentence = QLabel()
+        self._sentence.setWordWrap(True)
+        self._sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        self._sentence.setMargin(self.fontMetrics().height())
+        self.addWidget(self._sentence)
+        self.addWidget(content)
+
+    @property
+    def empty(self) -> bool:
+        return self.currentIndex() == 0
+
+    def say(self, sentence: str) -> None:
+        """Show the sentence; an empty one shows the content."""
+        self._sentence.setText(sentence)
+        self.setAccessibleDescription(sentence)
+        self.setCurrentIndex(0 if sentence else 1)
+
+    def missing(self, run: Run, what: str) -> str:
+        """What to do before there is a picture of ``what``; "" when a run has begun to be read."""
+        if run.model is None:
+            return self.tr("Open a model to see {0}.").format(what)
+        if run.n_tokens == 0 or run.n_visible == 0:
+            return self.tr("Type a prompt and press Run to see {0}.").format(what)
+        return ""
+
+
+def fill(widget: QWidget, *parts: QWidget) -> QVBoxLayout:
+    """Put parts below each other into a widget without margins."""
+    layout = QVBoxLayout(widget)
+    layout.setContentsMargins(0, 0, 0, 0)
+    layout.setSpacing(0)
+    for part in parts:
+        layout.addWidget(part)
+    return layout

@@ -1,0 +1,42 @@
+"""Attention patterns as cells: which are shown, which lie above the diagonal, which are not computed yet."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN
+from app.widgets.scale import Scale
+
+
+def padded(maps: np.ndarray, n_total: int, block: int) -> np.ndarray:
+    """float32 [..., cells, cells] for ``n_total`` positions: 0 where ``maps`` (of the computed ones) ends."""
+    cells = -(-n_total // block)
+    rows, columns = maps.shape[-2:]
+    if (rows, columns) == (cells, cells):
+        return maps
+    whole = np.zeros((*maps.shape[:-2], cells, cells), np.float32)
+    whole[..., :rows, :columns] = maps[..., :cells, :cells]
+    return whole
+
+
+def pattern_state(cells: int, n: int, block: int, *, leave_out_first: bool = False) -> np.ndarray:
+    """uint8 [cells, cells]: queries from ``n`` on are ABSENT, keys after the query MASKED, and the first key if left out."""
+    state = np.full((cells, cells), SHOWN, np.uint8)
+    state[np.triu_indices(cells, 1)] = MASKED
+    if leave_out_first:
+        state[:, 0] = MASKED
+    state[-(-n // block) :] = ABSENT
+    return state
+
+
+def attention_scale(maps: np.ndarray, state: np.ndarray, *, root: bool, fit: bool, colours: str, title: str) -> Scale:
+    """0 to 1; ``fit``: to the largest value that is shown (``maps`` [..., rows, columns], ``state`` [rows, columns])."""
+    largest = float(maps[..., state == SHOWN].max(initial=0.0)) if fit else 1.0
+    return Scale(0.0, largest if largest > 0 else 1.0, "root" if root else "linear", colours, title)
+
+
+def closest_cell(position: int | None, block: int, cells: int) -> int | None:
+    """The cell of a position; None where there is none."""
+    return None if position is None or not 0 <= position < cells * block else math.floor(position / block)
