@@ -199,7 +199,7 @@ _SAMPLER: tuple[_Row, ...] = (
     ("hook_topp_mask", "d_vocab", "bool", "True where top-p keeps (additive)", False, ""),
     ("hook_minp_mask", "d_vocab", "bool", "True where min-p keeps (additive)", False, ""),
     ("hook_typicalp_mask", "d_vocab", "bool", "True where typical-p keeps (additive)", False, ""),
-    ("hook_probs", "d_vocab", "float32", "the distribution that the token is drawn from (additive)", False, ""),
+    ("hook_probs", "d_vocab", "float64", "the distribution that the token is drawn from (additive)", False, ""),
     ("hook_token", "1", "int64", "the token (additive)", False, "sampling"),
 )
 

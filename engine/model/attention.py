@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from engine.cache import KVCache
 from engine.config import AttentionSpec
 from engine.hooks import HookPoints
+from engine.model.linear import Linear
 from engine.model.rope import rotate
 
 Tables = tuple[Tensor, Tensor]
@@ -25,8 +26,8 @@ class Attention(nn.Module):
         super().__init__()
         self.spec, self.layer = spec, layer
         self.n_all = spec.n_heads + 2 * spec.n_kv_heads
-        self.qkv = nn.Linear(d_model, self.n_all * spec.d_head, bias=spec.qkv_bias)
-        self.out = nn.Linear(spec.n_heads * spec.d_head, d_model, bias=spec.out_bias)
+        self.qkv = Linear(d_model, self.n_all * spec.d_head, bias=spec.qkv_bias)
+        self.out = Linear(spec.n_heads * spec.d_head, d_model, bias=spec.out_bias)
         prefix = f"blocks.{layer}.attn."
         self.hook_q, self.hook_k, self.hook_v = (points[f"{prefix}hook_{name}"] for name in "qkv")
         self.hook_rot_q, self.hook_rot_k = points[f"{prefix}hook_rot_q"], points[f"{prefix}hook_rot_k"]
@@ -40,22 +41,28 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, tables: Tables, cache: KVCache | None) -> Tensor:
         """``[batch, pos, d_model]`` to what the heads write together, ``[batch, pos, d_model]``."""
-        q, k, v = self.project(x)  # [batch, pos, n_heads | n_kv_heads, d_head]
-        q, k, v = self.hook_q(q), self.hook_k(k), self.hook_v(v)
-        q = self.hook_rot_q(rotate(q, *tables))
-        k = self.hook_rot_k(rotate(k, *tables))
+        qk, v = self.project(x)  # [batch, pos, n_heads + n_kv_heads | n_kv_heads, d_head]
+        if self.hook_q.active or self.hook_k.active:
+            q, k = self.split(qk)
+            qk = torch.cat((self.hook_q(q), self.hook_k(k)), dim=2)
+        v = self.hook_v(v)
+        q, k = self.split(rotate(qk, *tables))
+        q, k = self.hook_rot_q(q), self.hook_rot_k(k)
         keys, values = self._stored(k, v, cache)  # [batch, n_kv_heads, key, d_head]
         z = self.hook_z(self._mix(q, keys, values))  # [batch, pos, n_heads, d_head]
         if self.hook_result.wanted:
             return self._written_by_head(z)
         return self.out(z.flatten(2))
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys, values ``[batch, pos, head, d_head]``, after bias, before rope."""
-        spec = self.spec
-        heads = self.qkv(x).view(*x.shape[:2], self.n_all, spec.d_head)
-        q, k, v = heads.split_with_sizes((spec.n_heads, spec.n_kv_heads, spec.n_kv_heads), dim=2)
-        return q, k, v
+    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys ``[batch, pos, n_heads + n_kv_heads, d_head]``, values; after bias, before rope."""
+        heads = self.qkv(x).view(*x.shape[:2], self.n_all, self.spec.d_head)
+        n_rotated = self.n_all - self.spec.n_kv_heads
+        return heads[:, :, :n_rotated], heads[:, :, n_rotated:]
+
+    def split(self, qk: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys apart."""
+        return qk[:, :, : self.spec.n_heads], qk[:, :, self.spec.n_heads :]
 
     def _stored(self, k: Tensor, v: Tensor, cache: KVCache | None) -> tuple[Tensor, Tensor]:
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
@@ -82,9 +89,10 @@ class Attention(nn.Module):
     def scores(self, q: Tensor, keys: Tensor, first: int) -> Tensor:
         """q · k · scale, -inf where key > query: ``[batch, n_heads, pos, key]``; query 0 stands at position first."""
         batch, n_queries, n_heads, d_head = q.shape
-        n_kv, n_keys = keys.shape[1], keys.shape[2]
-        grouped = q.transpose(1, 2).reshape(batch, n_kv, self.spec.group * n_queries, d_head)
-        scores = (grouped @ keys.transpose(2, 3)).mul_(self.spec.scale).view(batch, n_heads, n_queries, n_keys)
+        n_keys = keys.shape[2]
+        grouped = q.transpose(1, 2).reshape(-1, self.spec.group * n_queries, d_head)
+        scores = torch.bmm(grouped, keys.reshape(-1, n_keys, d_head).transpose(1, 2))
+        scores = scores.mul_(self.spec.scale).view(batch, n_heads, n_queries, n_keys)
         if n_queries > 1 or first + 1 < n_keys:
             scores.masked_fill_(~causal_mask(n_queries, n_keys, first, q.device), float("-inf"))
         return scores
@@ -96,8 +104,9 @@ class Attention(nn.Module):
     def weigh(self, pattern: Tensor, values: Tensor) -> Tensor:
         """Values mixed by the pattern: ``[batch, pos, n_heads, d_head]``."""
         batch, n_heads, n_queries, n_keys = pattern.shape
-        grouped = pattern.view(batch, values.shape[1], self.spec.group * n_queries, n_keys)
-        return (grouped @ values).view(batch, n_heads, n_queries, -1).transpose(1, 2)
+        grouped = pattern.reshape(-1, self.spec.group * n_queries, n_keys)
+        z = torch.bmm(grouped, values.reshape(-1, n_keys, self.spec.d_head))
+        return z.view(batch, n_heads, n_queries, -1).transpose(1, 2)
 
     def _fused(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         n_queries, n_keys = q.shape[1], keys.shape[2]

@@ -7,7 +7,6 @@ from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.cache import KVCache
@@ -15,6 +14,7 @@ from engine.config import ModelConfig
 from engine.errors import ContextError
 from engine.hooks import HookPoints, Listener, PointInfo
 from engine.model.block import Block
+from engine.model.linear import Linear, project
 from engine.model.norm import RMSNorm
 from engine.model.rope import Rope
 
@@ -31,7 +31,7 @@ class Decoder(nn.Module):
             Block(spec, config.d_model, self.points, layer) for layer, spec in enumerate(config.layers)
         )
         self.ln_final = RMSNorm(config.final_norm, config.d_model, self.points, "ln_final")
-        self.unembed = None if config.tied else nn.Linear(config.d_model, config.d_vocab, bias=False)
+        self.unembed = None if config.tied else Linear(config.d_model, config.d_vocab, bias=False)
         self.ropes = {name: Rope(name, spec, self.points) for name, spec in config.ropes.items()}
         names = ("hook_tokens", "hook_embed", "hook_embed_scaled", "hook_logits", "hook_logits_final")
         for name in names:
@@ -74,7 +74,7 @@ class Decoder(nn.Module):
 
     def unembedded(self, x: Tensor) -> Tensor:
         """Final norm and unembedding without hooks: ``[..., d_model]`` to ``[..., d_vocab]``."""
-        return F.linear(self.ln_final.recompute(x), self._unembedding())
+        return project(self.ln_final.recompute(x), self._unembedding())
 
     def _checked(self, input_ids: Tensor, start: int) -> int:
         if input_ids.dim() != 2 or input_ids.shape[1] == 0:
@@ -92,7 +92,7 @@ class Decoder(nn.Module):
         return self.hook_embed_scaled(self.hook_embed(self.embed(tokens)))
 
     def _logits(self, x: Tensor) -> Tensor:
-        logits = F.linear(self.ln_final(x), self._unembedding())
+        logits = project(self.ln_final(x), self._unembedding())
         return self.hook_logits_final(self.hook_logits(logits))
 
     def _unembedding(self) -> Tensor:

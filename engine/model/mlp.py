@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from engine.config import MLPSpec
 from engine.errors import ConfigError
 from engine.hooks import HookPoints
+from engine.model.linear import Linear
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": F.silu,
@@ -30,8 +31,8 @@ class MLP(nn.Module):
             known = ", ".join(ACTIVATIONS)
             raise ConfigError(f"The activation {spec.activation!r} is not supported; supported are {known}.")
         self.activation = ACTIVATIONS[spec.activation]
-        self.gate_up = nn.Linear(d_model, 2 * spec.d_mlp, bias=spec.bias)
-        self.down = nn.Linear(spec.d_mlp, d_model, bias=spec.bias)
+        self.gate_up = Linear(d_model, 2 * spec.d_mlp, bias=spec.bias)
+        self.down = Linear(spec.d_mlp, d_model, bias=spec.bias)
         prefix = f"blocks.{layer}.mlp."
         self.hook_pre = points[f"{prefix}hook_pre"]
         self.hook_pre_linear = points[f"{prefix}hook_pre_linear"]

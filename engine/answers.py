@@ -1,0 +1,266 @@
+"""Answers to the questions of ``engine/questions.py``: what is recorded, or recomputed from it, as numpy arrays.
+
+Each answer is a generator that yields between slices of work (a few milliseconds each), so that a running pass can go
+on and a newer question can cancel an older one. Call in the engine's thread only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from engine import questions as ask
+from engine.attention_maps import AttentionMaps
+from engine.errors import EngineError
+from engine.frames import (
+    Answer,
+    AttentionGrid,
+    AttentionMap,
+    AttentionRow,
+    CacheState,
+    CacheVectors,
+    ExactValue,
+    ResidualNorms,
+    ResidualVectors,
+)
+from engine.gate import Answering
+from engine.recompute import pattern_rows, patterns_known
+from engine.transfer import to_host
+
+if TYPE_CHECKING:
+    from engine.session import Session
+
+_ROWS_PER_SLICE = 64
+
+
+@torch.inference_mode()  # as a decorator: a with-block would leak the mode to whoever runs between two slices
+def answering(session: Session, question: ask.Question) -> Answering:
+    """The generator that answers a question. Raises EngineError for a place the model does not have."""
+    _check(session, question)
+    return (yield from _ANSWERS[type(question)](session, question))
+
+
+def _check(session: Session, question: Any) -> None:
+    config = session.loaded.config
+    layer = getattr(question, "layer", 0)
+    if not 0 <= layer < config.n_layers:
+        raise EngineError(f"Layer {layer} does not exist; this model has layers 0 to {config.n_layers - 1}.")
+    head = getattr(question, "head", 0)
+    n_heads = config.layers[layer].attention.n_heads
+    if not 0 <= head < n_heads:
+        raise EngineError(f"Head {head} does not exist; layer {layer} has heads 0 to {n_heads - 1}.")
+    position = getattr(question, "position", None)
+    if position is not None and not 0 <= position < session.n_tokens:
+        raise EngineError(f"Position {position} does not exist; the run has positions 0 to {session.n_tokens - 1}.")
+
+
+def _host(**tensors: Tensor) -> dict[str, np.ndarray]:
+    return to_host(tensors)
+
+
+# -- residual stream ---------------------------------------------------------------------------------------------
+
+
+def _residual_norms(session: Session, question: ask.AskResidualNorms) -> Answering:
+    trace, layers = session.trace, session.loaded.config.n_layers
+    n = max(trace.reach)
+    block = -(-n // max(1, question.most)) or 1
+    streams = [_reduced(trace.norms(row, 0, trace.reach[row]), n, block) for row in range(layers + 1)]
+    yield
+    deltas = [
+        [_reduced(trace.delta_norms(which, row, 0, reach[row]), n, block) for row in range(layers)]
+        for which, reach in enumerate((trace.reach_attention, trace.reach_mlp))
+    ]
+    host = _host(norms=torch.stack(streams), attention=torch.stack(deltas[0]), mlp=torch.stack(deltas[1]))
+    reaches = [np.array(reach) for reach in (trace.reach, trace.reach_attention, trace.reach_mlp)]
+    return ResidualNorms(n, block, host["norms"], host["attention"], host["mlp"], *reaches)
+
+
+def _reduced(values: Tensor, n: int, block: int) -> Tensor:
+    """Maximum over blocks of a row that may end early: ``[ceil(n / block)]``, 0 beyond its end."""
+    columns = -(-n // block)
+    padded = F.pad(values, (0, columns * block - values.shape[0]))
+    return padded.view(columns, block).amax(-1)
+
+
+def _residual_vectors(session: Session, question: ask.AskResidualVectors) -> Answering:
+    yield from ()
+    position = session.newest if question.position is None else question.position
+    column = session.trace.column(position).float()  # [rows, d_model]
+    block = -(-column.shape[1] // max(1, question.most))
+    vectors = _host(vectors=_largest(column, block))["vectors"]
+    return ResidualVectors(position, vectors, session.loaded.config.n_layers + 1, block)
+
+
+def _largest(rows: Tensor, block: int) -> Tensor:
+    """The entry of largest magnitude of each block of columns, with its sign."""
+    if block == 1:
+        return rows
+    padded = F.pad(rows, (0, -rows.shape[1] % block)).view(rows.shape[0], -1, block)
+    return padded.gather(-1, padded.abs().argmax(-1, keepdim=True)).squeeze(-1)
+
+
+# -- attention ---------------------------------------------------------------------------------------------------
+
+
+def _attention_grid(session: Session, question: ask.AskAttentionGrid) -> Answering:
+    maps = yield from _filled(session, question.layer, None, question.most)
+    host = _host(maps=maps.maps())
+    n_total = session.n_read
+    return AttentionGrid(question.layer, maps.n, n_total, maps.block, host["maps"], _source(maps))
+
+
+def _attention_map(session: Session, question: ask.AskAttentionMap) -> Answering:
+    maps = yield from _filled(session, question.layer, question.head, question.most)
+    host = _host(map=maps.maps()[0])
+    n_total = session.n_read
+    return AttentionMap(question.layer, question.head, maps.n, n_total, maps.block, host["map"], _source(maps))
+
+
+def _source(maps: AttentionMaps) -> str:
+    if maps.captured == maps.n:
+        return "captured"
+    return "recomputed" if not maps.captured else "captured + recomputed"
+
+
+def _filled(session: Session, layer: int, head: int | None, most: int) -> Any:
+    """The maps of a layer with every row that is known, recomputed a few at a time."""
+    maps = session.maps(layer, head, most)
+    while maps.n < patterns_known(session.trace, session.cache, layer):
+        end = min(maps.n + _ROWS_PER_SLICE, session.trace.span_end(maps.n))
+        end = min(end, patterns_known(session.trace, session.cache, layer))
+        maps.add(_patterns(session, layer, maps.n, end))
+        yield
+    return maps
+
+
+def _patterns(session: Session, layer: int, start: int, end: int) -> Tensor:
+    return pattern_rows(session.loaded.model, session.trace, session.cache, layer, start, end)
+
+
+def _attention_row(session: Session, question: ask.AskAttentionRow) -> Answering:
+    yield from ()
+    layer = question.layer
+    known = patterns_known(session.trace, session.cache, layer)
+    position = session.newest if question.position is None else question.position
+    if position >= known:
+        heads = session.loaded.config.layers[layer].attention.n_heads
+        return AttentionRow(layer, position, np.zeros((heads, 0), np.float32), "")
+    captured = session.captured_row(layer, position)
+    rows = _patterns(session, layer, position, position + 1)[:, 0] if captured is None else captured
+    source = "recomputed" if captured is None else "captured"
+    return AttentionRow(layer, position, _host(rows=rows.float())["rows"], source)
+
+
+# -- cache -------------------------------------------------------------------------------------------------------
+
+
+def _cache_state(session: Session, question: ask.AskCacheState) -> Answering:
+    yield from ()
+    cache, per_token = session.cache, session.cache.bytes_per_token
+    growth = np.array([(end, end * per_token) for _, end in session.trace.spans], dtype=np.int64).reshape(-1, 2)
+    return CacheState(
+        lengths=np.array(cache.lengths),
+        committed=cache.length,
+        n_prompt=len(session.prompt),
+        bytes_now=cache.bytes_now,
+        bytes_allocated=cache.bytes_allocated,
+        bytes_per_token=per_token,
+        growth=growth,
+    )
+
+
+def _cache_vectors(session: Session, question: ask.AskCacheVectors) -> Answering:
+    yield from ()
+    position = session.newest if question.position is None else question.position
+    keys, values = session.cache.keys(question.layer), session.cache.values(question.layer)
+    stored = slice(position, position + 1) if position < keys.shape[2] else slice(0, 0)
+    host = _host(keys=keys[0, :, stored].float(), values=values[0, :, stored].float())  # [n_kv_heads, 0 | 1, d_head]
+    shape = (-1, keys.shape[3])
+    return CacheVectors(question.layer, position, host["keys"].reshape(shape), host["values"].reshape(shape))
+
+
+# -- one exact figure ----------------------------------------------------------------------------------------------
+
+
+def _exact_value(session: Session, question: ask.AskExactValue) -> Answering:
+    yield from ()
+    reader, source = _EXACT[question.quantity]
+    try:
+        value = reader(session, *question.index)
+    except (IndexError, TypeError):
+        value = None
+    figure = None if value is None else float(_host(value=value.float())["value"])
+    return ExactValue(question.quantity, question.index, figure, source)
+
+
+def _exact_pattern(session: Session, layer: int, head: int, query: int, key: int) -> Tensor | None:
+    if not 0 <= key <= query < patterns_known(session.trace, session.cache, layer):
+        return None
+    return _patterns(session, layer, query, query + 1)[head, 0, key]
+
+
+def _exact_residual(session: Session, boundary: int, position: int, dimension: int) -> Tensor | None:
+    if not 0 <= position < session.trace.reach[boundary]:
+        return None
+    return session.trace.residual(boundary, position, position + 1)[0, dimension]
+
+
+def _exact_residual_norm(session: Session, boundary: int, position: int) -> Tensor | None:
+    if not 0 <= position < session.trace.reach[boundary]:
+        return None
+    return session.trace.norms(boundary, position, position + 1)[0]
+
+
+def _exact_delta(which: int) -> Callable[..., Tensor | None]:
+    def read(session: Session, layer: int, position: int) -> Tensor | None:
+        reach = (session.trace.reach_attention, session.trace.reach_mlp)[which]
+        if not 0 <= position < reach[layer]:
+            return None
+        return session.trace.delta_norms(which, layer, position, position + 1)[0]
+
+    return read
+
+
+def _exact_cached(name: str) -> Callable[..., Tensor | None]:
+    def read(session: Session, layer: int, kv_head: int, position: int, dimension: int) -> Tensor | None:
+        stored = getattr(session.cache, name)(layer)
+        return stored[0, kv_head, position, dimension] if 0 <= position < stored.shape[2] else None
+
+    return read
+
+
+_EXACT: dict[str, tuple[Callable[..., Tensor | None], str]] = {
+    "pattern": (_exact_pattern, "recomputed"),
+    "residual": (_exact_residual, "captured"),
+    "residual_norm": (_exact_residual_norm, "captured"),
+    "delta_attention_norm": (_exact_delta(0), "captured"),
+    "delta_mlp_norm": (_exact_delta(1), "captured"),
+    "key": (_exact_cached("keys"), "captured"),
+    "value": (_exact_cached("values"), "captured"),
+}
+
+_ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
+    ask.AskResidualNorms: _residual_norms,
+    ask.AskResidualVectors: _residual_vectors,
+    ask.AskAttentionGrid: _attention_grid,
+    ask.AskAttentionMap: _attention_map,
+    ask.AskAttentionRow: _attention_row,
+    ask.AskCacheState: _cache_state,
+    ask.AskCacheVectors: _cache_vectors,
+    ask.AskExactValue: _exact_value,
+}
+
+
+def whole(work: Answering) -> Answer:
+    """Run an answer to its end."""
+    while True:
+        try:
+            next(work)
+        except StopIteration as done:
+            return done.value

@@ -1,0 +1,366 @@
+"""One run of a model: a prompt, then a step per token. A step is one pass: it reads positions and chooses the next."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from engine.answers import answering, whole
+from engine.attention_maps import AttentionMaps
+from engine.cache import KVCache
+from engine.errors import ContextError, TokenizerError
+from engine.frames import Answer, Finish, Kind, Piece, SamplingFrame, StepFrame
+from engine.gate import Answering, Gate
+from engine.load import Loaded
+from engine.questions import Question
+from engine.recompute import logits_at
+from engine.sampling import Choice, choose
+from engine.settings import Sampling
+from engine.trace import Trace
+
+if TYPE_CHECKING:
+    from engine.tokenizer import PieceStream
+
+_MAPS_KEPT = 4  # maps of viewed layers that are followed at once
+
+_SAMPLER_POINTS = (
+    "hook_penalised",
+    "hook_tempered",
+    "hook_topk_mask",
+    "hook_topp_mask",
+    "hook_minp_mask",
+    "hook_typicalp_mask",
+    "hook_probs",
+    "hook_token",
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one pass did: it read positions [start, end) and chose the token at position ``end``."""
+
+    index: int
+    kind: Kind
+    start: int
+    end: int
+    id: int
+    piece: Piece
+    seconds: float
+    cache_bytes: int
+    finish: Finish | None
+    _choice: Choice = field(repr=False)
+    _session: Session = field(repr=False)
+
+    @property
+    def position(self) -> int:
+        """The position of the chosen token."""
+        return self.end
+
+    @property
+    def text(self) -> str:
+        """The chosen token as text."""
+        return self.piece.text
+
+    @property
+    def logits(self) -> Tensor:
+        """Logits ``[d_vocab]`` the token was chosen from; recomputed from the record once a newer step exists."""
+        return self._session.logits_of(self)
+
+    @property
+    def sampling(self) -> SamplingFrame:
+        """How the token was chosen."""
+        return self._choice.frame()
+
+    def frame(self) -> StepFrame:
+        """The step as plain data."""
+        sampling = self.sampling
+        candidates = tuple(self._session.vocabulary_piece(int(i)) for i in sampling.ids)
+        return StepFrame(
+            self.index,
+            self.kind,
+            self.start,
+            self.end,
+            self.piece,
+            sampling,
+            candidates,
+            self.seconds,
+            self.cache_bytes,
+            self.finish,
+        )
+
+
+class NumberedTokens:
+    """Pieces for a model without a tokenizer: a token is its id."""
+
+    def add(self, token: int) -> Piece:
+        """The next token as a piece."""
+        return Piece(token, f"⟨{token}⟩", b"", 0, 0)
+
+
+class Session:
+    """Runs a loaded model on a prompt. One thread uses it; the gate may be used from any.
+
+    Args:
+        loaded: what ``engine.load`` returned.
+        sampling: how tokens are chosen; greedy if not given. May be replaced between steps.
+        gate: pause, step, cancel, questions; none: the run never stops.
+        record: keep the residual stream, so that everything can be looked at; False is only for measuring.
+    """
+
+    def __init__(
+        self, loaded: Loaded, sampling: Sampling | None = None, gate: Gate | None = None, *, record: bool = True
+    ) -> None:
+        self.loaded = loaded
+        self.sampling = sampling or Sampling(greedy=True)
+        self.gate = gate
+        self.prompt: list[int] = []
+        self.output: list[int] = []
+        self._record = record
+        self._newest: tuple[int, Tensor] | None = None  # the last step's index and logits
+        self._maps: OrderedDict[tuple[int, int | None, int], AttentionMaps] = OrderedDict()
+        self._eos_ids = frozenset(loaded.config.eos_token_ids) | frozenset(
+            loaded.tokenizer.eos_ids if loaded.tokenizer else ()
+        )
+        self._listens = False
+        self._pass_end = 0
+        self._renew()
+
+    # -- running -------------------------------------------------------------------------------------------------
+
+    def generate(
+        self, prompt: str | Sequence[int] | None, max_new_tokens: int = 100, *, chat: bool = False
+    ) -> Iterator[Step]:
+        """Begin with a prompt (None: go on where the run stands) and yield a step per token.
+
+        Stops at end of sequence, at ``max_new_tokens``, and when the context is full. Raises ContextError,
+        TokenizerError, and Cancelled where the gate says so; after that the session can go on.
+        """
+        if prompt is not None:
+            self.begin(prompt, chat=chat)
+        return self.steps(max_new_tokens)
+
+    def begin(self, prompt: str | Sequence[int], *, chat: bool = False) -> tuple[Piece, ...]:
+        """Take a prompt: text, or token ids. The run before is given up only if this one can begin.
+
+        Raises ContextError for an empty prompt or one longer than the context, TokenizerError for a text that
+        cannot be encoded.
+        """
+        ids = self._encoded(prompt, chat)
+        self._check_prompt(ids)
+        stream = self._new_stream()
+        pieces = tuple(stream.add(i) for i in ids)
+        self.prompt, self.output, self._stream = ids, [], stream
+        self._renew()
+        return pieces
+
+    def steps(self, max_new_tokens: int) -> Iterator[Step]:
+        """Go on from where the run stands, a step per token."""
+        with self._listening():
+            for count in range(1, max_new_tokens + 1):
+                step = self._step(first=count == 1, last=count == max_new_tokens)
+                yield step
+                if step.finish is not None:
+                    break
+
+    @property
+    def n_tokens(self) -> int:
+        """Tokens so far, prompt and output."""
+        return len(self.prompt) + len(self.output)
+
+    @property
+    def n_read(self) -> int:
+        """Positions read, counting those of a pass under way."""
+        return max(self._pass_end, self.cache.length)
+
+    @property
+    def newest(self) -> int:
+        """The newest position that has been read, or is being read."""
+        return max(0, self.n_read - 1)
+
+    # -- looking -------------------------------------------------------------------------------------------------
+
+    def answer(self, question: Question) -> Answer:
+        """Answer a question about the run, now. Call in the engine's thread."""
+        return whole(answering(self, question))
+
+    def logits_of(self, step: Step) -> Tensor:
+        """Logits ``[d_vocab]`` of a step of this run."""
+        if self._newest is not None and self._newest[0] == step.index:
+            return self._newest[1]
+        return logits_at(self.loaded.model, self.trace, step.end - 1)
+
+    def vocabulary_piece(self, token: int) -> Piece:
+        """A token of the vocabulary by itself, not as part of the text."""
+        return self._new_stream().add(token)
+
+    def maps(self, layer: int, head: int | None, most: int) -> AttentionMaps:
+        """The attention maps that are kept of a layer, followed from now on; the least recently used are let go."""
+        key = (layer, head, most)
+        if key not in self._maps:
+            n_heads = self.loaded.config.layers[layer].attention.n_heads
+            self._maps[key] = AttentionMaps(n_heads, head, most, self.loaded.device)
+            if self._listens:
+                self._follow(layer, self._maps[key])
+        self._maps.move_to_end(key)
+        while len(self._maps) > _MAPS_KEPT:
+            self._maps.popitem(last=False)[1].leave()
+        return self._maps[key]
+
+    def captured_row(self, layer: int, position: int) -> Tensor | None:
+        """The pattern row ``[n_heads, position + 1]`` of the last decode pass, if that layer was being watched."""
+        for (watched, _, _), maps in self._maps.items():
+            if watched == layer and maps.row is not None and maps.row.shape[1] == position + 1:
+                return maps.row
+        return None
+
+    # -- one pass ------------------------------------------------------------------------------------------------
+
+    def _step(self, *, first: bool, last: bool) -> Step:
+        began = time.perf_counter()
+        start, end, index = self.cache.length, self.n_tokens, len(self.output)
+        kind: Kind = "prefill" if index == 0 else "decode"
+        try:
+            choice, token = self._pass(index, kind, start, end, first)
+        except BaseException:
+            self._roll_back(start)
+            raise
+        self.output.append(token)
+        return Step(
+            index=index,
+            kind=kind,
+            start=start,
+            end=end,
+            id=token,
+            piece=self._stream.add(token),
+            seconds=time.perf_counter() - began,
+            cache_bytes=self.cache.bytes_now,
+            finish=self._finish(token, end, last),
+            _choice=choice,
+            _session=self,
+        )
+
+    @torch.inference_mode()
+    def _pass(self, index: int, kind: Kind, start: int, end: int, first: bool) -> tuple[Choice, int]:
+        if self.gate is not None:
+            self.gate.begin_pass(index, kind, start, end, self._answering, first=first)
+        ids = torch.tensor([(self.prompt + self.output)[start:end]], device=self.loaded.device)
+        if self._record:
+            self.trace.begin_pass(start, end)
+            self._pass_end = end
+        logits = self.loaded.model(ids, self.cache, logits="last")[0, -1]
+        points = self.loaded.model.points
+        listened = {name: points[f"sampler.{name}"] for name in _SAMPLER_POINTS if points[f"sampler.{name}"].active}
+        choice = choose(
+            logits, prompt=self.prompt, output=self.output, position=end, settings=self.sampling, points=listened
+        )
+        token = choice.token_id()
+        if self._record:
+            self.trace.end_pass()
+        self._newest = (index, logits)
+        return choice, token
+
+    def _finish(self, token: int, end: int, last: bool) -> Finish | None:
+        if token in self._eos_ids:
+            return "end of sequence"
+        if end >= self.loaded.config.n_ctx:
+            return "full context"
+        return "limit" if last else None
+
+    def _roll_back(self, length: int) -> None:
+        """A pass that did not finish leaves no trace."""
+        self.cache.truncate(length)
+        self.trace.truncate(length)
+        self._pass_end = 0
+        for key in [key for key, maps in self._maps.items() if maps.n > length]:
+            self._maps.pop(key).leave()
+
+    # -- listening -----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _listening(self) -> Iterator[None]:
+        """Recorder, gate and followed maps hang on the model's points only while this run moves."""
+        detach = self._attach()
+        self._listens = True
+        try:
+            yield
+        except BaseException:
+            if self.gate is not None:
+                self.gate.drop()
+            raise
+        else:
+            if self.gate is not None:
+                self.gate.serve(self._answering)
+        finally:
+            self._listens = False
+            for undo in detach:
+                undo()
+            for maps in self._maps.values():
+                maps.leave()
+            if self.gate is not None:
+                self.gate.end_pass()
+
+    def _attach(self) -> list[Callable[[], None]]:
+        points = self.loaded.model.points
+        detach = self.trace.attach(points) if self._record else []
+        if self.gate is not None:
+            stages = [point for point in points.values() if point.info.stage]
+            for point in stages:
+                point.stop_at(self.gate.arrive)
+                detach.append(partial(point.stop_at, None))
+        for (layer, _, _), maps in self._maps.items():
+            self._follow(layer, maps)
+        return detach
+
+    def _answering(self, question: Question) -> Answering:
+        return answering(self, question)
+
+    def _follow(self, layer: int, maps: AttentionMaps) -> None:
+        maps.follow(self.loaded.model.points[f"blocks.{layer}.attn.hook_pattern"])
+
+    def _new_stream(self) -> PieceStream | NumberedTokens:
+        return NumberedTokens() if self.loaded.tokenizer is None else PieceStream(self.loaded.tokenizer)
+
+    # -- beginning -----------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        model, config = self.loaded.model, self.loaded.config
+        dtype, device = model.embed.weight.dtype, self.loaded.device
+        self.cache = KVCache(config, dtype=dtype, device=device)
+        self.trace = Trace(config, dtype, device)
+        self._newest, self._pass_end = None, 0
+        for maps in self._maps.values():
+            maps.leave()
+        self._maps.clear()
+
+    def _encoded(self, prompt: str | Sequence[int], chat: bool) -> list[int]:
+        if not isinstance(prompt, str):
+            return [int(i) for i in prompt]
+        tokenizer = self.loaded.tokenizer
+        if tokenizer is None:
+            raise TokenizerError("This model's folder has no tokenizer, so it cannot read text; give token ids.")
+        if (chat and not prompt.strip()) or not prompt:
+            raise ContextError("The prompt is empty; type some text for the model to go on from.")
+        if chat:
+            text = tokenizer.chat([{"role": "user", "content": prompt}])
+            return tokenizer.encode(text, special=False)
+        return tokenizer.encode(prompt)
+
+    def _check_prompt(self, ids: list[int]) -> None:
+        config = self.loaded.config
+        if not ids:
+            raise ContextError("The prompt is empty; type some text for the model to go on from.")
+        if len(ids) > config.n_ctx:
+            raise ContextError(
+                f"The prompt has {len(ids):,} tokens and this model's context holds {config.n_ctx:,}; shorten it."
+            )
+        wrong = [i for i in ids if not 0 <= i < config.d_vocab]
+        if wrong:
+            raise ContextError(f"The token id {wrong[0]} is not in this model's vocabulary of {config.d_vocab:,}.")
