@@ -56,10 +56,10 @@ class Fetcher:
     def _fetch(self, name: str, cancel: Event) -> FetchFrame:
         from engine.checkpoint.fetch import fetch
 
-        def progress(text: str, done: int, total: int) -> None:
+        def progress(frame: ProgressFrame) -> None:
             if cancel.is_set():
                 raise Cancelled
-            self._mailbox.post(ProgressFrame("fetch", text, done, total))
+            self._mailbox.post(frame)
 
         fetched = fetch(name, progress=progress)
         return FetchFrame(fetched.name, str(fetched.path), fetched.origin)

@@ -1,0 +1,11 @@
+"""Every panel of the window, as data: another panel is another row here."""
+
+from __future__ import annotations
+
+from app.panels.attention import AttentionPanel
+from app.panels.kv_cache import CachePanel
+from app.panels.layers import LayersPanel
+from app.panels.residual import ResidualPanel
+from app.panels.token_strip import TokenStrip
+
+PANELS = (TokenStrip, LayersPanel, AttentionPanel, ResidualPanel, CachePanel)

@@ -1,0 +1,77 @@
+"""Qt's side of the start: the application, the window, the way out."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from PySide6.QtCore import QSocketNotifier, Qt, QTimer
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+
+from app.command_line import Options, program_version
+from app.errand import Errand
+from app.mailbox import Mailbox
+from app.panels import PANELS
+from app.preferences import Preferences
+from app.screenshot import Screenshot
+from app.window import Window
+from app.worker import Worker
+
+
+def run_application(options: Options) -> int:
+    """Show the window until it is closed; the exit code."""
+    QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
+    application = QApplication(sys.argv[:1])
+    application.setApplicationName("fluoroscope")
+    application.setApplicationDisplayName("Fluoroscope")
+    application.setApplicationVersion(program_version())
+    window = make_window(options)
+    with closing_on_interrupt(window.close):
+        window.show()
+        QTimer.singleShot(0, window.worker.start)  # the window is on screen before torch is imported
+        code = application.exec()
+    leave(code, window.closed_in_time)
+    return code
+
+
+def make_window(options: Options) -> Window:
+    """The window with its worker (not started yet), and what the command line asked for."""
+    mailbox = Mailbox()
+    window = Window(Worker(mailbox, options.threads), mailbox, Preferences(options.screenshot is None), options, PANELS)
+    errand = Errand(window, options)
+    if options.screenshot is not None:
+        Screenshot(window, errand, options.screenshot)
+    return window
+
+
+def leave(code: int, closed_in_time: bool) -> None:
+    """A thread that still computes would crash in the interpreter's farewell: then leave without one."""
+    if not closed_in_time:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+@contextmanager
+def closing_on_interrupt(close: Callable[[], object]) -> Iterator[None]:
+    """Ctrl+C and a termination signal close the window, though Python sleeps in Qt's event loop meanwhile."""
+    ours, pythons = socket.socketpair()
+    pythons.setblocking(False)
+    before_fd = signal.set_wakeup_fd(pythons.fileno())
+    before = {name: signal.signal(name, lambda *_: close()) for name in (signal.SIGINT, signal.SIGTERM)}
+    notifier = QSocketNotifier(ours.fileno(), QSocketNotifier.Type.Read)
+    notifier.activated.connect(lambda: ours.recv(64))  # back in Python, the handler above is run
+    try:
+        yield
+    finally:
+        notifier.setEnabled(False)
+        signal.set_wakeup_fd(before_fd)
+        for name, handler in before.items():
+            signal.signal(name, handler)
+        ours.close()
+        pythons.close()

@@ -1,0 +1,126 @@
+"""Between the worker and the panels: visible panels are told what is new, and their questions go to the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from app.panels.panel import Panel
+from engine.frames import AnswerFrame
+from engine.questions import Question
+
+
+class Asked(Protocol):
+    """What the board needs of the worker."""
+
+    def watch(self, key: str, question: Question | None) -> int: ...
+
+    def ask(self, key: str, question: Question) -> int: ...
+
+
+class Board:
+    """Only panels that are on screen are called; the others catch up when they come into view."""
+
+    def __init__(self, worker: Asked) -> None:
+        self._worker = worker
+        self._panels: dict[str, Panel] = {}
+        self._shown: set[str] = set()
+        self._stale: set[str] = set()
+        self._watches: dict[str, Question] = {}
+        self._tickets: dict[str, int] = {}
+        self._missing: set[str] = set()  # questions without an answer, of those asked since the last mark
+
+    def add(self, panels: Iterable[Panel]) -> None:
+        for panel in panels:
+            self._panels[panel.key] = panel
+            panel.watches_changed.connect(self.sync)
+
+    @property
+    def panels(self) -> tuple[Panel, ...]:
+        return tuple(self._panels.values())
+
+    @property
+    def watched(self) -> frozenset[str]:
+        return frozenset(self._watches)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every question that was asked since the last ``mark`` has its answer."""
+        return not self._missing
+
+    def mark(self) -> None:
+        """The pass stopped or the run ended: from here on every watch must be answered anew."""
+        self._missing = set(self._watches)
+
+    def ask(self, key: str, question: Question) -> None:
+        """Ask once for a panel; the answer comes to its ``show_answer``."""
+        self._tickets[key] = self._worker.ask(key, question)
+        self._missing.add(key)
+
+    def set_shown(self, key: str, shown: bool) -> None:
+        """A panel came into view, or left it."""
+        (self._shown.add if shown else self._shown.discard)(key)
+        if shown and key in self._stale:
+            self._stale.discard(key)
+            self._refresh(self._panels[key])
+        self.sync()
+
+    def show_run(self) -> None:
+        """The run changed."""
+        self._stale = set(self._panels) - self._shown
+        for panel in self._visible():
+            panel.show_run()
+        self.sync()
+
+    def show_pinned(self) -> None:
+        """The pinned place changed: pictures move and other questions may be asked."""
+        self._stale = set(self._panels) - self._shown
+        for panel in self._visible():
+            panel.show_cursor()
+        self.sync()
+
+    def show_hovered(self) -> None:
+        """The hovered place changed: nothing is asked."""
+        for panel in self._visible():
+            panel.show_cursor()
+
+    def restyle(self) -> None:
+        """The theme or the font changed; hidden panels too, it is rare."""
+        for panel in self._panels.values():
+            panel.restyle()
+
+    def forget(self) -> None:
+        """Another model: the worker has dropped every question."""
+        self._watches.clear()
+        self._tickets.clear()
+        self._missing.clear()
+
+    def show_answer(self, frame: AnswerFrame) -> bool:
+        """Hand an answer to the panel that asked; False if nobody waits for it any more."""
+        panel = self._panels.get(frame.key.partition(".")[0])
+        if panel is None or self._tickets.get(frame.key) != frame.ticket:
+            return False
+        self._missing.discard(frame.key)
+        panel.show_answer(frame.key, frame.answer)
+        return True
+
+    def sync(self) -> None:
+        """Tell the worker which watches the visible panels have now."""
+        wanted: dict[str, Question] = {}
+        for panel in self._visible():
+            wanted.update(panel.watches())
+        for key in self._watches.keys() - wanted.keys():
+            self._worker.watch(key, None)
+            self._missing.discard(key)
+        for key, question in wanted.items():
+            if self._watches.get(key) != question:
+                self._tickets[key] = self._worker.watch(key, question)
+                self._missing.add(key)
+        self._watches = wanted
+
+    def _visible(self) -> list[Panel]:
+        return [panel for key, panel in self._panels.items() if key in self._shown]
+
+    def _refresh(self, panel: Panel) -> None:
+        panel.show_run()
+        panel.show_cursor()

@@ -1,0 +1,168 @@
+"""The command line, as data for the verbs. Imports no Qt and no torch."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from engine.settings import Sampling
+
+DEFAULT_TOKENS = 64
+DEFAULT_SIZE = (1600, 1000)
+SAMPLING_OPTIONS = {
+    "temperature": float,
+    "top_k": int,
+    "top_p": float,
+    "min_p": float,
+    "typical_p": float,
+    "repetition_penalty": float,
+    "presence_penalty": float,
+    "frequency_penalty": float,
+    "seed": int,
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the user asked for. ``prompt`` None: start without running; ``pause_at``: stop after that layer."""
+
+    verb: str = "open"
+    name: str = ""  # what to fetch
+    model: str | None = None
+    prompt: str | None = None
+    tokens: int = DEFAULT_TOKENS
+    chat: bool = False
+    device: str = "auto"
+    dtype: str = "auto"
+    threads: int | None = None
+    sampling: Sampling = field(default_factory=Sampling)
+    theme: str | None = None
+    size: tuple[int, int] | None = None
+    layout: str | None = None
+    pin: dict[str, int] = field(default_factory=dict)
+    screenshot: Path | None = None
+    pause_at: int | None = None
+
+
+def parse(arguments: Sequence[str] | None = None) -> Options:
+    """Options of a command line; argparse ends the program with code 2 and a sentence for a wrong one.
+
+    Raises:
+        EngineError: a sampling setting is out of its range.
+    """
+    parser = _parser()
+    given = parser.parse_args(arguments)
+    if given.verb == "fetch":
+        return Options(verb="fetch", name=given.name)
+    complaint = _complaint(given)
+    if complaint:
+        parser.error(complaint)
+    return _options(given)
+
+
+def _options(given: argparse.Namespace) -> Options:
+    names = ("model", "prompt", "tokens", "chat", "device", "dtype", "threads", "theme", "size", "layout")
+    pin = {axis: getattr(given, axis) for axis in ("layer", "head", "position") if getattr(given, axis) is not None}
+    return Options(
+        sampling=_sampling(given),
+        pin=pin,
+        screenshot=given.screenshot,
+        pause_at=given.pause_at,
+        **{name: getattr(given, name) for name in names},
+    )
+
+
+def _sampling(given: argparse.Namespace) -> Sampling:
+    chosen = {name: getattr(given, name) for name in SAMPLING_OPTIONS if getattr(given, name) is not None}
+    return Sampling(greedy=given.greedy, **chosen)
+
+
+def _complaint(given: argparse.Namespace) -> str | None:
+    if given.screenshot and not given.model:
+        return "--screenshot needs --model"
+    if given.screenshot and given.prompt is None:
+        return "--screenshot needs --prompt"
+    if given.prompt is not None and not given.model:
+        return "--prompt needs --model"
+    if given.pause_at is not None and given.prompt is None:
+        return "--pause-at needs --prompt"
+    return None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fluoroscope", description="X-rays a language model while it runs.")
+    parser.add_argument("--version", action="version", version=f"fluoroscope {program_version()}")
+    _add_model(parser.add_argument_group("model"))
+    _add_run(parser.add_argument_group("run"))
+    _add_sampling(parser.add_argument_group("sampling"))
+    _add_window(parser.add_argument_group("window"))
+    verbs = parser.add_subparsers(dest="verb", metavar="verb")
+    parser.set_defaults(verb="open")
+    fetch = verbs.add_parser("fetch", help="download a model into the cache, without opening a window")
+    fetch.add_argument("name", help='a name of the catalog ("smollm2") or a hub id ("org/name[@revision]")')
+    return parser
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", metavar="S", help="a folder, a .gguf file, a name of the catalog, or a hub id")
+    group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
+    group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16 (default: %(default)s)")
+    group.add_argument("--threads", type=_positive, metavar="N", help="threads to compute with (default: cores - 1)")
+
+
+def _add_run(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--prompt", metavar="T", help="run this text at once")
+    group.add_argument("--tokens", type=_positive, default=DEFAULT_TOKENS, metavar="N", help="tokens to make")
+    group.add_argument("--chat", action="store_true", help="wrap the prompt in the model's chat template")
+    group.add_argument("--pause-at", type=_natural, metavar="LAYER", help="stop in the last token's pass after a layer")
+
+
+def _add_sampling(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--greedy", action="store_true", help="always take the most probable token")
+    for name, kind in SAMPLING_OPTIONS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", type=kind, metavar="X")
+
+
+def _add_window(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--theme", choices=("light", "dark"))
+    group.add_argument("--size", type=_size, metavar="WxH", help="size of the window, e.g. 1920x1080")
+    group.add_argument("--layout", choices=("focus", "grid"))
+    group.add_argument("--layer", type=_natural, metavar="L", help="pin this layer")
+    group.add_argument("--head", type=_natural, metavar="H", help="pin this head")
+    group.add_argument("--position", type=_natural, metavar="P", help="pin this position")
+    group.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture without a display and end")
+
+
+def program_version() -> str:
+    """The installed version; "(not installed)" in a bare checkout."""
+    try:
+        return version("fluoroscope")
+    except PackageNotFoundError:
+        return "(not installed)"
+
+
+def _positive(text: str) -> int:
+    return _whole(text, 1)
+
+
+def _natural(text: str) -> int:
+    return _whole(text, 0)
+
+
+def _whole(text: str, least: int) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < least:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)
+
+
+def _size(text: str) -> tuple[int, int]:
+    width, cross, height = text.lower().partition("x")
+    if not cross:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size like 1920x1080")
+    size = (_whole(width, 1), _whole(height, 1))
+    if not all(320 <= side <= 16384 for side in size):
+        raise argparse.ArgumentTypeError(f"the size {text} is out of range: each side takes 320 to 16384 pixels")
+    return size

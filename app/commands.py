@@ -1,0 +1,150 @@
+"""Every action once, as data: menus, the toolbar, the keys and the help are made from this table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from PySide6.QtCore import QCoreApplication, QObject
+from PySide6.QtGui import QAction, QKeySequence
+
+State = Literal["idle", "running", "paused"]
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What decides which commands are possible now."""
+
+    ready: bool = False  # the engine is imported
+    has_model: bool = False
+    has_tokens: bool = False
+    loading: bool = False
+    state: State = "idle"
+    undoable: bool = False  # Esc has something to undo
+
+    @property
+    def active(self) -> bool:
+        return self.state != "idle"
+
+    @property
+    def can_run(self) -> bool:
+        return self.has_model and not self.loading
+
+
+def _always(now: Situation) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Command:
+    """``name`` is also the name of the window's method. ``keys`` work everywhere; ``picture_key`` only where a
+    picture or the token strip has the focus, because it is also a letter. ``group``: one of several is chosen.
+    """
+
+    name: str
+    menu: str
+    text: str
+    help: str
+    keys: tuple[str, ...] = ()
+    picture_key: str = ""
+    icon: str = ""
+    enabled: Callable[[Situation], bool] = field(default=_always)
+    group: str = ""
+    argument: str = ""  # handed to the handler
+
+
+FILE, RUN, GO, VIEW, HELP = "&File", "&Run", "&Go", "&View", "&Help"
+
+COMMANDS: tuple[Command, ...] = (
+    Command("open_folder", FILE, "Open &folder…", "Open a folder with config.json and safetensors",
+            ("Ctrl+O",), icon="open-folder", enabled=lambda now: now.ready),
+    Command("open_file", FILE, "Open &GGUF file…", "Open a .gguf file",
+            ("Ctrl+Shift+O",), icon="open-file", enabled=lambda now: now.ready),
+    Command("show_models", FILE, "&Models", "Show the models that can be opened or downloaded", ("Ctrl+M",), icon="model"),
+    Command("close", FILE, "&Quit", "Close Fluoroscope", ("Ctrl+Q",), icon="close"),
+    Command("run", RUN, "&Run", "Run the prompt, or go on after a pause", ("F5",), icon="run",
+            enabled=lambda now: now.can_run and now.state != "running"),
+    Command("pause", RUN, "&Pause", "Stop inside the pass, or go on", ("F6",), picture_key="Space", icon="pause",
+            enabled=lambda now: now.active),
+    Command("step_layer", RUN, "Step &layer", "Compute one more layer and stop", ("F10",), icon="step-layer",
+            enabled=lambda now: now.can_run),
+    Command("step_stage", RUN, "Step st&age", "Compute one more stage and stop", ("F11",), icon="step-stage",
+            enabled=lambda now: now.can_run),
+    Command("step_token", RUN, "Step &token", "Finish this token and stop", ("F12",), icon="step-token",
+            enabled=lambda now: now.can_run),
+    Command("stop", RUN, "&Stop", "End the run, in the middle of a layer if need be", ("Shift+F5",), icon="stop",
+            enabled=lambda now: now.active),
+    Command("focus_prompt", RUN, "Edit &prompt", "Go to the prompt", ("Ctrl+L",)),
+    Command("previous_position", GO, "&Previous position", "Pin the position before", ("Ctrl+Left",),
+            enabled=lambda now: now.has_tokens),
+    Command("next_position", GO, "&Next position", "Pin the position after", ("Ctrl+Right",),
+            enabled=lambda now: now.has_tokens),
+    Command("previous_layer", GO, "Layer &before", "Pin the layer before", ("Ctrl+Up",), enabled=lambda now: now.has_model),
+    Command("next_layer", GO, "Layer &after", "Pin the layer after", ("Ctrl+Down",), enabled=lambda now: now.has_model),
+    Command("follow", GO, "&Follow the newest", "Free the pinned position", ("Ctrl+End",), icon="follow-live",
+            enabled=lambda now: now.has_tokens),
+    Command("undo_one", GO, "&Undo one thing", "Close the help, restore a panel, free the pin: one at a time", ("Esc",)),
+    Command("use_layout", VIEW, "&Focus layout", "One large panel", ("Ctrl+1",), group="layout", argument="focus"),
+    Command("use_layout", VIEW, "&Grid layout", "All panels at once", ("Ctrl+2",), group="layout", argument="grid"),
+    Command("reset_layout", VIEW, "&Reset layout", "Put every panel back where it was at first"),
+    Command("maximise", VIEW, "&Maximise panel", "Enlarge the panel that has the focus, or restore it",
+            ("Ctrl+Shift+M",), picture_key="F", icon="maximise", enabled=lambda now: now.has_model),
+    Command("use_theme", VIEW, "&Dark theme", "Light on dark", group="theme", argument="dark", icon="theme"),
+    Command("use_theme", VIEW, "&Light theme", "Dark on light", group="theme", argument="light", icon="theme"),
+    Command("larger_text", VIEW, "&Larger text", "For a projector", ("Ctrl+=", "Ctrl++"), icon="larger"),
+    Command("smaller_text", VIEW, "S&maller text", "More on one screen", ("Ctrl+-",), icon="smaller"),
+    Command("normal_text", VIEW, "&Normal text", "The size at first start", ("Ctrl+0",)),
+    Command("show_keys", HELP, "&Keys", "What every key does", ("F1",), picture_key="?", icon="help"),
+)  # fmt: skip
+
+TOOLBAR = ("run", "pause", "step_layer", "step_stage", "step_token", "stop")
+
+
+def translate(text: str) -> str:
+    return QCoreApplication.translate("commands", text)
+
+
+def identity(command: Command) -> str:
+    """Unique among the commands: the name, and the argument where there is one."""
+    return f"{command.name}.{command.argument}" if command.argument else command.name
+
+
+def make_actions(parent: QObject, handlers: object) -> dict[str, QAction]:
+    """One QAction a command, by identity, connected to the method of ``handlers`` that has its name."""
+    return {identity(command): _action(command, parent, handlers) for command in COMMANDS}
+
+
+def _action(command: Command, parent: QObject, handlers: object) -> QAction:
+    action = QAction(translate(command.text), parent)
+    action.setObjectName(identity(command))
+    action.setShortcuts([QKeySequence(key) for key in command.keys])
+    action.setToolTip(described(command))
+    action.setStatusTip(translate(command.help))
+    action.setCheckable(bool(command.group))
+    handler = getattr(handlers, command.name)
+    action.triggered.connect((lambda: handler(command.argument)) if command.argument else (lambda: handler()))
+    return action
+
+
+def described(command: Command) -> str:
+    """The help with its keys: "Stop inside the pass, or go on (F6, Space)"."""
+    keys = ", ".join(key_names(command))
+    return f"{translate(command.help)} ({keys})" if keys else translate(command.help)
+
+
+def key_names(command: Command) -> list[str]:
+    """The keys as this desktop writes them."""
+    keys = (*command.keys, *filter(None, [command.picture_key]))
+    return [QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in keys]
+
+
+def enable(actions: Mapping[str, QAction], now: Situation) -> None:
+    """Enable what is possible now."""
+    for command in COMMANDS:
+        actions[identity(command)].setEnabled(command.enabled(now))
+
+
+def by_picture_key(key: str) -> Command | None:
+    """The command of a key that works only where a picture has the focus."""
+    return next((command for command in COMMANDS if command.picture_key == key), None)

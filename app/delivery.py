@@ -1,0 +1,63 @@
+"""From the mailbox to the window: at most 30 times a second, and never so often that painting starves the engine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
+
+from app.mailbox import Mailbox
+
+LEAST_PAUSE_MS = 33  # 30 deliveries a second at most
+REST_PER_WORK = 3  # after a delivery and its painting took t, the next comes no sooner than 3 t later
+
+
+class Delivery(QObject):
+    """Takes frames out of the mailbox in the window's thread and hands them to ``receive`` in one go."""
+
+    _woken = Signal()  # emitted in the posting thread; carries nothing: the frames wait in the mailbox
+
+    def __init__(self, mailbox: Mailbox, receive: Callable[[list[object]], None]) -> None:
+        super().__init__()
+        self._mailbox = mailbox
+        self._receive = receive
+        self._timer = QTimer(self)
+        self._timer.setSingleShot(True)
+        self._timer.timeout.connect(self._deliver)
+        self._painted = QTimer(self)
+        self._painted.setSingleShot(True)
+        self._painted.timeout.connect(self._note_cost)
+        self._began = 0.0
+        self._not_before = 0.0
+        self._woken.connect(self._schedule, Qt.ConnectionType.QueuedConnection)
+        mailbox.listen(self._woken.emit)
+
+    def close(self) -> None:
+        """Deliver nothing any more."""
+        self._mailbox.listen(None)
+        self._timer.stop()
+        self._painted.stop()
+        self._receive = _ignore
+
+    @Slot()
+    def _schedule(self) -> None:
+        if not self._timer.isActive():
+            wait = self._not_before - time.perf_counter()
+            self._timer.start(max(0, round(wait * 1000)))
+
+    @Slot()
+    def _deliver(self) -> None:
+        self._began = time.perf_counter()
+        self._not_before = self._began + LEAST_PAUSE_MS / 1000
+        self._receive(self._mailbox.drain())
+        self._painted.start(0)  # fires after the paint events that this delivery caused
+
+    @Slot()
+    def _note_cost(self) -> None:
+        now = time.perf_counter()
+        self._not_before = max(self._not_before, now + REST_PER_WORK * (now - self._began))
+
+
+def _ignore(frames: list[object]) -> None:
+    """What a closed delivery does with frames."""

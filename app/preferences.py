@@ -1,0 +1,66 @@
+"""What the program remembers between two starts: theme, text size, layout, recent models."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QByteArray, QSettings
+
+LAYOUT_VERSION = 1  # raise when docks are renamed or added: an older state is then forgotten
+MOST_RECENT = 8
+LEAST_POINTS, MOST_POINTS, NORMAL_POINTS = 7.0, 32.0, 10.0
+
+
+class Preferences:
+    """Reads and writes the user's settings file; with ``kept`` False it remembers nothing and starts afresh."""
+
+    def __init__(self, kept: bool = True) -> None:
+        where = (QSettings.Format.IniFormat, QSettings.Scope.UserScope, "fluoroscope", "window")
+        self._file = QSettings(*where) if kept else None
+
+    def theme(self) -> str:
+        return str(self._read("theme", "dark"))
+
+    def set_theme(self, name: str) -> None:
+        self._write("theme", name)
+
+    def points(self) -> float:
+        """Size of the text in points; a damaged file gives the normal size."""
+        try:
+            return min(MOST_POINTS, max(LEAST_POINTS, float(self._read("points", NORMAL_POINTS))))
+        except (TypeError, ValueError):
+            return NORMAL_POINTS
+
+    def set_points(self, points: float) -> None:
+        self._write("points", points)
+
+    def recent(self) -> list[str]:
+        """Sources of models, the latest first."""
+        found = self._read("recent", [])
+        sources = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+        return [source for source in sources if isinstance(source, str) and source][:MOST_RECENT]
+
+    def add_recent(self, source: str) -> None:
+        self._write("recent", [source, *(other for other in self.recent() if other != source)][:MOST_RECENT])
+
+    def layout(self) -> tuple[str, QByteArray] | None:
+        """The name and the state of the layout that was last used."""
+        state = self._read(f"layout/{LAYOUT_VERSION}/state", None)
+        name = str(self._read(f"layout/{LAYOUT_VERSION}/name", ""))
+        return (name, state) if name and isinstance(state, QByteArray) else None
+
+    def set_layout(self, name: str, state: QByteArray) -> None:
+        self._write(f"layout/{LAYOUT_VERSION}/name", name)
+        self._write(f"layout/{LAYOUT_VERSION}/state", state)
+
+    def geometry(self) -> QByteArray | None:
+        found = self._read("geometry", None)
+        return found if isinstance(found, QByteArray) else None
+
+    def set_geometry(self, geometry: QByteArray) -> None:
+        self._write("geometry", geometry)
+
+    def _read(self, key: str, default: object) -> object:
+        return default if self._file is None else self._file.value(key, default)
+
+    def _write(self, key: str, value: object) -> None:
+        if self._file is not None:
+            self._file.setValue(key, value)

@@ -1,0 +1,121 @@
+"""The bar above everything: the model, the prompt, the run's buttons, how many tokens to make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QAction, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QHBoxLayout,
+    QLabel,
+    QPlainTextEdit,
+    QSizePolicy,
+    QSpinBox,
+    QToolButton,
+    QWidget,
+)
+
+from app.commands import TOOLBAR
+from app.theme import Theme, icon
+
+MOST_LINES = 5
+MOST_TOKENS = 1_000_000
+
+
+class PromptField(QPlainTextEdit):
+    """A text field that grows with its lines. Return runs, Shift+Return starts a new line, Tab moves on."""
+
+    submitted = Signal()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTabChangesFocus(True)
+        self.setPlaceholderText(self.tr("Prompt: Return runs it, Shift+Return starts a new line"))
+        self.setAccessibleName(self.tr("Prompt"))
+        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        self.textChanged.connect(self.fit)
+        self.fit()
+
+    def fit(self) -> None:
+        """As high as its lines, up to MOST_LINES; then it scrolls."""
+        lines = min(MOST_LINES, max(1, round(self.document().size().height())))
+        margins = 2 * (self.frameWidth() + round(self.document().documentMargin()))
+        self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + margins)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        enter = event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter)
+        if enter and not event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            self.submitted.emit()
+        else:
+            super().keyPressEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self.fit()
+
+
+class RunBar(QWidget):
+    """Made from the table of commands; the model button and the fields are its own."""
+
+    def __init__(self, actions: Mapping[str, QAction]) -> None:
+        super().__init__()
+        self.model = QToolButton()
+        self.prompt = PromptField()
+        self.tokens = QSpinBox()
+        self.chat = QCheckBox(self.tr("Chat"))
+        self.buttons = [_button(actions[name]) for name in TOOLBAR]
+        self._prepare(actions)
+        self._arrange()
+
+    def show_model(self, name: str, has_chat_template: bool) -> None:
+        """The name on the button; chat is possible only where the model has a template."""
+        self.model.setText(name or self.tr("Open a model"))
+        self.chat.setEnabled(has_chat_template)
+        if not has_chat_template:
+            self.chat.setChecked(False)
+
+    def restyle(self, theme: Theme) -> None:
+        side = round(self.fontMetrics().height() * 1.2)
+        self.model.setIcon(icon("model", theme))
+        for button in (self.model, *self.buttons):
+            button.setIconSize(QSize(side, side))
+        self.prompt.fit()
+
+    def _prepare(self, actions: Mapping[str, QAction]) -> None:
+        self.model.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.model.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.model.setAccessibleName(self.tr("Model"))
+        self.model.setToolTip(self.tr("The model; press to open another"))
+        self.tokens.setRange(1, MOST_TOKENS)
+        self.tokens.setAccessibleName(self.tr("Tokens to make"))
+        self.tokens.setToolTip(self.tr("How many tokens to make at most"))
+        self.tokens.setKeyboardTracking(False)
+        self.chat.setToolTip(self.tr("Wrap the prompt in the model's chat template"))
+        self.show_model("", False)
+
+    def _arrange(self) -> None:
+        row = QHBoxLayout(self)
+        row.setContentsMargins(6, 4, 6, 4)
+        row.setSpacing(4)
+        row.addWidget(self.model)
+        row.addWidget(self.prompt, 1)
+        row.addWidget(self.chat)
+        for button in self.buttons:
+            row.addWidget(button)
+        tokens = QLabel(self.tr("Tokens"))
+        tokens.setBuddy(self.tokens)
+        row.addWidget(tokens)
+        row.addWidget(self.tokens)
+
+
+def _button(action: QAction) -> QToolButton:
+    button = QToolButton()
+    button.setDefaultAction(action)
+    button.setAutoRaise(True)
+    button.setAccessibleName(action.text().replace("&", ""))
+    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+    return button

@@ -1,0 +1,100 @@
+"""The status bar: where the pass stands, the model, the speed, the memory, the value under the mouse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+
+import psutil
+from PySide6.QtCore import Qt
+from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar
+
+from app.run import Run
+from engine.frames import ModelFrame, StepFrame, Where
+
+MEMORY_EVERY_S = 1.0
+RECENT_STEPS = 16  # decode speed is the mean over this many steps
+
+
+class StatusBar(QStatusBar):
+    """Told what changed; reads the memory at most once a second."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setSizeGripEnabled(False)
+        self.state = self._label(self.tr("State"), stretch=2)
+        self.value = self._label(self.tr("Value under the mouse"), stretch=3)
+        self.model = self._label(self.tr("Model"))
+        self.speed = self._label(self.tr("Speed"))
+        self.memory = self._label(self.tr("Memory"))
+        self._process = psutil.Process()
+        self._memory_read = float("-inf")
+
+    def show_run(self, run: Run, activity: str) -> None:
+        """``activity`` is what the program does when no pass is under way."""
+        self.state.setText(where_text(run) or activity)
+        self.model.setText(model_text(run.model))
+        self.speed.setText(speed_text(run.steps))
+        self._show_memory()
+
+    def show_value(self, text: str) -> None:
+        self.value.setText(text)
+        self.value.setToolTip(text)
+
+    def _show_memory(self) -> None:
+        now = time.monotonic()
+        if now - self._memory_read >= MEMORY_EVERY_S:
+            self._memory_read = now
+            self.memory.setText(self.tr("memory {0}").format(bytes_text(self._process.memory_info().rss)))
+
+    def _label(self, name: str, stretch: int = 0) -> QLabel:
+        label = QLabel()
+        label.setAccessibleName(name)
+        label.setTextFormat(Qt.TextFormat.PlainText)
+        if stretch:
+            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+            self.addWidget(label, stretch)
+        else:
+            self.addPermanentWidget(label)
+        return label
+
+
+def where_text(run: Run) -> str:
+    """ "token 7 · decode · layer 12/30 · rope · paused"; "" while no pass is under way."""
+    where = run.where
+    if where.state == "idle" or run.model is None:
+        return ""
+    parts = [f"token {where.end}", where.kind, _layer_text(where, run.model.n_layers), where.stage]
+    if where.state == "paused":
+        parts.append("paused")
+    return " · ".join(part for part in parts if part)
+
+
+def _layer_text(where: Where, n_layers: int) -> str:
+    return "" if where.layer is None else f"layer {where.layer}/{n_layers}"
+
+
+def model_text(model: ModelFrame | None) -> str:
+    """ "SmolLM2-135M-Instruct · cpu · float32"; "" without a model."""
+    return "" if model is None else f"{model.name} · {model.device} · {model.dtype}"
+
+
+def speed_text(steps: Sequence[StepFrame]) -> str:
+    """Tokens per second of prefill, and of the last steps of decode."""
+    prefill = [step for step in steps if step.kind == "prefill"]
+    decode = [step for step in steps if step.kind == "decode"][-RECENT_STEPS:]
+    parts = ((name, _speed(some)) for name, some in (("prefill", prefill), ("decode", decode)))
+    return " · ".join(f"{name} {speed:.1f} tokens/s" for name, speed in parts if speed)
+
+
+def _speed(steps: Sequence[StepFrame]) -> float:
+    seconds = sum(step.seconds for step in steps)
+    return sum(step.end - step.start for step in steps) / seconds if seconds > 0 else 0.0
+
+
+def bytes_text(count: float) -> str:
+    """ "1.2 GB", with decimal prefixes."""
+    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} B"

@@ -1,0 +1,523 @@
+"""The program's window: it shows the run, and turns commands into messages for the worker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+
+from PySide6.QtCore import QMimeData, QSize, QTimer, Signal
+from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
+from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QStackedWidget, QVBoxLayout, QWidget
+
+from app.board import Board
+from app.command_line import DEFAULT_SIZE, Options
+from app.commands import COMMANDS, Command, Situation, by_picture_key, enable, identity, make_actions, translate
+from app.cursor import Cursor, Look
+from app.delivery import Delivery
+from app.dock import PanelDock
+from app.error_bar import ErrorBar
+from app.keys_page import KeysPage
+from app.layouts import Workspace
+from app.mailbox import Mailbox
+from app.notices import CancelledFrame, ReadyFrame
+from app.panels.panel import Context, Panel
+from app.preferences import LEAST_POINTS, MOST_POINTS, NORMAL_POINTS, Preferences
+from app.run import Run
+from app.run_bar import RunBar
+from app.start_page import StartPage, progress_text
+from app.status import StatusBar
+from app.theme import THEMES, apply, icon
+from app.worker import Arm, RunRequest, Worker
+from engine.checkpoint.catalog import catalog
+from engine.checkpoint.fetch import cached
+from engine.frames import AnswerFrame, EndFrame, ErrorFrame, FetchFrame, ModelFrame, ProgressFrame, RunFrame, Where
+from engine.settings import Sampling
+
+LOOK_EVERY_MS = 50  # how often a running pass is asked where it stands
+TEXT_STEP = 1.15
+LEAST_SIZE = QSize(960, 600)
+
+
+class Window(QMainWindow):
+    """Everything on screen. ``received`` tells each frame after the window has taken it in."""
+
+    received = Signal(object)
+
+    def __init__(
+        self,
+        worker: Worker,
+        mailbox: Mailbox,
+        preferences: Preferences,
+        options: Options,
+        panels: Iterable[Callable[[Context], Panel]],
+    ) -> None:
+        super().__init__()
+        self.worker, self.mailbox, self.preferences, self.options = worker, mailbox, preferences, options
+        self.run_data, self.cursor = Run(), Cursor()
+        self.board = Board(worker)
+        self.context = Context(self.run_data, self.cursor, self._first_theme(), self.board.ask)
+        self.sampling = options.sampling
+        self.activity = self.tr("starting the engine")
+        self.ready = self.loading = self.requested = False
+        self.closed_in_time = True
+        self._make_parts(panels)
+        self._arrange()
+        self._connect()
+        self.restyle()
+        self._first_geometry()
+        self.refresh()
+
+    # ---- building --------------------------------------------------------------------------------------------
+
+    def _make_parts(self, panels: Iterable[Callable[[Context], Panel]]) -> None:
+        self.actions_by_name = make_actions(self, self)
+        self.bar = RunBar(self.actions_by_name)
+        self.error_bar = ErrorBar()
+        self.start_page = StartPage(catalog())
+        self.board.add([make(self.context) for make in panels])
+        self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
+        self.pages = QStackedWidget()
+        self.status = StatusBar()
+        self.delivery = Delivery(self.mailbox, self.receive)
+        self._look = QTimer(self)
+        self._look.setInterval(LOOK_EVERY_MS)
+
+    def _arrange(self) -> None:
+        centre = QWidget()
+        column = QVBoxLayout(centre)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        for widget in (self.bar, self.error_bar):
+            column.addWidget(widget)
+        column.addWidget(self.pages, 1)
+        self.pages.addWidget(self.start_page)
+        self.pages.addWidget(self.workspace)
+        self.setCentralWidget(centre)
+        self.setStatusBar(self.status)
+        self.keys_page = KeysPage(self)
+        self._fill_menus()
+        self.setAcceptDrops(True)
+        self.setWindowTitle("Fluoroscope")
+        self.setMinimumSize(LEAST_SIZE)
+
+    def _fill_menus(self) -> None:
+        menus = {title: self.menuBar().addMenu(translate(title)) for title in dict.fromkeys(c.menu for c in COMMANDS)}
+        for command in COMMANDS:
+            menus[command.menu].addAction(self.actions_by_name[identity(command)])
+        menus["&View"].addSeparator()
+        for dock in self.workspace.docks.values():
+            menus["&View"].addAction(dock.toggleViewAction())
+
+    def _connect(self) -> None:
+        self.bar.prompt.submitted.connect(self.run_prompt)
+        self.bar.prompt.textChanged.connect(self.refresh_commands)
+        self.cursor.pinned_changed.connect(self.board.show_pinned)
+        self.cursor.hover_changed.connect(self.board.show_hovered)
+        self.cursor.readout_changed.connect(self.status.show_value)
+        self._look.timeout.connect(self._ask_where)
+        for dock in self.workspace.docks.values():
+            dock.shown_changed.connect(partial(self.board.set_shown, dock.panel.key))
+            dock.key_pressed.connect(self._press_picture_key)
+            dock.failed.connect(self._show_failure)
+            dock.panel.settings_changed.connect(self.set_sampling)
+        page = self.start_page
+        page.open_asked.connect(self.open_model)
+        page.fetch_asked.connect(self.fetch)
+        page.cancel_asked.connect(self.cancel_progress)
+        page.folder_asked.connect(self.open_folder)
+        page.file_asked.connect(self.open_file)
+
+    def _first_theme(self):
+        return THEMES.get(self.options.theme or self.preferences.theme(), THEMES["dark"])
+
+    def _first_geometry(self) -> None:
+        geometry = self.preferences.geometry()
+        if self.options.size is not None or geometry is None or not self.restoreGeometry(geometry):
+            self.resize(*(self.options.size or self._fitting(DEFAULT_SIZE)))
+        self.bar.tokens.setValue(self.options.tokens)
+        self.bar.prompt.setPlainText(self.options.prompt or "")
+        self.pages.setCurrentWidget(self.start_page)
+        self.start_page.show_recent(self.preferences.recent())
+        self._fill_model_menu()
+        self._first_layout()
+
+    def _fitting(self, size: tuple[int, int]) -> tuple[int, int]:
+        room = self.screen().availableSize()
+        return min(size[0], room.width()), min(size[1], room.height())
+
+    def _first_layout(self) -> None:
+        kept = None if self.options.layout else self.preferences.layout()
+        if kept is None or not self.workspace.restore(*kept):
+            self.workspace.arrange(self.options.layout or "focus")
+
+    # ---- frames ----------------------------------------------------------------------------------------------
+
+    def receive(self, frames: list[object]) -> None:
+        """Take in what the worker posted; panels are told once for all of it."""
+        changed = False
+        for frame in frames:
+            changed |= self._absorb(frame)
+            receiver = _RECEIVERS.get(type(frame))
+            if receiver is not None:
+                receiver(self, frame)
+        if changed:
+            self.board.show_run()
+        for frame in frames:
+            if isinstance(frame, AnswerFrame):
+                self.board.show_answer(frame)
+        self.refresh()
+        for frame in frames:
+            self.received.emit(frame)
+
+    def _absorb(self, frame: object) -> bool:
+        late = isinstance(frame, Where) and self.run_data.ended is not None
+        return not late and self.run_data.absorb(frame)
+
+    def _engine_ready(self, frame: ReadyFrame) -> None:
+        self.ready = True
+        self.activity = self.tr("ready")
+        self.look_in_cache()
+        if self.options.model:
+            self.open_model(self.options.model)
+
+    def _model_ready(self, frame: ModelFrame) -> None:
+        self.loading = self.requested = False
+        self.activity = self.tr("ready")
+        self.board.forget()
+        self.cursor.reset(Look())
+        self.start_page.show_progress(None)
+        self.bar.show_model(frame.name, frame.has_chat_template)
+        self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
+        self.preferences.add_recent(frame.source)
+        self._fill_model_menu()
+        self.start_page.show_recent(self.preferences.recent())
+        self.pages.setCurrentWidget(self.workspace)
+
+    def _run_began(self, frame: RunFrame) -> None:
+        self.requested = False
+        self.board.mark()
+        self.cursor.follow()
+
+    def _run_ended(self, frame: EndFrame) -> None:
+        self.activity = self.tr("ended: {0}").format(frame.reason)
+        self.board.mark()
+
+    def _pass_moved(self, frame: Where) -> None:
+        if frame.state == "paused":
+            self.board.mark()
+
+    def _show_progress(self, frame: ProgressFrame) -> None:
+        self.activity = progress_text(frame)
+        self.start_page.show_progress(frame)
+
+    def _fetched(self, frame: FetchFrame) -> None:
+        self.start_page.show_progress(None)
+        self.activity = self.tr("{0} came from {1}").format(frame.name, frame.origin)
+        self.look_in_cache()
+        self.open_model(frame.source)
+
+    def _cancelled(self, frame: CancelledFrame) -> None:
+        self.loading = self.loading and frame.task != "load"
+        self.activity = self.tr("cancelled")
+        self.start_page.show_progress(None)
+
+    def _failed(self, frame: ErrorFrame) -> None:
+        if frame.task == "load":
+            self.loading = False
+        if frame.task == "run":
+            self.requested = False
+        if frame.task in ("load", "fetch", "start"):
+            self.activity = self.tr("failed")
+            self.start_page.show_progress(None)
+        self.error_bar.show_error(frame)
+
+    def _ask_where(self) -> None:
+        """A running pass does not report each stage: it is looked at, at the pace of the eye."""
+        where = self.worker.where()
+        if where is not None and where.state != "idle" and where != self.run_data.where:
+            self.mailbox.post(where)
+
+    # ---- state -----------------------------------------------------------------------------------------------
+
+    @property
+    def active(self) -> bool:
+        """Whether a run is on, or was asked for."""
+        return self.requested or (self.run_data.n_prompt > 0 and self.run_data.ended is None)
+
+    def situation(self) -> Situation:
+        paused = self.run_data.where.state == "paused" and not self.requested
+        return Situation(
+            ready=self.ready,
+            has_model=self.run_data.model is not None,
+            has_tokens=self.run_data.n_tokens > 0,
+            loading=self.loading,
+            state="idle" if not self.active else "paused" if paused else "running",
+        )
+
+    def refresh(self) -> None:
+        """Commands, status bar and start page, after anything changed."""
+        self.refresh_commands()
+        self.status.show_run(self.run_data, self.activity)
+        self.start_page.show_engine(self.activity, self.ready)
+        if self.active != self._look.isActive():
+            (self._look.start if self.active else self._look.stop)()
+
+    def refresh_commands(self) -> None:
+        now = self.situation()
+        enable(self.actions_by_name, now)
+        self.actions_by_name["run"].setText(self.tr("&Continue") if now.state == "paused" else self.tr("&Run"))
+        for name, chosen in (("use_layout", self.workspace.layout_name), ("use_theme", self.context.theme.name)):
+            for command in COMMANDS:
+                if command.name == name:
+                    self.actions_by_name[identity(command)].setChecked(command.argument == chosen)
+
+    # ---- commands: the model ---------------------------------------------------------------------------------
+
+    def open_folder(self) -> None:
+        folder = QFileDialog.getExistingDirectory(self, self.tr("Open a folder with a model"))
+        if folder:
+            self.open_model(folder)
+
+    def open_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(self, self.tr("Open a GGUF file"), "", "GGUF (*.gguf)")
+        if name:
+            self.open_model(name)
+
+    def open_model(self, source: str) -> None:
+        """Load a model; the present one stays until the new one is there."""
+        self.loading = True
+        self.activity = self.tr("opening {0}").format(source)
+        self.worker.load(source, self.options.device, self.options.dtype)
+        self.refresh()
+
+    def fetch(self, name: str) -> None:
+        """Download a model of the catalog or the hub, then open it."""
+        self.activity = self.tr("asking for {0}").format(name)
+        self.start_page.show_progress(ProgressFrame("fetch", self.activity, 0, 0))
+        self.worker.fetch(name)
+        self.refresh()
+
+    def cancel_progress(self) -> None:
+        self.worker.cancel_fetch()
+        self.worker.cancel_load()
+
+    def show_models(self) -> None:
+        """The start page; the same command goes back to the run."""
+        other = self.start_page if self.pages.currentWidget() is self.workspace else self.workspace
+        self.look_in_cache()
+        self.pages.setCurrentWidget(other if self.run_data.model is not None else self.start_page)
+
+    def look_in_cache(self) -> None:
+        self.start_page.show_cached(entry.name for entry in catalog() if cached(entry.name) is not None)
+
+    def _fill_model_menu(self) -> None:
+        menu = QMenu(self.bar.model)
+        for source in self.preferences.recent():
+            menu.addAction(source, partial(self.open_model, source))
+        menu.addSeparator()
+        for name in ("open_folder", "open_file", "show_models"):
+            menu.addAction(self.actions_by_name[name])
+        self.bar.model.setMenu(menu)
+
+    # ---- commands: the run -----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Go on after a pause, otherwise begin."""
+        if self.situation().state == "paused":
+            self.worker.resume()
+        else:
+            self.run_prompt()
+
+    def run_prompt(self, armed: Arm | None = None) -> None:
+        """Begin a new run of the prompt in the field, whatever is under way."""
+        if not self.situation().can_run:
+            return
+        self.requested = True
+        self.activity = self.tr("reading the prompt")
+        text, chat = self.bar.prompt.toPlainText(), self.bar.chat.isChecked()
+        self.worker.run(RunRequest(text, self.sampling, self.bar.tokens.value(), chat, armed))
+        self.refresh()
+
+    def pause(self) -> None:
+        """Stop inside the pass, or go on."""
+        (self.worker.resume if self.situation().state == "paused" else self.worker.pause)()
+
+    def step_layer(self) -> None:
+        self._step("layer")
+
+    def step_stage(self) -> None:
+        self._step("stage")
+
+    def step_token(self) -> None:
+        self._step("token")
+
+    def _step(self, kind: Arm) -> None:
+        """A step while nothing runs begins a run that stops there."""
+        if self.active:
+            self.worker.step(kind)
+        else:
+            self.run_prompt(kind)
+
+    def stop(self) -> None:
+        self.requested = False
+        self.worker.stop()
+        self.refresh()
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        self.sampling = sampling
+        self.worker.set_sampling(sampling)
+
+    def focus_prompt(self) -> None:
+        self.bar.prompt.setFocus()
+        self.bar.prompt.selectAll()
+
+    # ---- commands: where to look -------------------------------------------------------------------------------
+
+    def previous_position(self) -> None:
+        self._move_position(-1)
+
+    def next_position(self) -> None:
+        self._move_position(+1)
+
+    def _move_position(self, by: int) -> None:
+        """Past the newest token, the pin follows the newest again."""
+        newest = self.run_data.n_tokens - 1
+        pinned = self.cursor.pinned.position
+        target = max(0, (newest if pinned is None else pinned) + by)
+        self.cursor.pin(position=target if target <= newest else None)
+
+    def previous_layer(self) -> None:
+        self._move_layer(-1)
+
+    def next_layer(self) -> None:
+        self._move_layer(+1)
+
+    def _move_layer(self, by: int) -> None:
+        if self.run_data.model is not None:
+            last = self.run_data.model.n_layers - 1
+            self.cursor.pin(layer=min(last, max(0, self.cursor.pinned.layer + by)))
+
+    def follow(self) -> None:
+        self.cursor.follow()
+
+    def undo_one(self) -> None:
+        """Undo the newest of: the help, a maximised panel, an error, the pinned position."""
+        if self.keys_page.isVisible():
+            self.keys_page.hide()
+        elif self.workspace.restore_maximised() or self._dismiss_error():
+            return
+        else:
+            self.cursor.follow()
+
+    def _dismiss_error(self) -> bool:
+        shown = self.error_bar.isVisible()
+        self.error_bar.hide()
+        return shown
+
+    # ---- commands: the view ------------------------------------------------------------------------------------
+
+    def use_layout(self, name: str) -> None:
+        self.workspace.arrange(name)
+        self.refresh_commands()
+
+    def reset_layout(self) -> None:
+        self.workspace.arrange("focus")
+        self.refresh_commands()
+
+    def maximise(self) -> None:
+        dock = self.workspace.maximised or self.workspace.focused()
+        if dock is not None:
+            self.workspace.toggle_maximised(dock)
+
+    def use_theme(self, name: str) -> None:
+        self.context.theme = THEMES[name]
+        self.preferences.set_theme(name)
+        self.restyle()
+
+    def larger_text(self) -> None:
+        self._set_points(self.preferences_points * TEXT_STEP)
+
+    def smaller_text(self) -> None:
+        self._set_points(self.preferences_points / TEXT_STEP)
+
+    def normal_text(self) -> None:
+        self._set_points(NORMAL_POINTS)
+
+    @property
+    def preferences_points(self) -> float:
+        return QApplication.font().pointSizeF()
+
+    def _set_points(self, points: float) -> None:
+        points = min(MOST_POINTS, max(LEAST_POINTS, points))
+        self.preferences.set_points(points)
+        self.restyle(points)
+
+    def restyle(self, points: float | None = None) -> None:
+        """The theme and text size everywhere."""
+        theme = self.context.theme
+        apply(theme, QApplication.instance(), points or self.preferences.points())
+        for command in COMMANDS:
+            if command.icon:
+                self.actions_by_name[identity(command)].setIcon(icon(command.icon, theme))
+        for part in (self.bar, self.error_bar, self.start_page, self.keys_page, *self.workspace.docks.values()):
+            part.restyle(theme)
+        self.board.restyle()
+        self.refresh_commands()
+
+    def show_keys(self) -> None:
+        self.keys_page.toggle()
+
+    def _press_picture_key(self, key: str) -> None:
+        command: Command | None = by_picture_key(key)
+        if command is not None:
+            self.actions_by_name[identity(command)].trigger()
+
+    def _show_failure(self, sentence: str) -> None:
+        self.error_bar.show_error(ErrorFrame("export", sentence))
+
+    # ---- events ------------------------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:  # noqa: N802
+        if self.ready and dropped_model(event.mimeData()):
+            event.acceptProposedAction()
+
+    def dropEvent(self, event: QDropEvent) -> None:  # noqa: N802
+        source = dropped_model(event.mimeData())
+        if source:
+            event.acceptProposedAction()
+            QTimer.singleShot(0, self, partial(self.open_model, source))  # the other program waits for our return
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self.keys_page.place()
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        """Nothing may come from the worker any more before it is stopped, and nothing on screen waits for it."""
+        self._look.stop()
+        self.delivery.close()
+        self.preferences.set_geometry(self.saveGeometry())
+        self.preferences.set_layout(self.workspace.layout_name, self.workspace.save())
+        self.hide()
+        self.closed_in_time = self.worker.quit()
+        event.accept()
+
+
+def dropped_model(data: QMimeData) -> str | None:
+    """The folder or .gguf file that is dragged, or None."""
+    paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
+    fitting = [path for path in paths if path.is_dir() or path.suffix.lower() == ".gguf"]
+    return str(fitting[0]) if len(fitting) == 1 else None
+
+
+_RECEIVERS: dict[type, Callable] = {
+    ReadyFrame: Window._engine_ready,
+    ModelFrame: Window._model_ready,
+    RunFrame: Window._run_began,
+    EndFrame: Window._run_ended,
+    Where: Window._pass_moved,
+    ProgressFrame: Window._show_progress,
+    FetchFrame: Window._fetched,
+    CancelledFrame: Window._cancelled,
+    ErrorFrame: Window._failed,
+}

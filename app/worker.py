@@ -1,0 +1,307 @@
+"""The one thread in which the engine, and so torch, runs: it takes commands from the window and posts frames.
+
+The public methods of Worker may be called from any thread and return at once. While a run is on, the thread is inside
+``session.steps``: pause, step and cancel reach it through the gate, everything else waits in the queue.
+"""
+
+from __future__ import annotations
+
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from queue import SimpleQueue
+from threading import RLock, Thread
+from typing import TYPE_CHECKING, Literal
+
+from app.answering import Answering
+from app.fetcher import Fetcher
+from app.inquiries import Inquiry
+from app.mailbox import Mailbox
+from app.notices import CancelledFrame, ReadyFrame, SettledFrame
+from engine import threads as engine_threads
+from engine.errors import Cancelled, EngineError
+from engine.frames import EndFrame, ErrorFrame, ProgressFrame, RunFrame, Where
+from engine.questions import Question
+from engine.settings import Sampling
+
+if TYPE_CHECKING:
+    import engine
+
+Arm = Literal["stage", "layer", "token", "pause"]
+Outcome = Literal["done", "cancelled", "error"]
+QUIT_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True)
+class LoadRequest:
+    source: str
+    device: str = "auto"
+    dtype: str = "auto"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """``armed``: where the new run is to stop first; None lets it run."""
+
+    prompt: str
+    sampling: Sampling
+    max_new_tokens: int
+    chat: bool = False
+    armed: Arm | None = None
+
+
+class Worker:
+    """The engine's thread. Every outcome, errors too, is a frame in the mailbox; the thread never dies of one."""
+
+    def __init__(self, mailbox: Mailbox, threads: int | None = None) -> None:
+        self._mailbox = mailbox
+        self._threads = threads or engine_threads.default_threads()
+        self._fetcher = Fetcher(mailbox)
+        self._answering = Answering(mailbox)
+        self._commands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._thread = Thread(target=self._live, name="fluoroscope engine", daemon=True)
+        self._lock = RLock()  # guards what follows
+        self._gate: engine.Gate | None = None
+        self._session: engine.Session | None = None
+        self._waiting_load: LoadRequest | None = None
+        self._waiting_run: RunRequest | None = None
+        self._arm: Arm | None = None  # where the waiting run is to stop first
+        self._sampling = Sampling()
+        self._running = False  # inside session.begin or session.steps
+        self._has_run = False  # the session holds a run that can be asked about
+        self._finish = "limit"
+
+    # ---- commands, from any thread ---------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the thread and import the engine in it; a ReadyFrame follows."""
+        self._commands.put(self._import_engine)
+        self._thread.start()
+
+    def load(self, source: str, device: str = "auto", dtype: str = "auto") -> None:
+        """Load a model: stops the run under way; the old model stays until the new one is there."""
+        request = LoadRequest(source, device, dtype)
+        with self._lock:
+            self._waiting_run, self._waiting_load = None, request
+            self._interrupt()
+        self._commands.put(partial(self._load, request))
+
+    def cancel_load(self) -> None:
+        with self._lock:
+            self._waiting_load = None
+
+    def run(self, request: RunRequest) -> None:
+        """Begin a new run: stops the one under way. If it cannot begin, the tokens of the old one are still there."""
+        with self._lock:
+            self._waiting_run, self._arm = request, request.armed
+            self._interrupt()
+        self._commands.put(partial(self._run, request))
+
+    def pause(self) -> None:
+        self._steer("pause")
+
+    def resume(self) -> None:
+        self._steer(None)
+
+    def step(self, kind: Literal["stage", "layer", "token"]) -> None:
+        self._steer(kind)
+
+    def stop(self) -> None:
+        """End the run under way, inside its pass, and forget one that has not begun."""
+        with self._lock:
+            self._waiting_run = None
+            self._interrupt()
+
+    def set_sampling(self, sampling: Sampling) -> None:
+        """Use these settings from the next pass on."""
+        with self._lock:
+            self._sampling = sampling
+
+    def where(self) -> Where | None:
+        """Where the pass under way stands now; None while there is none. Costs no more than reading a variable."""
+        with self._lock:
+            return self._gate.where if self._running and self._gate is not None else None
+
+    def watch(self, key: str, question: Question | None) -> int:
+        """Answer this question after every pass and at every stop, until it is replaced or None. Returns its ticket."""
+        if question is None:
+            self._answering.inquiries.drop(key)
+            return 0
+        return self._inquire(self._answering.inquiries.put(key, question, standing=True))
+
+    def ask(self, key: str, question: Question) -> int:
+        """Answer this question once; a newer one of the same key cancels it. Returns its ticket."""
+        return self._inquire(self._answering.inquiries.put(key, question, standing=False))
+
+    def fetch(self, name: str) -> None:
+        self._fetcher.fetch(name)
+
+    def cancel_fetch(self) -> None:
+        self._fetcher.cancel()
+
+    def quit(self, seconds: float = QUIT_WITHIN_S) -> bool:
+        """Cancel everything and wait for both threads; True if they ended in time."""
+        with self._lock:
+            self._waiting_load = self._waiting_run = None
+            self._interrupt()
+        self._fetcher.cancel()
+        self._commands.put(None)
+        deadline = time.monotonic() + seconds
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        fetched = self._fetcher.join(max(0.0, deadline - time.monotonic()))
+        return fetched and not self._thread.is_alive()
+
+    def _steer(self, arm: Arm | None) -> None:
+        """To the run that waits to begin, if there is one; otherwise to the one under way."""
+        with self._lock:
+            if self._waiting_run is not None:
+                self._arm = arm
+            elif self._running and self._gate is not None:
+                _MOVES[arm](self._gate)
+
+    def _interrupt(self) -> None:
+        if self._running and self._gate is not None:
+            self._gate.cancel()
+
+    def _inquire(self, inquiry: Inquiry) -> int:
+        with self._lock:
+            if self._running and self._gate is not None:
+                self._answering.ask_in_pass(self._gate, inquiry)
+            else:
+                self._commands.put(partial(self._answer, inquiry))
+        return inquiry.ticket
+
+    # ---- the engine's thread ---------------------------------------------------------------------------------
+
+    def _live(self) -> None:
+        engine_threads.prepare()
+        while (command := self._commands.get()) is not None:
+            command()
+
+    def _attempt(self, task: str, work: Callable[[], None]) -> Outcome:
+        """Do the work; an error becomes a frame."""
+        try:
+            work()
+            return "done"
+        except Cancelled:
+            return "cancelled"
+        except EngineError as error:
+            self._mailbox.post(ErrorFrame(task, str(error)))
+        except Exception as error:  # the thread must outlive every mistake
+            sentence = f"Something unexpected went wrong in the engine ({type(error).__name__}: {error})."
+            self._mailbox.post(ErrorFrame(task, sentence, traceback.format_exc()))
+        return "error"
+
+    def _import_engine(self) -> None:
+        self._attempt("start", self._import_engine_now)
+
+    def _import_engine_now(self) -> None:
+        began = time.perf_counter()
+        import engine
+        import engine.load  # the long part: torch
+
+        engine_threads.set_threads(self._threads)
+        gate = engine.Gate()
+        gate.on_stop = self._stopped
+        with self._lock:
+            self._gate = gate
+        self._mailbox.post(ReadyFrame(time.perf_counter() - began, self._threads))
+
+    def _load(self, request: LoadRequest) -> None:
+        if request is not self._waiting_load:
+            return
+        if self._attempt("load", partial(self._load_now, request)) == "cancelled":
+            self._mailbox.post(CancelledFrame("load"))
+
+    def _load_now(self, request: LoadRequest) -> None:
+        import engine
+
+        loaded = engine.load(
+            request.source, device=request.device, dtype=request.dtype, progress=partial(self._load_progress, request)
+        )
+        session = engine.Session(loaded, gate=self._gate)
+        with self._lock:
+            if request is not self._waiting_load:
+                raise Cancelled
+            self._waiting_load, self._session, self._has_run = None, session, False
+            self._answering.inquiries.clear()
+        self._mailbox.post(loaded.model_frame())
+
+    def _load_progress(self, request: LoadRequest, frame: ProgressFrame) -> None:
+        if request is not self._waiting_load:
+            raise Cancelled
+        self._mailbox.post(replace(frame, task="load"))
+
+    def _run(self, request: RunRequest) -> None:
+        if not self._take(request):
+            return
+        if self._attempt("run", partial(self._begin, request)) == "done":
+            outcome = self._attempt("run", partial(self._steps, request))
+            self._leave()
+            self._mailbox.post(EndFrame(_REASONS.get(outcome, self._finish)))
+        else:
+            self._leave()
+        self._answer_all()
+
+    def _take(self, request: RunRequest) -> bool:
+        """Whether this is still the newest run that was asked for; if so the gate is made ready for it."""
+        with self._lock:
+            if request is not self._waiting_run:
+                return False
+            self._waiting_run, self._sampling, self._running = None, request.sampling, True
+            if self._gate is not None:
+                self._gate.reset()
+                if self._arm is not None:
+                    _MOVES[self._arm](self._gate)
+            return True
+
+    def _begin(self, request: RunRequest) -> None:
+        """Raises before anything of the old run is lost."""
+        if self._session is None:
+            raise EngineError("No model is loaded; open one first.")
+        prompt = self._session.begin(request.prompt, chat=request.chat)
+        self._has_run = True
+        self._mailbox.post(RunFrame(tuple(prompt), request.max_new_tokens, request.chat))
+
+    def _steps(self, request: RunRequest) -> None:
+        self._finish = "limit"
+        self._session.sampling = self._sampling
+        for step in self._session.steps(request.max_new_tokens):
+            frame = step.frame()
+            self._mailbox.post(frame)
+            self._finish = frame.finish or self._finish
+            self._session.sampling = self._sampling
+            self._answering.ask_all_in_pass(self._gate, always=False)
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._running = False
+        self._answering.leave_pass()
+
+    def _stopped(self, where: Where) -> None:
+        """The gate calls this in the middle of the pass, each time the pass stops."""
+        self._mailbox.post(where)
+        self._answering.ask_all_in_pass(self._gate, always=True)
+
+    def _answer_all(self) -> None:
+        """The run is over: the watches once more, for the last step; newer commands that wait go first."""
+        for inquiry in self._answering.inquiries.open():
+            self._commands.put(partial(self._answer, inquiry))
+        self._commands.put(partial(self._mailbox.post, SettledFrame()))
+
+    def _answer(self, inquiry: Inquiry) -> None:
+        if self._session is not None and self._has_run:
+            self._answering.answer_now(self._session, inquiry)
+
+
+_MOVES: dict[Arm | None, Callable[[engine.Gate], None]] = {
+    None: lambda gate: gate.resume(),
+    "pause": lambda gate: gate.pause(),
+    "stage": lambda gate: gate.step("stage"),
+    "layer": lambda gate: gate.step("layer"),
+    "token": lambda gate: gate.step("token"),
+}
+_REASONS: dict[Outcome, str] = {"cancelled": "stopped", "error": "error"}
