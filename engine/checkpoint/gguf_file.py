@@ -17,7 +17,7 @@ from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError, SourceError
 
 SLICE = 2**18  # elements dequantised at a time: its float32 and temporary arrays stay in the processor's cache
-_PART = re.compile(r"^(?P<stem>.*)-(?P<part>\d{5})-of-(?P<count>\d{5})\.gguf$")
+_PART = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<count>\d{5})\.gguf")
 
 
 class GGUFFile:
@@ -100,7 +100,7 @@ def can_dequantise(dtype: str) -> bool:
 
 def parts(path: Path) -> list[Path]:
     """All files of the model that ``path`` is a part of. Raises SourceError naming a missing part."""
-    match = _PART.match(path.name)
+    match = _PART.fullmatch(path.name)
     if match is None:
         return [path]
     count = int(match["count"])

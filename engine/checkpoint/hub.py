@@ -36,7 +36,7 @@ WANTED = (
     "chat_template.json",
     "chat_template.jinja",
 )
-_PLAIN = re.compile(r"^[\w][\w.-]*$", re.ASCII)
+_PLAIN = re.compile(r"\w[\w.-]*", re.ASCII)
 
 Report = Callable[[str, int, int], None]  # (file, bytes done, bytes in all)
 
@@ -70,7 +70,7 @@ def list_files(hub: HubId, check: Callable[[], None]) -> Listing:
     if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
         raise NetworkError(f"{address} names no commit for {hub}; try again later.")
     base = f"{address}/{quote(hub.repo)}/resolve/{commit}/"
-    siblings = [sibling for sibling in info.siblings or [] if _PLAIN.match(sibling.rfilename)]
+    siblings = [sibling for sibling in info.siblings or [] if _PLAIN.fullmatch(sibling.rfilename)]
     return Listing(hub.repo, commit, {s.rfilename: _remote(base, s, headers) for s in siblings})
 
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError, SourceError
@@ -85,7 +85,7 @@ def _tensor(path: Path, name: str, entry: Any, data_start: int) -> TensorInfo:
     return TensorInfo(name, tuple(shape), dtype, path, data_start + span[0], span[1] - span[0])
 
 
-def _are_counts(values: Any) -> bool:
+def _are_counts(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(v) is int and 0 <= v < 2**63 for v in values)
 
 

@@ -12,9 +12,7 @@ from engine.checkpoint.catalog import CatalogEntry, catalog, entry
 from engine.checkpoint.safetensors_file import PICKLES
 from engine.errors import SourceError
 
-_HUB_ID = re.compile(
-    r"^(?P<repo>[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95})(?:@(?P<revision>[\w-][\w./-]{0,127}))?$", re.ASCII
-)
+_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95})(?:@(?P<revision>[\w-][\w./-]{0,127}))?", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -41,7 +39,7 @@ class Source:
 
 def hub_id(text: str) -> HubId | None:
     """``org/name[@revision]``, or None where the text is not one."""
-    match = _HUB_ID.match(text)
+    match = _HUB_ID.fullmatch(text)
     if match is None or ".." in text:
         return None
     return HubId(match["repo"], match["revision"] or "main")
