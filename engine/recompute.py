@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.cache import KVCache
 from engine.model.decoder import Decoder
-from engine.model.rope import rotate
+from engine.model.rope import rotate, turn
 from engine.trace import Trace
 
 
@@ -23,7 +23,7 @@ def pattern_rows(model: Decoder, trace: Trace, cache: KVCache, layer: int, start
     x = model.blocks[layer].ln1.recompute(trace.residual(layer, start, end)[None])
     q, _ = attention.split(attention.project(x)[0])
     rope = model.ropes[attention.spec.rope]
-    q = rotate(q, *rope.tables(start, end, trace.span_end(start), q))
+    q = rotate(q, turn(*rope.tables(start, end, trace.span_end(start), q)))
     keys = cache.keys(layer)[:, :, :end]
     return attention.softmax(attention.scores(q, keys, start))[0]
 

@@ -14,9 +14,7 @@ from engine.cache import KVCache
 from engine.config import AttentionSpec
 from engine.hooks import HookPoints
 from engine.model.linear import Linear
-from engine.model.rope import rotate
-
-Tables = tuple[Tensor, Tensor]
+from engine.model.rope import Turn, rotate
 
 
 class Attention(nn.Module):
@@ -39,14 +37,14 @@ class Attention(nn.Module):
         self.hook_z = points[f"{prefix}hook_z"]
         self.hook_result = points[f"{prefix}hook_result"]
 
-    def forward(self, x: Tensor, tables: Tables, cache: KVCache | None) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, cache: KVCache | None) -> Tensor:
         """``[batch, pos, d_model]`` to what the heads write together, ``[batch, pos, d_model]``."""
         qk, v = self.project(x)  # [batch, pos, n_heads + n_kv_heads | n_kv_heads, d_head]
         if self.hook_q.active or self.hook_k.active:
             q, k = self.split(qk)
             qk = torch.cat((self.hook_q(q), self.hook_k(k)), dim=2)
         v = self.hook_v(v)
-        q, k = self.split(rotate(qk, *tables))
+        q, k = self.split(rotate(qk, turn))
         q, k = self.hook_rot_q(q), self.hook_rot_k(k)
         keys, values = self._stored(k, v, cache)  # [batch, n_kv_heads, key, d_head]
         z = self.hook_z(self._mix(q, keys, values))  # [batch, pos, n_heads, d_head]

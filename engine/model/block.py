@@ -7,9 +7,10 @@ from torch import Tensor, nn
 from engine.cache import KVCache
 from engine.config import LayerSpec
 from engine.hooks import HookPoints
-from engine.model.attention import Attention, Tables
+from engine.model.attention import Attention
 from engine.model.mlp import MLP
 from engine.model.norm import RMSNorm
+from engine.model.rope import Turn
 
 
 class Block(nn.Module):
@@ -28,7 +29,7 @@ class Block(nn.Module):
         self.hook_mlp_out = points[f"{prefix}.hook_mlp_out"]
         self.hook_resid_post = points[f"{prefix}.hook_resid_post"]
 
-    def forward(self, x: Tensor, tables: Tables, cache: KVCache | None) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn, cache: KVCache | None) -> Tensor:
         x = self.hook_resid_pre(x)
-        x = self.hook_resid_mid(x + self.hook_attn_out(self.attn(self.ln1(x), tables, cache)))
+        x = self.hook_resid_mid(x + self.hook_attn_out(self.attn(self.ln1(x), turn, cache)))
         return self.hook_resid_post(x + self.hook_mlp_out(self.mlp(self.ln2(x))))

@@ -16,7 +16,7 @@ from engine.hooks import HookPoints, Listener, PointInfo
 from engine.model.block import Block
 from engine.model.linear import Linear, project
 from engine.model.norm import RMSNorm
-from engine.model.rope import Rope
+from engine.model.rope import Rope, turn
 
 
 class Decoder(nn.Module):
@@ -65,9 +65,9 @@ class Decoder(nn.Module):
             cache.rollback()  # what a cancelled pass may have left
             cache.reserve(end)
         x = self._embedded(input_ids)
-        tables = {name: rope.forward(start, end, x) for name, rope in self.ropes.items()}
+        turns = {name: turn(*rope.forward(start, end, x)) for name, rope in self.ropes.items()}
         for block in self.blocks:
-            x = block(x, tables[block.attn.spec.rope], cache)
+            x = block(x, turns[block.attn.spec.rope], cache)
         if cache is not None:
             cache.commit(end - start)
         return self._logits(x if logits == "all" else x[:, -1:])

@@ -112,8 +112,18 @@ def _alike(table: Tensor, like: Tensor) -> bool:
     return table.dtype == like.dtype and table.device == like.device
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn ``[batch, pos, head, d_head]`` by tables ``[pos, d_head]``."""
+Turn = tuple[Tensor, Tensor]
+
+
+def turn(cos: Tensor, sin: Tensor) -> Turn:
+    """Tables ``[pos, dim]`` made ready for ``rotate`` once per pass: a head axis, and the sign of the first half."""
+    half = sin.shape[-1] // 2
+    return cos[:, None], torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)[:, None]
+
+
+def rotate(x: Tensor, turned_by: Turn) -> Tensor:
+    """Turn ``[batch, pos, head, d_head]`` by the angles of its positions."""
+    cos, signed_sin = turned_by
     half = x.shape[-1] // 2
-    turned = torch.cat((-x[..., half:], x[..., :half]), dim=-1)
-    return x * cos[:, None] + turned * sin[:, None]
+    swapped = torch.cat((x[..., half:], x[..., :half]), dim=-1)
+    return x * cos + swapped * signed_sin
