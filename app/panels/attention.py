@@ -75,8 +75,12 @@ class AttentionPanel(Panel):
         right.addWidget(self._large)
         right.addWidget(below)
         right.setSizes([680, 320])
+        left = QWidget()
+        self._sharing = QLabel(wordWrap=True)
+        self._sharing.setMargin(self.fontMetrics().height() // 3)
+        fill(left, self._heads, self._sharing).setStretch(0, 1)
         self._split = QSplitter()
-        self._split.addWidget(self._heads)
+        self._split.addWidget(left)
         self._split.addWidget(right)
         self._split.setSizes([400, 600])
         for splitter in (right, self._split):
@@ -258,7 +262,18 @@ class AttentionPanel(Panel):
         maps, state = padded(answer.maps, answer.n_total, answer.block), self._state(answer)
         n_kv_heads = self.context.run.model.layers[answer.layer].n_kv_heads
         self._heads.show_heads(Heads(maps, state, self._scale(maps, state), n_kv_heads))
+        self._sharing.setText(self._sharing_text(answer.layer))
         self._mark()
+
+    def _sharing_text(self, layer: int) -> str:
+        """Who reads whose keys and values, in the numbers of this model."""
+        assert self.context.run.model is not None
+        facts = self.context.run.model.layers[layer]
+        if self._per_group(layer) == 1:
+            return self.tr("{0} heads of {1}, each with its own keys and values").format(facts.n_heads, facts.d_head)
+        return self.tr("{0} query heads of {1} share {2} KV heads: each is read by {3}").format(
+            facts.n_heads, facts.d_head, facts.n_kv_heads, self._per_group(layer)
+        )
 
     def _draw_map(self) -> None:
         answer = self._map
@@ -304,12 +319,9 @@ class AttentionPanel(Panel):
             return
         head = self._place()[1]
         self._heads.mark(head, hovered.head)
-        if (
-            self._row is not None
-            and self._bars.bars is not None
-            and self._row_text(self._row) != self._row_title.text()
-        ):
-            self._draw_row()
+        row = self._row
+        if row is not None and self._bars.bars is not None and self._row_title.text() != self._row_text(row):
+            self._draw_row()  # another head is pinned
         self._bars.mark(hovered.position)
         if self._map is not None and self._large.cells is not None:
             block, cells = self._map.block, len(self._large.cells.values)
@@ -351,7 +363,8 @@ class AttentionPanel(Panel):
 
     def _describe_cell(self, row: int, column: int) -> str:
         shown, cells, run = self._map, self._large.cells, self.context.run
-        assert shown is not None and cells is not None
+        assert shown is not None
+        assert cells is not None
         query, key = row * shown.block, column * shown.block
         where = self.tr("layer {0}, head {1}, query {2} “{3}”, key {4} “{5}”").format(
             shown.layer, shown.head, query, run.label(query), key, run.label(key)

@@ -51,7 +51,7 @@ class CachePanel(Panel):
         vectors, upper, both = QSplitter(Qt.Orientation.Vertical), QSplitter(), QSplitter(Qt.Orientation.Vertical)
         for part in (self._keys, self._values):
             vectors.addWidget(part)
-        for part, size in ((self._map, 620), (self._growth, 380)):
+        for part in (self._map, self._growth):
             upper.addWidget(part)
         for part in (upper, vectors):
             both.addWidget(part)

@@ -51,21 +51,22 @@ def column_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) 
         cells = _thinned(axis, max(1, math.ceil(wide / max(cell, 1e-6))))
         return _labels(axis, cells, metrics, most * 2, rotated=False)
     if cell > metrics.averageCharWidth() * 2:
-        labels = _labels(axis, range(axis.count), metrics, math.inf, rotated=False)
+        labels = _labels(axis, _thinned(axis, 1), metrics, math.inf, rotated=False)
         if labels.extent + metrics.averageCharWidth() <= cell:
             return labels
     cells = _thinned(axis, max(1, math.ceil(metrics.height() / max(cell, 1e-6))))
     return _labels(axis, cells, metrics, most, rotated=True)
 
 
-def _thinned(axis: Axis, step: int) -> range:
-    if axis.numbers and step > 1:
-        entries = max(1, round(nice_step(step * axis.block, 1)))
-        step = max(1, math.ceil(entries / axis.block))
-    return range(0, axis.count, step)
+def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:
+    """Cells and the entries that name them: every so many; numbers at round ones."""
+    if not axis.numbers or (step == 1 and axis.block == 1):
+        return [(cell, cell * axis.block) for cell in range(0, axis.count, step)]
+    entries = max(1, round(nice_step(step * axis.block, 1)))
+    return [(entry // axis.block, entry) for entry in range(0, axis.count * axis.block, entries)]
 
 
-def _labels(axis: Axis, cells: range, metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:
-    texts = tuple(axis.text(cell) for cell in cells)
+def _labels(axis: Axis, cells: list[tuple[int, int]], metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:
+    texts = tuple(axis.label(entry) for _, entry in cells)
     widest = max((metrics.horizontalAdvance(text) for text in texts), default=0.0)
-    return Labels(tuple(cells), texts, min(widest, most), rotated)
+    return Labels(tuple(cell for cell, _ in cells), texts, min(widest, most), rotated)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter
+from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QPainter
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
 from app.widgets.canvas import Canvas, pen, put, put_rotated, small
-from app.widgets.scale import Scale, figure
+from app.widgets.scale import Scale
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class BarChart(Canvas):
         high = metrics.height()
         left = max(metrics.horizontalAdvance(text) for _, text in self.bars.scale.ticks()) + high * 0.7
         width = self.width() - left - high * 0.5
-        self._labels = column_labels(self.bars.places, width / len(self.bars.values), metrics, self.height() * 0.35)
+        self._labels = column_labels(self.bars.places, width / len(self.bars.values), metrics, self.height() * 0.4)
         below = (self._labels.extent if self._labels.rotated else high) + high * 0.5
         top = high * 1.5
         self.plot = QRectF(left, top, max(4.0, width), max(4.0, self.height() - top - below))
@@ -100,13 +100,14 @@ class BarChart(Canvas):
 
     def _draw_axis(self, painter: QPainter) -> None:
         assert self.bars is not None
-        high, last = self.metrics().height(), self.plot.bottom() + self.metrics().height()
-        for fraction, text in self.bars.scale.ticks():
+        high, taken = self.metrics().height(), []
+        ticks = self.bars.scale.ticks()
+        for fraction, text in (ticks[0], ticks[-1], *ticks[1:-1]):  # the ends first: they are never left out
             y = self.plot.bottom() - fraction * self.plot.height()
             painter.setPen(pen(self.theme.line))
             painter.drawLine(QPointF(self.plot.left(), y), QPointF(self.plot.right(), y))
-            if last - y >= high * 0.95:
-                last = y
+            if all(abs(y - other) >= high * 0.95 for other in taken):
+                taken.append(y)
                 box = QRectF(0, y - high / 2, self.plot.left() - high * 0.3, high)
                 put(painter, box, text, _RIGHT, self.theme.text)
 
@@ -139,11 +140,13 @@ class BarChart(Canvas):
         assert self.bars is not None
         painter.setFont(small(self.font()))
         step = self.plot.width() / len(self.bars.values)
-        if step < self.metrics().horizontalAdvance("0.0000"):
-            return
-        high = self.metrics().height()
+        metrics = QFontMetricsF(painter.font())
+        digits = next((digits for digits in (4, 2) if metrics.horizontalAdvance("0." + "0" * digits) < step - 2), 0)
+        high = metrics.height()
         for place, (value, height) in enumerate(zip(self.bars.values.tolist(), self._heights().tolist(), strict=True)):
-            text = self.tr("left out") if place == self.bars.left_out else figure(round(value, 4))
+            if not digits or place == self.bars.left_out:
+                continue
+            text = f"{value:.{digits}f}"
             box = QRectF(self._centre(place) - step / 2, self.plot.bottom() - height - high, step, high)
             put(painter, box, text, Qt.AlignmentFlag.AlignCenter, self.theme.text)
         painter.setFont(self.font())
@@ -162,6 +165,7 @@ class BarChart(Canvas):
     # --- mouse and keys ---------------------------------------------------------------------------------------
 
     def _place(self, where: QPointF) -> int | None:
+        self.settle()
         if self.bars is None or not self.plot.contains(where):
             return None
         count = len(self.bars.values)

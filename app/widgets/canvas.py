@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPen
+from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPen
 from PySide6.QtWidgets import QGraphicsItem, QSizePolicy, QStyleOptionGraphicsItem, QWidget
 
 from app.theme import Theme
@@ -36,6 +36,7 @@ class Canvas(pg.GraphicsView):
     def __init__(self, theme: Theme) -> None:
         super().__init__(background=None)
         self.theme = theme
+        self._stale = True
         self._base = _Layer(self.draw, self.area)
         self._base.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self._marks = _Layer(self.draw_marks, self.area)
@@ -69,10 +70,16 @@ class Canvas(pg.GraphicsView):
         self.refresh()
 
     def refresh(self) -> None:
-        """Lay out and draw again."""
-        self.arrange()
+        """Lay out and draw again, when it is next painted."""
+        self._stale = True
         self._base.update()
         self._marks.update()
+
+    def settle(self) -> None:
+        """Lay out now if something changed: before painting, and before a pixel is asked for."""
+        if self._stale:
+            self._stale = False
+            self.arrange()
 
     def refresh_marks(self) -> None:
         self._marks.update()
@@ -92,6 +99,10 @@ class Canvas(pg.GraphicsView):
             painter.drawRect(self.area().adjusted(0.5, 0.5, -1.5, -1.5))
 
     # --- events -----------------------------------------------------------------------------------------------
+
+    def paintEvent(self, event: QEvent) -> None:  # noqa: N802
+        self.settle()
+        super().paintEvent(event)
 
     def resizeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
@@ -149,6 +160,14 @@ def pen(colour: str, width: float = 1.0, style: Qt.PenStyle = Qt.PenStyle.SolidL
     line = QPen(QColor(colour), width, style)
     line.setCosmetic(True)
     return line
+
+
+def hatch(painter: QPainter, box: QRectF, theme: Theme) -> None:
+    """What is not there yet: a ground of its own with lines across, to be told from blank by more than colour."""
+    painter.fillRect(box, QColor(theme.absent))
+    lines = QColor(theme.faint)
+    lines.setAlphaF(0.55)
+    painter.fillRect(box, QBrush(lines, Qt.BrushStyle.BDiagPattern))
 
 
 def small(font: QFont) -> QFont:

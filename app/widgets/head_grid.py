@@ -8,10 +8,10 @@ from functools import lru_cache
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QImage, QKeyEvent, QPainter
+from PySide6.QtGui import QImage, QKeyEvent, QPainter
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, pen, put, small
+from app.widgets.canvas import Canvas, hatch, pen, put, small
 from app.widgets.heatmap import ABSENT, MASKED
 from app.widgets.scale import Scale, word
 
@@ -99,6 +99,7 @@ class HeadGrid(Canvas):
 
     def fits(self) -> int:
         """How many cells a tile can show: a power of two, so that resizing seldom changes it."""
+        self.settle()
         return 2 ** int(math.log2(min(max(self._tiling.side, 16.0), 256.0)))
 
     # --- layout -----------------------------------------------------------------------------------------------
@@ -135,6 +136,7 @@ class HeadGrid(Canvas):
     def head_at(self, place: QPointF) -> int | None:
         if self.heads is None:
             return None
+        self.settle()
         return next((head for head in range(len(self.heads.maps)) if self.tile(head).contains(place)), None)
 
     # --- drawing ----------------------------------------------------------------------------------------------
@@ -182,7 +184,7 @@ class HeadGrid(Canvas):
 
     def _draw_tile(self, painter: QPainter, box: QRectF, head: int, source: QRectF) -> None:
         if self._image.hasAlphaChannel():
-            painter.fillRect(box, QBrush(QColor(self.theme.absent), Qt.BrushStyle.BDiagPattern))
+            hatch(painter, box, self.theme)
         painter.drawImage(box, self._image, source)
         painter.setPen(pen(self.theme.line))
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -224,6 +226,7 @@ class HeadGrid(Canvas):
         if direction is None or self.heads is None:
             event.ignore()
             return
+        self.settle()
         side = self._tiling.side + self._gap() * 4 + self._header()
         start = self.tile(self.pinned or 0).center()
         found = self._nearest(start, direction, side)

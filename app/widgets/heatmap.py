@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QImage, QKeyEvent, QPainter
+from PySide6.QtGui import QColor, QImage, QKeyEvent, QPainter
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels, row_labels
-from app.widgets.canvas import Canvas, pen, put, put_rotated
+from app.widgets.canvas import Canvas, hatch, pen, put, put_rotated
 from app.widgets.legend import Legend, draw_legend, legend_width
 from app.widgets.scale import word
 
@@ -108,6 +108,7 @@ class Heatmap(Canvas):
 
     def fits(self) -> int:
         """How many cells the longer axis can show: a power of two, so that resizing seldom changes it."""
+        self.settle()
         pixels = max(self.plot.width(), self.plot.height(), self.width() / 2, 64.0)
         return 2 ** int(math.log2(pixels))
 
@@ -171,6 +172,7 @@ class Heatmap(Canvas):
 
     def at(self, place: QPointF) -> tuple[int, int] | None:
         """The cell at a pixel."""
+        self.settle()
         if self.cells is None or not self.plot.contains(place):
             return None
         n_rows, n_columns = self.cells.values.shape
@@ -185,7 +187,7 @@ class Heatmap(Canvas):
             return
         painter.setFont(self.font())
         if self._image.hasAlphaChannel():
-            painter.fillRect(self.plot, QBrush(QColor(self.theme.absent), Qt.BrushStyle.BDiagPattern))
+            hatch(painter, self.plot, self.theme)
         painter.drawImage(self.plot, self._image)
         painter.setPen(pen(self.theme.line))
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -230,9 +232,11 @@ class Heatmap(Canvas):
         return QRectF(left, top, wide, metrics.height())
 
     def _put_column(self, painter: QPainter, column: int, text: str, colour: str, *, cover: bool = False) -> None:
-        box = self._column_box(column, self.metrics().horizontalAdvance(text) + 2)
+        wide = self.metrics().horizontalAdvance
+        box = self._column_box(column, wide(text) + 2)
         if cover:
-            painter.fillRect(box, QColor(self.theme.panel))
+            shown = zip(self._columns.cells, self._columns.texts, strict=True)
+            self._cover(painter, box, [self._column_box(cell, wide(other)) for cell, other in shown])
         if self._columns.rotated:
             put_rotated(painter, box, text, _RIGHT, colour)
         else:
@@ -267,10 +271,15 @@ class Heatmap(Canvas):
         assert self.cells is not None
         if row is not None and self._rows.extent:
             box = self._row_box(row)
-            painter.fillRect(box, QColor(self.theme.panel))
+            self._cover(painter, box, [self._row_box(cell) for cell in self._rows.cells])
             put(painter, box, self.cells.rows.text(row), _RIGHT, colour)
         if column is not None:
             self._put_column(painter, column, self.cells.columns.text(column), colour, cover=True)
+
+    def _cover(self, painter: QPainter, box: QRectF, others: list[QRectF]) -> None:
+        """Blank a label's place, and labels that reach into it as a whole."""
+        for other in (box, *(other for other in others if other.intersects(box))):
+            painter.fillRect(other, QColor(self.theme.panel))
 
     def _crosshair(self, painter: QPainter, row: int, column: int) -> None:
         box = self.box(row, column)

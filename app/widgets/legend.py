@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QBrush, QColor, QFontMetricsF, QImage, QPainter, QPolygonF
+from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPolygonF
 
 from app.theme import Theme
-from app.widgets.canvas import pen, put
-from app.widgets.scale import OVER, UNDER, Scale, colour_words, word
+from app.widgets.canvas import hatch, pen, put
+from app.widgets.scale import Scale, colour_words, marks, word
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,16 @@ def draw_legend(painter: QPainter, box: QRectF, legend: Legend, theme: Theme) ->
 
 def _draw_kinds(painter: QPainter, box: QRectF, kinds: Kinds, theme: Theme) -> None:
     high = QFontMetricsF(painter.font()).height()
-    brushes = [QBrush(QColor(colour)) for colour in kinds.colours]
-    brushes.append(QBrush(QColor(theme.absent), Qt.BrushStyle.BDiagPattern))
-    for row, (name, brush) in enumerate(zip((*kinds.names, kinds.absent), brushes, strict=True)):
+    colours: list[str | None] = [*kinds.colours, None]
+    for row, (name, colour) in enumerate(zip((*kinds.names, kinds.absent), colours, strict=True)):
         line = QRectF(box.left(), box.top() + row * high * 1.35, box.width(), high)
         if line.bottom() > box.bottom() + high:
             return
         patch = QRectF(line.left(), line.top() + high * 0.15, high * 0.8, high * 0.7)
-        painter.setPen(pen(theme.line))
-        painter.setBrush(brush)
-        painter.drawRect(patch)
+        if colour is None:
+            hatch(painter, patch, theme)
+        else:
+            painter.fillRect(patch, QColor(colour))
         where = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         put(painter, line.adjusted(high * 1.1, 0, 0, 0), name, where, theme.text)
 
@@ -79,14 +79,15 @@ def _draw_bar(painter: QPainter, box: QRectF, scale: Scale, theme: Theme) -> Non
     painter.setBrush(Qt.BrushStyle.NoBrush)
     painter.drawRect(bar)
     if scale.clips:
-        _draw_caps(painter, bar, cap, theme)
+        _draw_caps(painter, bar, cap, marks(scale.colours))
     _draw_ticks(painter, bar, box, scale, theme)
 
 
-def _draw_caps(painter: QPainter, bar: QRectF, cap: float, theme: Theme) -> None:
+def _draw_caps(painter: QPainter, bar: QRectF, cap: float, colours: tuple[str, str]) -> None:
     """Pointed ends in the colours of what lies beyond the scale."""
     middle = bar.center().x()
-    for colour, base, tip in ((OVER, bar.top(), bar.top() - cap), (UNDER, bar.bottom(), bar.bottom() + cap)):
+    ends = ((bar.top(), bar.top() - cap), (bar.bottom(), bar.bottom() + cap))
+    for colour, (base, tip) in zip(colours, ends, strict=True):
         painter.setBrush(QColor(colour))
         painter.drawPolygon(QPolygonF([QPointF(bar.left(), base), QPointF(bar.right(), base), QPointF(middle, tip)]))
 

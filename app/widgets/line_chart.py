@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QKeyEvent, QPainter, QPolygonF
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPolygonF
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, pen, put, put_rotated
+from app.widgets.canvas import Canvas, hatch, pen, put, put_rotated
 from app.widgets.scale import figure, nice_step
 
 
@@ -115,8 +115,7 @@ class LineChart(Canvas):
         painter.setFont(self.font())
         if self.chart.computed < self.chart.x_high:
             start = max(self.plot.left(), self.x_of(self.chart.computed))
-            hatching = QBrush(QColor(self.theme.absent), Qt.BrushStyle.BDiagPattern)
-            painter.fillRect(QRectF(QPointF(start, self.plot.top()), self.plot.bottomRight()), hatching)
+            hatch(painter, QRectF(QPointF(start, self.plot.top()), self.plot.bottomRight()), self.theme)
         self._draw_axes(painter)
         for line in self.chart.lines:
             self._draw_line(painter, line)
@@ -191,6 +190,7 @@ class LineChart(Canvas):
     # --- mouse and keys ---------------------------------------------------------------------------------------
 
     def _place(self, where: QPointF) -> int | None:
+        self.settle()
         if self.chart is None or not self.plot.contains(where):
             return None
         span = self.chart.x_high - self.chart.x_low

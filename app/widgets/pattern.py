@@ -22,7 +22,7 @@ def padded(maps: np.ndarray, n_total: int, block: int) -> np.ndarray:
 
 
 def pattern_state(cells: int, n: int, block: int, *, leave_out_first: bool = False) -> np.ndarray:
-    """uint8 [cells, cells]: queries from ``n`` on are ABSENT, keys after the query MASKED, and the first key if left out."""
+    """uint8 [cells, cells]: queries from ``n`` on are ABSENT; keys after the query, and a first left out, MASKED."""
     state = np.full((cells, cells), SHOWN, np.uint8)
     state[np.triu_indices(cells, 1)] = MASKED
     if leave_out_first:
@@ -32,7 +32,7 @@ def pattern_state(cells: int, n: int, block: int, *, leave_out_first: bool = Fal
 
 
 def attention_scale(maps: np.ndarray, state: np.ndarray, *, root: bool, fit: bool, colours: str, title: str) -> Scale:
-    """0 to 1; ``fit``: to the largest value that is shown (``maps`` [..., rows, columns], ``state`` [rows, columns])."""
+    """0 to 1; ``fit``: to the largest of ``maps`` [..., cells, cells] where ``state`` [cells, cells] is SHOWN."""
     largest = float(maps[..., state == SHOWN].max(initial=0.0)) if fit else 1.0
     return Scale(0.0, largest if largest > 0 else 1.0, "root" if root else "linear", colours, title)
 

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pyqtgraph as pg
 
-OVER, UNDER = "#ffb000", "#00c8ff"  # beyond the upper, the lower end of a scale that clips
+_MARKS = {True: ("#ffb000", "#00c8ff"), False: ("#fff2b8", "#b8f6ff")}  # over, under: on a light, on a dark map
 _CODES = 254  # codes 1..254 are the scale; 0 is below it, 255 above it
 
 
@@ -74,7 +74,14 @@ def colour_words(name: str) -> np.ndarray:
     """uint32 [256] of 0xffRRGGBB: the colour map on 1..254, the marks for below and above at 0 and 255."""
     table = pg.colormap.get(name).getLookupTable(0.0, 1.0, _CODES).astype(np.uint32)
     inner = 0xFF000000 | table[:, 0] << 16 | table[:, 1] << 8 | table[:, 2]
-    return np.concatenate(([word(UNDER)], inner, [word(OVER)])).astype(np.uint32)
+    over, under = marks(name)
+    return np.concatenate(([word(under)], inner, [word(over)])).astype(np.uint32)
+
+
+def marks(name: str) -> tuple[str, str]:
+    """The colours of what lies above and below a scale: not to be mistaken for any colour on it."""
+    middle = pg.colormap.get(name).map(0.5)
+    return _MARKS[bool(middle[:3].mean() > 128)]
 
 
 def word(colour: str) -> int:

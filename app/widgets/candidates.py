@@ -1,0 +1,207 @@
+"""The most probable tokens before and after the sampling stages, as a table of bars."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent, QPainter, QWheelEvent
+
+from app.theme import Theme
+from app.widgets.amounts import percent
+from app.widgets.canvas import Canvas, pen, put
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """``raw`` and ``final`` are probabilities; ``cut_by`` names the stage that cut it, "" if none did."""
+
+    rank: int
+    id: int
+    text: str
+    raw: float
+    final: float
+    cut_by: str
+    chosen: bool
+
+
+class CandidateTable(Canvas):
+    """One row a candidate. The chosen one is always on screen: below the others if it lies further down."""
+
+    row_hovered = Signal(int)
+    row_left = Signal()
+    row_picked = Signal(int)
+
+    def __init__(self, theme: Theme, name: str) -> None:
+        super().__init__(theme)
+        self.rows: tuple[Candidate, ...] = ()
+        self.first = 0
+        self.hovered: int | None = None
+        self.row: int | None = None
+        self.setAccessibleName(name)
+
+    def show_candidates(self, rows: tuple[Candidate, ...]) -> None:
+        self.rows = rows
+        self.first = 0
+        self.hovered = self.row = None
+        self.refresh()
+
+    def describe(self, row: int) -> str:
+        """Everything about one candidate in words."""
+        item = self.rows[row]
+        text = self.tr("“{0}” id {1}, rank {2}: raw {3}, final {4}").format(
+            item.text, item.id, item.rank, percent(item.raw), percent(item.final)
+        )
+        if item.cut_by:
+            text += self.tr(", cut by {0}").format(item.cut_by)
+        return text + (self.tr(", chosen") if item.chosen else "")
+
+    # --- layout -----------------------------------------------------------------------------------------------
+
+    def _high(self) -> float:
+        return self.metrics().height() * 1.35
+
+    def fits(self) -> int:
+        """Rows below the heading."""
+        return max(1, int((self.height() - self._high()) / self._high()))
+
+    def visible_rows(self) -> list[int]:
+        """Which candidates are on screen, from top to bottom."""
+        shown = list(range(self.first, min(self.first + self.fits(), len(self.rows))))
+        chosen = next((index for index, item in enumerate(self.rows) if item.chosen), None)
+        if shown and chosen is not None and chosen > shown[-1] and len(shown) > 1:
+            shown[-1] = chosen
+        return shown
+
+    def _columns(self) -> dict[str, tuple[float, float]]:
+        """Left and width of each column."""
+        wide = self.metrics().horizontalAdvance
+        gap = self.metrics().height() * 0.5
+        rank, text = wide("000"), min(wide("m") * 10, self.width() * 0.28)
+        number = wide("100.00 %")
+        rest = max(8.0, self.width() - rank - text - 2 * number - gap * 7)
+        left, columns = gap, {}
+        for name, width in (
+            ("rank", rank),
+            ("text", text),
+            ("raw", rest / 2),
+            ("raw %", number),
+            ("final", rest / 2),
+            ("final %", number),
+        ):
+            columns[name] = (left, width)
+            left += width + gap
+        return columns
+
+    # --- drawing ----------------------------------------------------------------------------------------------
+
+    def draw(self, painter: QPainter) -> None:
+        painter.setFont(self.font())
+        columns, high = self._columns(), self._high()
+        for name, title in (("text", self.tr("token")), ("raw", self.tr("raw")), ("final", self.tr("final"))):
+            left, width = columns[name]
+            put(painter, QRectF(left, 0, width, high), title, _LEFT, self.theme.faint)
+        last = self.first - 1
+        for line, row in enumerate(self.visible_rows()):
+            top = (line + 1) * high
+            if row != last + 1:  # the chosen one lies further down
+                painter.setPen(pen(self.theme.faint, 1, Qt.PenStyle.DashLine))
+                painter.drawLine(QPointF(0, top), QPointF(self.width(), top))
+            last = row
+            self._draw_row(painter, self.rows[row], top, columns)
+
+    def _draw_row(
+        self, painter: QPainter, item: Candidate, top: float, columns: dict[str, tuple[float, float]]
+    ) -> None:
+        high, colour = self._high(), self.theme.faint if item.cut_by else self.theme.text
+        if item.chosen:
+            painter.fillRect(QRectF(0, top, self.width(), high), QColor(self.theme.raised))
+
+        def box(name: str) -> QRectF:
+            return QRectF(columns[name][0], top, columns[name][1], high)
+
+        put(painter, box("rank"), str(item.rank), _RIGHT, self.theme.faint)
+        put(painter, box("text"), item.text, _LEFT, colour)
+        self._draw_bar(painter, box("raw"), item.raw, self.theme.prefill)
+        put(painter, box("raw %"), percent(item.raw), _RIGHT, colour)
+        if item.cut_by:
+            rest = box("final").united(box("final %"))
+            put(painter, rest, self.tr("✂ {0}").format(item.cut_by), _LEFT, self.theme.cut)
+            return
+        self._draw_bar(painter, box("final"), item.final, self.theme.decode)
+        put(painter, box("final %"), percent(item.final), _RIGHT, colour)
+
+    def _draw_bar(self, painter: QPainter, box: QRectF, share: float, colour: str) -> None:
+        line = self.metrics().height()
+        whole = QRectF(box.left(), box.center().y() - line * 0.35, box.width(), line * 0.7)
+        painter.fillRect(whole, QColor(self.theme.window))
+        if share > 0:
+            bar = QRectF(whole.left(), whole.top(), max(1.0, whole.width() * share), whole.height())
+            painter.fillRect(bar, QColor(colour))
+
+    def draw_marks(self, painter: QPainter) -> None:
+        self.draw_focus(painter)
+        shown = self.visible_rows()
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        chosen = next((row for row in shown if self.rows[row].chosen), None)
+        marks = ((chosen, self.theme.accent, 2), (self.hovered, self.theme.hover, 1), (self.row, self.theme.accent, 1))
+        for row, colour, width in marks:
+            if row in shown:
+                top = (shown.index(row) + 1) * self._high()
+                painter.setPen(pen(colour, width))
+                painter.drawRect(QRectF(1, top, self.width() - 2, self._high()))
+
+    # --- mouse and keys ---------------------------------------------------------------------------------------
+
+    def _row_at(self, place: QPointF) -> int | None:
+        line = int(place.y() / self._high()) - 1
+        shown = self.visible_rows()
+        return shown[line] if 0 <= line < len(shown) else None
+
+    def on_move(self, place: QPointF) -> None:
+        row = self._row_at(place)
+        if row == self.hovered:
+            return
+        self.hovered = row
+        self.refresh_marks()
+        if row is None:
+            self.row_left.emit()
+        else:
+            self.row_hovered.emit(row)
+
+    def on_leave(self) -> None:
+        self.hovered = None
+        self.refresh_marks()
+        self.row_left.emit()
+
+    def on_click(self, place: QPointF) -> None:
+        row = self._row_at(place)
+        if row is not None:
+            self.pick(row)
+
+    def pick(self, row: int) -> None:
+        """Pick a row and bring it on screen."""
+        self.row = row
+        if row not in self.visible_rows():
+            self.first = max(0, row - self.fits() + 1) if row > self.first else row
+            self.refresh()
+        self.setAccessibleDescription(self.describe(row))
+        self.row_picked.emit(row)
+        self.refresh_marks()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))
+        if step is None or not self.rows:
+            event.ignore()
+            return
+        self.pick(min(max((-1 if self.row is None else self.row) + step, 0), len(self.rows) - 1))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+        lines = -round(event.angleDelta().y() / 40)
+        self.first = min(max(self.first + lines, 0), max(0, len(self.rows) - self.fits()))
+        self.refresh()
+        event.accept()
+
+
+_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
+_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

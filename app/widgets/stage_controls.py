@@ -1,0 +1,178 @@
+"""The chain of sampling stages: each with its control, and beside it what it did to the token that is shown."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QLabel, QPushButton, QSpinBox, QWidget
+
+from app.theme import Theme
+from app.widgets.amounts import grouped, percent
+from engine.frames import SamplingFrame, StageFrame
+from engine.settings import SAMPLING_RANGES, Sampling
+
+_SEED_MOST = 2**31 - 1  # what a spin box holds
+
+
+@dataclass(frozen=True)
+class _Control:
+    """A stage's name in a StageFrame, its field of Sampling, and how its spin box counts."""
+
+    stage: str
+    field: str
+    most: float
+    step: float
+    decimals: int
+
+
+_CONTROLS = (
+    _Control("repetition", "repetition_penalty", 10, 0.05, 2),
+    _Control("presence", "presence_penalty", 10, 0.1, 2),
+    _Control("frequency", "frequency_penalty", 10, 0.1, 2),
+    _Control("temperature", "temperature", 10, 0.1, 2),
+    _Control("top-k", "top_k", 1_000_000, 1, 0),
+    _Control("top-p", "top_p", 1, 0.05, 3),
+    _Control("min-p", "min_p", 1, 0.01, 3),
+    _Control("typical-p", "typical_p", 1, 0.05, 3),
+)
+
+
+class StageControls(QWidget):
+    """Rows in the order of the chain. ``changed`` carries a Sampling when the user moved a control."""
+
+    changed = Signal(object)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._settings = Sampling()
+        self._shown: SamplingFrame | None = None
+        self._names: dict[str, QLabel] = {}
+        self._effects: dict[str, QLabel] = {}
+        self._boxes: dict[str, QSpinBox | QDoubleSpinBox] = {}
+        self._grid = QGridLayout(self)
+        gap = self.fontMetrics().height() // 4
+        self._grid.setContentsMargins(gap * 2, gap, gap * 2, gap)
+        self._grid.setVerticalSpacing(gap)
+        self._grid.setColumnStretch(2, 1)
+        for control in _CONTROLS:
+            self._add_control(control)
+        self._add_greedy()
+        self._add_seed()
+        self._grid.setRowStretch(self._grid.rowCount(), 1)
+        self._fill_in()
+
+    def titles(self) -> dict[str, str]:
+        """Translated names of the stages by their names in the frames."""
+        return {
+            "repetition": self.tr("repetition"),
+            "presence": self.tr("presence"),
+            "frequency": self.tr("frequency"),
+            "temperature": self.tr("temperature"),
+            "top-k": self.tr("top-k"),
+            "top-p": self.tr("top-p"),
+            "min-p": self.tr("min-p"),
+            "typical-p": self.tr("typical-p"),
+            "greedy": self.tr("greedy"),
+        }
+
+    def settings(self) -> Sampling:
+        return self._settings
+
+    def set_settings(self, settings: Sampling) -> None:
+        """Show other settings, without ``changed``."""
+        self._settings = settings
+        self._fill_in()
+
+    def show_stages(self, shown: SamplingFrame | None) -> None:
+        """What each stage did to one token; None where no token was chosen."""
+        self._shown = shown
+        stages = {} if shown is None else {stage.name: stage for stage in shown.stages}
+        for name, effect in self._effects.items():
+            stage = stages.get(name)
+            effect.setText("" if stage is None else self._effect(stage))
+            self._grey(name, stage is None or not stage.active)
+
+    def set_theme(self, theme: Theme) -> None:
+        self._theme = theme
+        self.show_stages(self._shown)
+
+    # --- building ---------------------------------------------------------------------------------------------
+
+    def _add_control(self, control: _Control) -> None:
+        box = QDoubleSpinBox() if control.decimals else QSpinBox()
+        least = SAMPLING_RANGES[control.field][0]
+        if isinstance(box, QDoubleSpinBox):
+            box.setDecimals(control.decimals)
+            box.setRange(max(least, 10**-control.decimals) if least > 0 else max(least, -control.most), control.most)
+            box.setSingleStep(control.step)
+        else:
+            box.setRange(int(least), int(control.most))
+        box.setKeyboardTracking(False)
+        self._boxes[control.field] = box
+        self._add_row(control.stage, box)
+        box.valueChanged.connect(lambda value, field=control.field: self._set(**{field: value}))
+
+    def _add_greedy(self) -> None:
+        self._greedy = QCheckBox(self.tr("take the best"))
+        self._greedy.setToolTip(
+            self.tr("Take the most probable token; temperature, the cuts and the seed then do nothing")
+        )
+        self._add_row("greedy", self._greedy)
+        self._greedy.toggled.connect(lambda on: self._set(greedy=on))
+
+    def _add_seed(self) -> None:
+        self._seed = QSpinBox(maximum=_SEED_MOST, keyboardTracking=False)
+        self._boxes["seed"] = self._seed
+        row = self._add_row("seed", self._seed)
+        self._seed.valueChanged.connect(lambda seed: self._set(seed=seed))
+        self._new_seed = QPushButton(self.tr("new seed"))
+        self._new_seed.setAccessibleName(self.tr("Draw a new seed"))
+        self._new_seed.clicked.connect(lambda: self._seed.setValue(random.randrange(_SEED_MOST)))
+        self._grid.addWidget(self._new_seed, row, 2, Qt.AlignmentFlag.AlignLeft)
+
+    def _add_row(self, name: str, box: QWidget) -> int:
+        row = self._grid.rowCount()
+        title = self.titles().get(name, self.tr("seed"))
+        label = QLabel(title)
+        label.setBuddy(box)
+        box.setAccessibleName(title)
+        self._names[name] = label
+        self._grid.addWidget(label, row, 0)
+        self._grid.addWidget(box, row, 1)
+        if name != "seed":
+            self._effects[name] = QLabel()
+            self._grid.addWidget(self._effects[name], row, 2)
+        return row
+
+    # --- what is shown ----------------------------------------------------------------------------------------
+
+    def _fill_in(self) -> None:
+        for field, box in self._boxes.items():
+            box.blockSignals(True)
+            box.setValue(getattr(self._settings, field))
+            box.blockSignals(False)
+        self._greedy.blockSignals(True)
+        self._greedy.setChecked(self._settings.greedy)
+        self._greedy.blockSignals(False)
+
+    def _set(self, **change: object) -> None:
+        self._settings = replace(self._settings, **change)
+        self.changed.emit(self._settings)
+
+    def _effect(self, stage: StageFrame) -> str:
+        """With the setting the token was chosen with, which may not be the one in the control any more."""
+        setting = "" if stage.name == "greedy" else f"{stage.value:g} · "
+        if not stage.active:
+            return setting + self.tr("off")
+        return setting + self.tr("{0} kept · {1} cut").format(grouped(stage.kept), percent(stage.cut))
+
+    def _grey(self, name: str, inactive: bool) -> None:
+        colour = self._theme.faint if inactive else self._theme.text
+        for label in (self._names[name], self._effects[name]):
+            palette = label.palette()
+            if palette.color(label.foregroundRole()).name() != colour:
+                palette.setColor(label.foregroundRole(), colour)
+                label.setPalette(palette)
