@@ -76,6 +76,8 @@ def _exists(path: Path) -> bool:
 def _local(text: str, path: Path) -> Source:
     if path.is_dir():
         return Source("folder", text, path=_readable_folder(path))
+    if not path.is_file():
+        raise SourceError(f"{path} is neither a file nor a folder; open a .gguf file or a folder with config.json.")
     if path.suffix.lower() in PICKLES:
         raise SourceError(
             f"{path.name} is a pickle file, which can run any program when opened; "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,26 @@ def test_what_cannot_be_loaded(tmp_path: Path, source: str, words: str) -> None:
     _make(tmp_path)
     with pytest.raises(SourceError, match=words):
         resolve(tmp_path / source)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no named pipes in folders")
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.gguf")
+    with pytest.raises(SourceError, match="neither a file nor a folder"):
+        resolve(tmp_path / "pipe.gguf")
+
+
+def test_an_unreadable_folder_and_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_bytes(b"GGUF")
+
+    def forbidden(self: Path, *arguments: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    monkeypatch.setattr(Path, "open", forbidden)
+    for source in (tmp_path, tmp_path / "file"):
+        with pytest.raises(SourceError, match="cannot be read: Permission denied"):
+            resolve(source)
 
 
 @pytest.mark.parametrize("text", ["", "   ", "a\0b"])

@@ -20,8 +20,9 @@ import engine
 from engine.checkpoint.gguf_file import GGUFFile, can_dequantise
 from engine.checkpoint.gguf_header import read_header
 from engine.checkpoint.weights import GGUFWeights, fill
-from engine.errors import CheckpointError, ConfigError, EngineError, SourceError
+from engine.errors import CheckpointError, ConfigError, EngineError, SourceError, TokenizerError
 from engine.families import llama
+from engine.frames import ProgressFrame
 from tests.engine.gguf_writer import as_stored, write_gguf
 from tests.engine.tiny import tiny_llama
 
@@ -234,6 +235,15 @@ def test_an_unknown_architecture(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", tiny_llama(tmp_path / "folder"), architecture="mamba")
     with pytest.raises(ConfigError, match="GGUF architecture 'mamba' is not supported; supported are llama"):
         engine.load(path)
+
+
+@pytest.mark.parametrize("key", ["tokenizer.ggml.pre", "tokenizer.ggml.model"])
+def test_an_unknown_tokenizer_is_refused_before_the_weights(tmp_path: Path, key: str) -> None:
+    path = write_gguf(tmp_path / "m.gguf", tiny_llama(tmp_path / "folder"), metadata={key: "martian"})
+    frames: list[ProgressFrame] = []
+    with pytest.raises(TokenizerError, match="martian"):
+        engine.load(path, progress=frames.append)
+    assert not frames
 
 
 def test_ends_of_a_turn_end_the_text(tmp_path: Path) -> None:

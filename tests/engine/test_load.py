@@ -245,6 +245,20 @@ def test_a_catalog_name_is_not_downloaded_by_loading(tmp_path: Path, monkeypatch
         engine.load("smollm2")
 
 
+def test_a_catalog_name_that_was_fetched_is_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder counts from the moment its manifest is there."""
+    folder = tmp_path / "HuggingFaceTB--SmolLM2-135M-Instruct" / "c0ffee"
+    model = tiny_llama(folder)
+    monkeypatch.setenv("FLUOROSCOPE_CACHE", str(tmp_path))
+    with pytest.raises(SourceError, match="not in the cache"):
+        engine.load("smollm2")
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir()}
+    manifest = {"source": "HuggingFaceTB/SmolLM2-135M-Instruct", "model": ".", "files": sizes}
+    (folder / "complete.json").write_text(json.dumps(manifest))
+    _agrees("smollm2", model)  # type: ignore[arg-type]
+    assert engine.load("smollm2").name == "SmolLM2-135M-Instruct"
+
+
 def test_a_hub_id_is_fetched_and_then_found_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_llama(tmp_path / "source")
     files = {path.name: path.read_bytes() for path in (tmp_path / "source").iterdir()}
