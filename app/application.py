@@ -6,8 +6,11 @@ import os
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
 
 from PySide6.QtCore import QSocketNotifier, Qt, QTimer
 from PySide6.QtGui import QGuiApplication
@@ -21,6 +24,7 @@ from app.preferences import Preferences
 from app.screenshot import Screenshot
 from app.window import Window
 from app.worker import Worker
+from engine.frames import ErrorFrame
 
 
 def run_application(options: Options) -> int:
@@ -31,6 +35,7 @@ def run_application(options: Options) -> int:
     application.setApplicationDisplayName("Fluoroscope")
     application.setApplicationVersion(program_version())
     window = make_window(options)
+    sys.excepthook = partial(show_exception, window)
     with closing_on_interrupt(window.close):
         window.show()
         QTimer.singleShot(0, window.worker.start)  # the window is on screen before torch is imported
@@ -55,6 +60,14 @@ def leave(code: int, closed_in_time: bool) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
+
+
+def show_exception(
+    window: Window, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A mistake in the window's own code: told like any other error, in the window, or by ending a screenshot."""
+    sentence = f"Something unexpected went wrong in the window ({kind.__name__}: {error})."
+    window.receive([ErrorFrame("window", sentence, "".join(traceback.format_exception(kind, error, trace)))])
 
 
 @contextmanager

@@ -116,7 +116,7 @@ class TitleBar(QWidget):
             button.setAutoRaise(True)
         self.setStyleSheet(
             f"TitleBar {{ background: {theme.raised}; }} QLabel {{ background: transparent; }}"
-            f"QLabel#badge {{ color: {theme.faint}; border: 1px solid {theme.line}; border-radius: 3px; padding: 0 3px; }}"
+            f"QLabel#badge {{ color: {theme.faint}; border: 1px solid {theme.line}; padding: 0 3px; }}"
             f"QLabel#caption {{ color: {theme.faint}; }} QLabel#title {{ font-weight: 600; }}"
         )
 

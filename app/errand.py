@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import QObject, Signal
 
 from app.command_line import Options
@@ -41,7 +43,7 @@ class Errand(QObject):
         if position is not None and position > last:
             self._fail(ErrorFrame("run", f"There is no position {position}: the run ends at position {last}."))
             return
-        self._window.cursor.pin(**pin)
+        self._window.context.cursor.pin(**pin)
 
     def _moved(self, where: Where) -> None:
         """Token by token to the last one, then layer by layer to the one that was asked for."""
@@ -83,7 +85,7 @@ def unfitting(options: Options, model: ModelFrame) -> str | None:
     return None
 
 
-_TAKERS = {
+_TAKERS: dict[type, Callable] = {
     ModelFrame: Errand._model_ready,
     RunFrame: Errand._run_began,
     Where: Errand._moved,

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QRectF, QSize
-from PySide6.QtGui import QImage, QPainter
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QPoint, QRectF, QSize
+from PySide6.QtGui import QImage, QImageWriter, QPainter
 from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
@@ -26,7 +26,7 @@ def png_bytes(image: QImage) -> bytes:
     """Raises OSError where Qt cannot encode the image (it is empty)."""
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
-    if not image.save(buffer, "PNG"):
+    if not QImageWriter(buffer, QByteArray(b"png")).write(image):
         raise OSError("the picture is empty")
     return bytes(buffer.data().data())
 
@@ -46,7 +46,7 @@ def svg_bytes(widget: QWidget) -> bytes:
     generator.setViewBox(QRectF(0, 0, widget.width(), widget.height()))
     generator.setTitle(widget.accessibleName() or widget.objectName())
     painter = QPainter(generator)
-    widget.render(painter)
+    widget.render(painter, QPoint())
     painter.end()
     return bytes(data.data())
 

@@ -33,7 +33,7 @@ class KeysPage(QFrame):
     def place(self) -> None:
         """In the middle of the parent."""
         self.adjustSize()
-        self.move(self.parentWidget().rect().center() - self.rect().center())
+        self.move(self.window().rect().center() - self.rect().center())
 
     def restyle(self, theme: Theme) -> None:
         for label in self._keys:

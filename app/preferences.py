@@ -25,8 +25,8 @@ class Preferences:
     def points(self) -> float:
         """Size of the text in points; a damaged file gives the normal size."""
         try:
-            return min(MOST_POINTS, max(LEAST_POINTS, float(self._read("points", NORMAL_POINTS))))
-        except (TypeError, ValueError):
+            return min(MOST_POINTS, max(LEAST_POINTS, float(str(self._read("points", NORMAL_POINTS)))))
+        except ValueError:
             return NORMAL_POINTS
 
     def set_points(self, points: float) -> None:

@@ -46,8 +46,9 @@ class StartPage(QScrollArea):
         self.hub = QLineEdit()
         self.open_hub = QPushButton(self.tr("Download and open"))
         self.folder, self.file = QPushButton(self.tr("Open a folder…")), QPushButton(self.tr("Open a .gguf file…"))
-        self.recent = QVBoxLayout()
+        self.recent: list[QPushButton] = []
         self.recent_box = QGroupBox(self.tr("Recent models"))
+        self._recent_column = QVBoxLayout(self.recent_box)
         self._theme: Theme | None = None
         self._connect()
         self._arrange()
@@ -67,15 +68,10 @@ class StartPage(QScrollArea):
             row.set_cached(name in cached)
 
     def show_recent(self, sources: Iterable[str]) -> None:
-        while self.recent.count():
-            self.recent.takeAt(0).widget().deleteLater()
-        for source in sources:
-            button = QPushButton(source)
-            button.setFlat(True)
-            button.setStyleSheet("text-align: left;")
-            button.clicked.connect(partial(self.open_asked.emit, source))
-            self.recent.addWidget(button)
-        self.recent_box.setVisible(self.recent.count() > 0)
+        for button in self.recent:
+            button.deleteLater()
+        self.recent = [self._recent_button(source) for source in sources]
+        self.recent_box.setVisible(bool(self.recent))
 
     def show_progress(self, frame: ProgressFrame | None) -> None:
         """A download or load moves, or (None) is over."""
@@ -148,9 +144,16 @@ class StartPage(QScrollArea):
         return box
 
     def _recent_box(self) -> QGroupBox:
-        self.recent_box.setLayout(self.recent)
         self.recent_box.hide()
         return self.recent_box
+
+    def _recent_button(self, source: str) -> QPushButton:
+        button = QPushButton(source)
+        button.setFlat(True)
+        button.setStyleSheet("text-align: left;")
+        button.clicked.connect(partial(self.open_asked.emit, source))
+        self._recent_column.addWidget(button)
+        return button
 
 
 class CatalogRow(QWidget):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 from PySide6.QtCore import QMimeData, QSize, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
@@ -27,8 +28,8 @@ from app.run import Run
 from app.run_bar import RunBar
 from app.start_page import StartPage, progress_text
 from app.status import StatusBar
-from app.theme import THEMES, apply, icon
-from app.worker import Arm, RunRequest, Worker
+from app.theme import THEMES, Theme, apply, icon
+from app.worker import Arm, RunRequest, StepKind, Worker
 from engine.checkpoint.catalog import catalog
 from engine.checkpoint.fetch import cached
 from engine.frames import AnswerFrame, EndFrame, ErrorFrame, FetchFrame, ModelFrame, ProgressFrame, RunFrame, Where
@@ -37,6 +38,12 @@ from engine.settings import Sampling
 LOOK_EVERY_MS = 50  # how often a running pass is asked where it stands
 TEXT_STEP = 1.15
 LEAST_SIZE = QSize(960, 600)
+
+
+class Styled(Protocol):
+    """What follows the theme."""
+
+    def restyle(self, theme: Theme) -> None: ...
 
 
 class Window(QMainWindow):
@@ -54,9 +61,8 @@ class Window(QMainWindow):
     ) -> None:
         super().__init__()
         self.worker, self.mailbox, self.preferences, self.options = worker, mailbox, preferences, options
-        self.run_data, self.cursor = Run(), Cursor()
         self.board = Board(worker)
-        self.context = Context(self.run_data, self.cursor, self._first_theme(), self.board.ask)
+        self.context = Context(Run(), Cursor(), self._first_theme(), self.board.ask)
         self.sampling = options.sampling
         self.activity = self.tr("starting the engine")
         self.ready = self.loading = self.requested = False
@@ -112,9 +118,9 @@ class Window(QMainWindow):
     def _connect(self) -> None:
         self.bar.prompt.submitted.connect(self.run_prompt)
         self.bar.prompt.textChanged.connect(self.refresh_commands)
-        self.cursor.pinned_changed.connect(self.board.show_pinned)
-        self.cursor.hover_changed.connect(self.board.show_hovered)
-        self.cursor.readout_changed.connect(self.status.show_value)
+        self.context.cursor.pinned_changed.connect(self.board.show_pinned)
+        self.context.cursor.hover_changed.connect(self.board.show_hovered)
+        self.context.cursor.readout_changed.connect(self.status.show_value)
         self._look.timeout.connect(self._ask_where)
         for dock in self.workspace.docks.values():
             dock.shown_changed.connect(partial(self.board.set_shown, dock.panel.key))
@@ -128,7 +134,7 @@ class Window(QMainWindow):
         page.folder_asked.connect(self.open_folder)
         page.file_asked.connect(self.open_file)
 
-    def _first_theme(self):
+    def _first_theme(self) -> Theme:
         return THEMES.get(self.options.theme or self.preferences.theme(), THEMES["dark"])
 
     def _first_geometry(self) -> None:
@@ -171,8 +177,8 @@ class Window(QMainWindow):
             self.received.emit(frame)
 
     def _absorb(self, frame: object) -> bool:
-        late = isinstance(frame, Where) and self.run_data.ended is not None
-        return not late and self.run_data.absorb(frame)
+        late = isinstance(frame, Where) and self.context.run.ended is not None
+        return not late and self.context.run.absorb(frame)
 
     def _engine_ready(self, frame: ReadyFrame) -> None:
         self.ready = True
@@ -185,7 +191,7 @@ class Window(QMainWindow):
         self.loading = self.requested = False
         self.activity = self.tr("ready")
         self.board.forget()
-        self.cursor.reset(Look())
+        self.context.cursor.reset(Look())
         self.start_page.show_progress(None)
         self.bar.show_model(frame.name, frame.has_chat_template)
         self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
@@ -197,7 +203,7 @@ class Window(QMainWindow):
     def _run_began(self, frame: RunFrame) -> None:
         self.requested = False
         self.board.mark()
-        self.cursor.follow()
+        self.context.cursor.follow()
 
     def _run_ended(self, frame: EndFrame) -> None:
         self.activity = self.tr("ended: {0}").format(frame.reason)
@@ -235,7 +241,7 @@ class Window(QMainWindow):
     def _ask_where(self) -> None:
         """A running pass does not report each stage: it is looked at, at the pace of the eye."""
         where = self.worker.where()
-        if where is not None and where.state != "idle" and where != self.run_data.where:
+        if where is not None and where.state != "idle" and where != self.context.run.where:
             self.mailbox.post(where)
 
     # ---- state -----------------------------------------------------------------------------------------------
@@ -243,14 +249,14 @@ class Window(QMainWindow):
     @property
     def active(self) -> bool:
         """Whether a run is on, or was asked for."""
-        return self.requested or (self.run_data.n_prompt > 0 and self.run_data.ended is None)
+        return self.requested or (self.context.run.n_prompt > 0 and self.context.run.ended is None)
 
     def situation(self) -> Situation:
-        paused = self.run_data.where.state == "paused" and not self.requested
+        paused = self.context.run.where.state == "paused" and not self.requested
         return Situation(
             ready=self.ready,
-            has_model=self.run_data.model is not None,
-            has_tokens=self.run_data.n_tokens > 0,
+            has_model=self.context.run.model is not None,
+            has_tokens=self.context.run.n_tokens > 0,
             loading=self.loading,
             state="idle" if not self.active else "paused" if paused else "running",
         )
@@ -258,7 +264,7 @@ class Window(QMainWindow):
     def refresh(self) -> None:
         """Commands, status bar and start page, after anything changed."""
         self.refresh_commands()
-        self.status.show_run(self.run_data, self.activity)
+        self.status.show_run(self.context.run, self.activity)
         self.start_page.show_engine(self.activity, self.ready)
         if self.active != self._look.isActive():
             (self._look.start if self.active else self._look.stop)()
@@ -306,7 +312,7 @@ class Window(QMainWindow):
         """The start page; the same command goes back to the run."""
         other = self.start_page if self.pages.currentWidget() is self.workspace else self.workspace
         self.look_in_cache()
-        self.pages.setCurrentWidget(other if self.run_data.model is not None else self.start_page)
+        self.pages.setCurrentWidget(other if self.context.run.model is not None else self.start_page)
 
     def look_in_cache(self) -> None:
         self.start_page.show_cached(entry.name for entry in catalog() if cached(entry.name) is not None)
@@ -352,7 +358,7 @@ class Window(QMainWindow):
     def step_token(self) -> None:
         self._step("token")
 
-    def _step(self, kind: Arm) -> None:
+    def _step(self, kind: StepKind) -> None:
         """A step while nothing runs begins a run that stops there."""
         if self.active:
             self.worker.step(kind)
@@ -382,10 +388,10 @@ class Window(QMainWindow):
 
     def _move_position(self, by: int) -> None:
         """Past the newest token, the pin follows the newest again."""
-        newest = self.run_data.n_tokens - 1
-        pinned = self.cursor.pinned.position
+        newest = self.context.run.n_tokens - 1
+        pinned = self.context.cursor.pinned.position
         target = max(0, (newest if pinned is None else pinned) + by)
-        self.cursor.pin(position=target if target <= newest else None)
+        self.context.cursor.pin(position=target if target <= newest else None)
 
     def previous_layer(self) -> None:
         self._move_layer(-1)
@@ -394,12 +400,12 @@ class Window(QMainWindow):
         self._move_layer(+1)
 
     def _move_layer(self, by: int) -> None:
-        if self.run_data.model is not None:
-            last = self.run_data.model.n_layers - 1
-            self.cursor.pin(layer=min(last, max(0, self.cursor.pinned.layer + by)))
+        if self.context.run.model is not None:
+            last = self.context.run.model.n_layers - 1
+            self.context.cursor.pin(layer=min(last, max(0, self.context.cursor.pinned.layer + by)))
 
     def follow(self) -> None:
-        self.cursor.follow()
+        self.context.cursor.follow()
 
     def undo_one(self) -> None:
         """Undo the newest of: the help, a maximised panel, an error, the pinned position."""
@@ -408,7 +414,7 @@ class Window(QMainWindow):
         elif self.workspace.restore_maximised() or self._dismiss_error():
             return
         else:
-            self.cursor.follow()
+            self.context.cursor.follow()
 
     def _dismiss_error(self) -> bool:
         shown = self.error_bar.isVisible()
@@ -436,16 +442,17 @@ class Window(QMainWindow):
         self.restyle()
 
     def larger_text(self) -> None:
-        self._set_points(self.preferences_points * TEXT_STEP)
+        self._set_points(self.points * TEXT_STEP)
 
     def smaller_text(self) -> None:
-        self._set_points(self.preferences_points / TEXT_STEP)
+        self._set_points(self.points / TEXT_STEP)
 
     def normal_text(self) -> None:
         self._set_points(NORMAL_POINTS)
 
     @property
-    def preferences_points(self) -> float:
+    def points(self) -> float:
+        """Size of the text now."""
         return QApplication.font().pointSizeF()
 
     def _set_points(self, points: float) -> None:
@@ -455,12 +462,14 @@ class Window(QMainWindow):
 
     def restyle(self, points: float | None = None) -> None:
         """The theme and text size everywhere."""
-        theme = self.context.theme
-        apply(theme, QApplication.instance(), points or self.preferences.points())
+        theme, application = self.context.theme, QApplication.instance()
+        assert isinstance(application, QApplication), "a window needs an application"
+        apply(theme, application, points or self.preferences.points())
         for command in COMMANDS:
             if command.icon:
                 self.actions_by_name[identity(command)].setIcon(icon(command.icon, theme))
-        for part in (self.bar, self.error_bar, self.start_page, self.keys_page, *self.workspace.docks.values()):
+        parts: tuple[Styled, ...] = (self.bar, self.error_bar, self.start_page, self.keys_page)
+        for part in (*parts, *self.workspace.docks.values()):
             part.restyle(theme)
         self.board.restyle()
         self.refresh_commands()

@@ -29,7 +29,8 @@ from engine.settings import Sampling
 if TYPE_CHECKING:
     import engine
 
-Arm = Literal["stage", "layer", "token", "pause"]
+StepKind = Literal["stage", "layer", "token"]
+Arm = StepKind | Literal["pause"]
 Outcome = Literal["done", "cancelled", "error"]
 QUIT_WITHIN_S = 2.0
 
@@ -105,7 +106,7 @@ class Worker:
     def resume(self) -> None:
         self._steer(None)
 
-    def step(self, kind: Literal["stage", "layer", "token"]) -> None:
+    def step(self, kind: StepKind) -> None:
         self._steer(kind)
 
     def stop(self) -> None:
@@ -267,14 +268,16 @@ class Worker:
         self._mailbox.post(RunFrame(tuple(prompt), request.max_new_tokens, request.chat))
 
     def _steps(self, request: RunRequest) -> None:
-        self._finish = "limit"
-        self._session.sampling = self._sampling
-        for step in self._session.steps(request.max_new_tokens):
+        session, gate = self._session, self._gate
+        assert session is not None, "a run has begun"
+        assert gate is not None, "a session has a gate"
+        session.sampling, self._finish = self._sampling, "limit"
+        for step in session.steps(request.max_new_tokens):
             frame = step.frame()
             self._mailbox.post(frame)
             self._finish = frame.finish or self._finish
-            self._session.sampling = self._sampling
-            self._answering.ask_all_in_pass(self._gate, always=False)
+            session.sampling = self._sampling
+            self._answering.ask_all_in_pass(gate, always=False)
 
     def _leave(self) -> None:
         with self._lock:
@@ -284,7 +287,8 @@ class Worker:
     def _stopped(self, where: Where) -> None:
         """The gate calls this in the middle of the pass, each time the pass stops."""
         self._mailbox.post(where)
-        self._answering.ask_all_in_pass(self._gate, always=True)
+        if self._gate is not None:
+            self._answering.ask_all_in_pass(self._gate, always=True)
 
     def _answer_all(self) -> None:
         """The run is over: the watches once more, for the last step; newer commands that wait go first."""
