@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -17,25 +14,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
-from engine.checkpoint import safetensors_file
-from engine.checkpoint.files import OpenFiles
-from engine.checkpoint.gguf_file import GGUFFile
 from engine.checkpoint.memory import check_memory
+from engine.checkpoint.opened import Checkpoint, open_checkpoint
 from engine.checkpoint.source import Source, resolve
-from engine.checkpoint.tensors import TensorInfo
-from engine.checkpoint.weights import (
-    TYPE_NAMES,
-    GGUFWeights,
-    Report,
-    SafetensorsWeights,
-    Weights,
-    check,
-    count_parameters,
-    fill,
-)
+from engine.checkpoint.weights import Report, count_parameters, fill
 from engine.config import ModelConfig
-from engine.errors import ConfigError, EngineError, MemoryShortage, SourceError
-from engine.families import Slot, family_of, family_of_gguf
+from engine.errors import EngineError, MemoryShortage, SourceError
 from engine.frames import LayerFacts, ModelFrame, ProgressFrame
 
 if TYPE_CHECKING:
@@ -50,7 +34,6 @@ DTYPES = {
     "float16": torch.float16,
     "float64": torch.float64,
 }
-LARGEST_CONFIG = 2**20  # bytes; a config.json has a few kilobytes
 REPORT_EVERY = 0.05  # seconds between two progress reports
 
 
@@ -101,18 +84,6 @@ def _layer_facts(config: ModelConfig, index: int) -> LayerFacts:
     layer = config.layers[index]
     heads = layer.attention
     return LayerFacts(heads.n_heads, heads.n_kv_heads, heads.d_head, layer.mlp.d_mlp, layer_stages(config, index))
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """A model's files, opened and understood but not read: what filling the decoder needs."""
-
-    family: ModuleType
-    config: ModelConfig
-    slots: Mapping[str, Slot]
-    weights: Weights
-    stored_as: str
-    read_tokenizer: Callable[[], Tokenizer | None]
 
 
 def load(
@@ -201,97 +172,6 @@ def _name(found: Source, path: Path) -> str:
     if found.hub is not None:
         return str(found.hub)
     return path.resolve().stem if found.kind == "gguf" else path.resolve().name
-
-
-@contextmanager
-def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
-    """Open a model folder or GGUF file, read its configuration, and check every tensor's name, shape and type."""
-    opener = _open_folder if path.is_dir() else _open_gguf
-    with opener(path) as checkpoint:
-        check(checkpoint.slots, checkpoint.weights, checkpoint.family.ignored)
-        yield checkpoint
-
-
-@contextmanager
-def _open_folder(folder: Path) -> Iterator[Checkpoint]:
-    values = read_json(folder / "config.json")
-    family = family_of(values)
-    config = _with_generation_config(family.config(values), folder)
-    tensors = safetensors_file.read_folder(folder)
-    slots = family.slots(config)
-    stored_as = f"safetensors {_common_type(tensors)}"
-    with OpenFiles({info.file for info in tensors.values()}) as files:
-        weights = SafetensorsWeights(tensors, files)
-        yield Checkpoint(family, config, slots, weights, stored_as, lambda: _folder_tokenizer(folder))
-
-
-@contextmanager
-def _open_gguf(path: Path) -> Iterator[Checkpoint]:
-    with GGUFFile(path) as file:
-        family = family_of_gguf(file.architecture)
-        config = _with_turn_ends(family.config(family.gguf_values(file.metadata, file.small)), file.metadata)
-        slots = family.gguf_slots(config)
-        weights = GGUFWeights(file)
-        yield Checkpoint(family, config, slots, weights, file.stored_as, lambda: _gguf_tokenizer(file.metadata))
-
-
-def _folder_tokenizer(folder: Path) -> Tokenizer | None:
-    from engine.tokenizer import Tokenizer
-
-    return Tokenizer.from_folder(folder)
-
-
-def _gguf_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
-    from engine.tokenizer import Tokenizer
-
-    return Tokenizer.from_gguf(metadata)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A small JSON table. Raises SourceError where it cannot be read, ConfigError where it is no table."""
-    try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ConfigError(f"{path.name} is larger than {LARGEST_CONFIG} bytes; it is no model configuration.")
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path.name} is not valid JSON ({error}).") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path.name} is not a table of settings.")
-    return values
-
-
-def _with_generation_config(config: ModelConfig, folder: Path) -> ModelConfig:
-    """As in transformers, generation_config.json decides which tokens end a text, where it says so."""
-    path = folder / "generation_config.json"
-    if not path.is_file():
-        return config
-    ends = read_json(path).get("eos_token_id")
-    return config if ends is None else replace(config, eos_token_ids=_token_ids(path.name, ends))
-
-
-def _token_ids(file: str, value: Any) -> tuple[int, ...]:
-    ids = value if isinstance(value, list) else [value]
-    if not all(type(i) is int and i >= 0 for i in ids):
-        raise ConfigError(f"{file} says eos_token_id = {value!r}; token ids are needed.")
-    return tuple(ids)
-
-
-def _with_turn_ends(config: ModelConfig, metadata: Mapping[str, Any]) -> ModelConfig:
-    """A GGUF file names the ends of a turn and of a message beside the end of the text."""
-    ends = [metadata.get(f"tokenizer.ggml.{key}_token_id") for key in ("eot", "eom")]
-    more = [i for i in ends if type(i) is int and i not in config.eos_token_ids]
-    return replace(config, eos_token_ids=(*config.eos_token_ids, *dict.fromkeys(more)))
-
-
-def _common_type(tensors: Mapping[str, TensorInfo]) -> str:
-    """The dtype of most weights, in torch's words where torch has one."""
-    weights: Counter[str] = Counter()
-    for info in tensors.values():
-        weights[info.dtype] += info.elements
-    common = weights.most_common(1)[0][0] if weights else "F32"
-    return TYPE_NAMES.get(common, common)
 
 
 def _decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, report: Report) -> tuple[Decoder, int]:
