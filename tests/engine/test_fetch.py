@@ -184,7 +184,7 @@ def test_cancel_does_not_wait_for_a_silent_server(tmp_path: Path) -> None:
 
         with pytest.raises(Cancelled):
             download(remote, tmp_path / "file", cancel)
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 3  # the timeout is 15 s
 
 
 def test_a_stalled_server_is_given_up(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
