@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from functools import lru_cache
+from functools import lru_cache, wraps
 from typing import Any, NoReturn
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import Environment, nodes
 from jinja2.ext import Extension, loopcontrols
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.visitor import NodeTransformer
 
 from engine.errors import TokenizerError
 
 LONGEST_TEMPLATE = 1_000_000  # characters; the largest published ones have about 20 thousand
 LONGEST_CHAT = 8_000_000  # characters
 LONGEST_VALUE = 16_000_000  # characters or entries of one value that the template makes
+LARGEST_NUMBER = 1_000_000  # a width, a count, a precision
 LONGEST_TIME = 5.0  # seconds
 
 
@@ -124,38 +128,58 @@ class _Generation(Extension):
         return nodes.Scope(body, lineno=line)
 
 
+class _Joins(NodeTransformer):
+    """``a ~ b`` goes through a filter, because Jinja gives no other way to bound it."""
+
+    def visit_Concat(self, node: nodes.Concat) -> nodes.Node:  # noqa: N802
+        parts = nodes.List([self.visit(part) for part in node.nodes])
+        return nodes.Filter(parts, "joined_parts", [], [], None, None, lineno=node.lineno)
+
+
+def _joined(parts: Iterable[Any]) -> str:
+    texts = [str(part) for part in parts]
+    _check(sum(map(len, texts)))
+    return "".join(texts)
+
+
 class _Sandbox(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, where an operator cannot make a value that fills memory."""
+    """Jinja's sandbox, where nothing can make a value that fills memory."""
 
     intercepted_binops = frozenset({"*", "**", "%", "+"})
+    concat = staticmethod(_joined)
+
+    def _parse(self, source: str, name: str | None, filename: str | None) -> nodes.Template:
+        return _Joins().visit(super()._parse(source, name, filename))
 
     def call_binop(self, context: Any, operator: str, left: Any, right: Any) -> Any:
         _BOUNDS[operator](left, right)
         return super().call_binop(context, operator, left, right)
 
     def call(self, context: Any, function: Any, /, *arguments: Any, **named: Any) -> Any:  # type: ignore[override]
-        owner = getattr(function, "__self__", None)
-        if isinstance(owner, str) and getattr(function, "__name__", "") in _GROWING:
-            _bound_method(owner, function.__name__, arguments, named)
+        owner = getattr(getattr(function, "__wrapped__", function), "__self__", None)
+        if isinstance(owner, str):
+            _bound_text(owner, arguments, named, formats=function.__name__.startswith("format"))
         return super().call(context, function, *arguments, **named)
 
 
-_GROWING = frozenset({"center", "ljust", "rjust", "zfill", "replace", "join", "expandtabs", "format", "translate"})
+def _bound_text(text: str, arguments: Iterable[Any], named: Mapping[str, Any], formats: bool) -> None:
+    """Before a method or filter of a text: no number above a million, and the worst product of lengths.
 
-
-def _bound_method(text: str, name: str, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+    Every text method that grows its input (center, zfill, replace, join, expandtabs, format, ...) takes what it
+    adds from such a number or from another argument.
+    """
     values = [*arguments, *named.values()]
-    sizes = [value for value in values if isinstance(value, int)]
-    if name in ("center", "ljust", "rjust", "zfill", "expandtabs"):
-        _check(max([0, *sizes]) * (max(1, text.count("\t")) if name == "expandtabs" else 1))
-    elif name == "replace" and len(arguments) > 1 and isinstance(arguments[1], str):
-        _check(
-            (len(text) + 1) * max(1, len(arguments[1]))
-            if not arguments[0]
-            else text.count(arguments[0]) * len(arguments[1])
-        )
-    elif name == "join":
-        _check(len(text) * max([0, *(len(value) for value in values if hasattr(value, "__len__"))]))
+    if any(isinstance(value, int) and abs(value) > LARGEST_NUMBER for value in values) or (
+        formats and _has_wide_number(text)
+    ):
+        raise _TooMuchError(f"asks for a width of more than {LARGEST_NUMBER}")
+    _check((len(text) + 1) * max((_weight(value) for value in values), default=1))
+
+
+def _weight(value: Any) -> int:
+    if isinstance(value, (list, tuple)):
+        return sum(len(entry) if isinstance(entry, str) else 1 for entry in value)
+    return len(value) if isinstance(value, str) else abs(value) if isinstance(value, int) else 1
 
 
 def _check(size: float) -> None:
@@ -181,14 +205,13 @@ def _bound_power(left: Any, right: Any) -> None:
 
 
 def _bound_format(left: Any, right: Any) -> None:
-    if isinstance(left, str) and "%" in left and any(len(run) > 6 for run in _digits(left)):
-        raise _TooMuchError("pads a text to a width of more than 999999")
-    if isinstance(left, str) and "*" in left:
-        raise _TooMuchError("pads a text to a width that is computed")
+    if isinstance(left, str) and (_has_wide_number(left) or "*" in left):
+        raise _TooMuchError(f"asks for a width of more than {LARGEST_NUMBER}, or for a computed one")
 
 
-def _digits(text: str) -> list[str]:
-    return "".join(c if c.isdigit() else " " for c in text).split()
+def _has_wide_number(text: str) -> bool:
+    """Whether a format might pad: a text with a % or { and a number of seven digits or more."""
+    return ("%" in text or "{" in text) and re.search(r"\d{7}", text) is not None
 
 
 def _bound_sum(left: Any, right: Any) -> None:
@@ -202,25 +225,31 @@ def _environment() -> ImmutableSandboxedEnvironment:
     """As transformers sets Jinja up for chat templates."""
     environment = _Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
     environment.filters["tojson"] = _to_json
-    for name in ("center", "indent", "format", "wordwrap", "xmlattr", "urlize", "pprint", "filesizeformat"):
-        environment.filters[name] = _bounded_filter(environment.filters[name])
+    environment.filters["joined_parts"] = _joined
+    for name in _GROWING_FILTERS:
+        environment.filters[name] = _bounded(environment.filters[name])
     environment.globals.update(raise_exception=_raise_exception, strftime_now=_strftime_now)
+    for unwanted in ("urlize", "striptags"):  # regular expressions that can take very long
+        environment.filters.pop(unwanted)
     environment.globals.pop("lipsum")
     return environment
 
 
-def _bounded_filter(function: Any) -> Any:
-    """A filter whose numbers (a width, an indent) stay below a million."""
+_GROWING_FILTERS = ("batch", "center", "format", "indent", "join", "replace", "round", "slice", "wordwrap")
 
+
+def _bounded(function: Any) -> Any:
+    """A filter under the limits of a text's methods."""
+
+    @wraps(function)
     def bounded(*arguments: Any, **named: Any) -> Any:
-        for value in (*arguments, *named.values()):
-            if isinstance(value, int) and value > 1_000_000:
-                raise _TooMuchError("pads a text to a width of more than a million")
+        values = [value for value in arguments if not isinstance(value, (Environment, Context, nodes.EvalContext))]
+        text = values[0] if values and isinstance(values[0], str) else ""
+        entries = _weight(list(values[0])) if values and isinstance(values[0], (list, tuple, range)) else 1
+        _bound_text(text, values[1:], named, formats=function.__name__ == "do_format")
+        _check(entries * max([1, *(len(v) for v in [*values[1:], *named.values()] if isinstance(v, str))]))
         return function(*arguments, **named)
 
-    for attribute in ("jinja_pass_arg",):
-        if hasattr(function, attribute):
-            setattr(bounded, attribute, getattr(function, attribute))
     return bounded
 
 
@@ -228,6 +257,8 @@ def _to_json(
     value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False
 ) -> str:
     """Jinja's own ``tojson`` escapes for HTML; a model wants plain JSON."""
+    if isinstance(indent, (int, str)) and _weight(indent) > 100:
+        raise _TooMuchError("indents JSON by more than 100")
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
@@ -236,4 +267,6 @@ def _raise_exception(message: Any) -> NoReturn:
 
 
 def _strftime_now(format: str) -> str:
-    return datetime.now().strftime(format)
+    if _has_wide_number(str(format)):
+        raise _TooMuchError(f"asks for a width of more than {LARGEST_NUMBER}")
+    return datetime.now().strftime(str(format))

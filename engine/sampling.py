@@ -48,7 +48,7 @@ def choose(
     probs = stages[-1].after.softmax(0, dtype=torch.float64)
     if "hook_probs" in points:
         probs = points["hook_probs"](probs).double()
-        probs = probs / probs.sum()
+        probs = probs / probs.sum().abs()  # abs keeps a negative entry negative, to be reported
     draw = None if settings.takes_the_best else Draw(probs, draw_number(settings.seed, position))
     token = best(probs) if draw is None else draw.token()
     return Choice(stages, probs, "hook_probs" in points, _hooked(token, points), draw, position, settings)
