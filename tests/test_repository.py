@@ -20,7 +20,7 @@ MAY = {"build_app.py"}
 def git_files() -> list[str]:
     """Tracked files, or every file of an exported tree without .git."""
     if not (ROOT / ".git").exists():
-        made = {".venv", ".venv-test", "build", "dist", "__pycache__"}
+        made = {".venv", "venv", "build", "dist", "__pycache__"}
         found = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
         return [str(p) for p in found if not made & set(p.parts) and ".egg-info" not in str(p)]
     command = ["git", "-c", "safe.directory=*", "ls-files"]
