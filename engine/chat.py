@@ -155,7 +155,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
         _BOUNDS[operator](left, right)
         return super().call_binop(context, operator, left, right)
 
-    def call(self, context: Any, function: Any, /, *arguments: Any, **named: Any) -> Any:  # type: ignore[override]
+    def call(self, context: Any, function: Any, /, *arguments: Any, **named: Any) -> Any:
         owner = getattr(getattr(function, "__wrapped__", function), "__self__", None)
         if isinstance(owner, str):
             _bound_text(owner, arguments, named, formats=function.__name__.startswith("format"))

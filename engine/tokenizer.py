@@ -122,7 +122,7 @@ class Tokenizer:
         """
         if self._extras.chat_template is None:
             raise TokenizerError("This model has no chat template; turn the chat template off.")
-        variables = {**self._extras.named, "tools": None, "documents": None}
+        variables: dict[str, Any] = {**self._extras.named, "tools": None, "documents": None}
         variables["add_generation_prompt"] = add_generation_prompt
         return render(self._extras.chat_template, messages, variables)
 

@@ -40,7 +40,7 @@ class Metadata:
         return value
 
     def listed(self, key: str, kind: type, length: int | None = None) -> list[Any]:
-        values = self.values.get(f"tokenizer.{key}")
+        values: Any = self.values.get(f"tokenizer.{key}")
         values = values.tolist() if hasattr(values, "tolist") else values
         if not isinstance(values, (list, tuple)) or not all(isinstance(value, kind) for value in values):
             raise TokenizerError(f"The GGUF file has no tokenizer.{key} that is a list of {kind.__name__}.")
