@@ -14,6 +14,7 @@ from engine.checkpoint.gguf_file import GGUFFile, can_dequantise
 from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError
 from engine.families import Slot
+from engine.model.linear import empty_parameter
 
 SLICE = 2**18  # elements converted at a time: small enough for the cache, and all the memory that loading adds
 
@@ -107,7 +108,7 @@ def fill(
 ) -> dict[str, Tensor]:
     """The decoder's state: each parameter allocated once in its final place and type, then filled from the file."""
     shapes = parameter_shapes(slots)
-    state = {name: torch.empty(shape, dtype=dtype, device=device) for name, shape in shapes.items()}
+    state = {name: empty_parameter(shape, dtype, device) for name, shape in shapes.items()}
     total, done = sum(weights.tensors[name].size for name in slots), 0
     for name, slot in slots.items():
         parameter = state[slot.parameter]
