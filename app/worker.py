@@ -202,7 +202,7 @@ class Worker:
     def _import_engine_now(self) -> None:
         began = time.perf_counter()
         import engine
-        import engine.load  # the long part: torch
+        import engine.loading  # the long part: torch
 
         engine_threads.set_threads(self._threads)
         gate = engine.Gate()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from engine.cache import KVCache
     from engine.errors import Cancelled, EngineError
     from engine.gate import Gate
-    from engine.load import Loaded, load
+    from engine.loading import Loaded, load
     from engine.session import Session, Step
     from engine.settings import Sampling
 
@@ -27,11 +27,11 @@ _HOMES = {
     "EngineError": "engine.errors",
     "Gate": "engine.gate",
     "KVCache": "engine.cache",
-    "Loaded": "engine.load",
+    "Loaded": "engine.loading",
     "Sampling": "engine.settings",
     "Session": "engine.session",
     "Step": "engine.session",
-    "load": "engine.load",
+    "load": "engine.loading",
 }
 
 __all__ = [

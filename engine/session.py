@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -16,18 +15,16 @@ from torch import Tensor
 from engine.answers import answering, whole
 from engine.attention_maps import AttentionMaps
 from engine.cache import KVCache
-from engine.errors import ContextError, TokenizerError
+from engine.errors import ContextError, EngineError, TokenizerError
 from engine.frames import Answer, Finish, Kind, Piece, SamplingFrame, StepFrame
 from engine.gate import Answering, Gate
-from engine.load import Loaded
+from engine.loading import Loaded
 from engine.questions import Question
 from engine.recompute import logits_at
 from engine.sampling import Choice, choose
 from engine.settings import Sampling
+from engine.tokenizer import PieceStream
 from engine.trace import Trace
-
-if TYPE_CHECKING:
-    from engine.tokenizer import PieceStream
 
 _MAPS_KEPT = 4  # maps of viewed layers that are followed at once
 
@@ -58,6 +55,7 @@ class Step:
     finish: Finish | None
     _choice: Choice = field(repr=False)
     _session: Session = field(repr=False)
+    _trace: Trace = field(repr=False)
 
     @property
     def position(self) -> int:
@@ -192,14 +190,19 @@ class Session:
         return whole(answering(self, question))
 
     def logits_of(self, step: Step) -> Tensor:
-        """Logits ``[d_vocab]`` of a step of this run."""
+        """Logits ``[d_vocab]`` of a step of this run. Raises EngineError where they are neither kept nor recorded."""
+        if step._trace is not self.trace:
+            raise EngineError("This step belongs to a run that a newer prompt has replaced; its logits are gone.")
         if self._newest is not None and self._newest[0] == step.index:
             return self._newest[1]
+        if not self._record:
+            raise EngineError("Without a record only the newest step has its logits; make the session with record=True.")
         return logits_at(self.loaded.model, self.trace, step.end - 1)
 
     def vocabulary_piece(self, token: int) -> Piece:
         """A token of the vocabulary by itself, not as part of the text."""
-        return self._new_stream().add(token)
+        tokenizer = self.loaded.tokenizer
+        return NumberedTokens().add(token) if tokenizer is None else tokenizer.piece(token)
 
     def maps(self, layer: int, head: int | None, most: int) -> AttentionMaps:
         """The attention maps that are kept of a layer, followed from now on; the least recently used are let go."""
@@ -245,6 +248,7 @@ class Session:
             finish=self._finish(token, end, last),
             _choice=choice,
             _session=self,
+            _trace=self.trace,
         )
 
     @torch.inference_mode()

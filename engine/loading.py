@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -214,12 +212,3 @@ def _reporter(progress: Progress | None) -> Report:
             progress(ProgressFrame("load", f"reading {tensor}" if tensor else "weights read", done, total))
 
     return report
-
-
-class _CallableModule(ModuleType):
-    """``engine.load`` is this module and, by promise, its function: importing the one must not hide the other."""
-
-    __call__ = staticmethod(load)
-
-
-sys.modules[__name__].__class__ = _CallableModule
