@@ -101,7 +101,8 @@ def _largest(rows: Tensor, block: int) -> Tensor:
     """The entry of largest magnitude of each block of columns, with its sign."""
     if block == 1:
         return rows
-    padded = F.pad(rows, (0, -rows.shape[1] % block)).view(rows.shape[0], -1, block)
+    columns = -(-rows.shape[1] // block)
+    padded = F.pad(rows, (0, -rows.shape[1] % block)).view(rows.shape[0], columns, block)
     return padded.gather(-1, padded.abs().argmax(-1, keepdim=True)).squeeze(-1)
 
 
@@ -192,8 +193,8 @@ def _exact_value(session: Session, question: ask.AskExactValue) -> Answering:
     yield from ()
     reader, source = _EXACT[question.quantity]
     try:
-        value = reader(session, *question.index)
-    except (IndexError, TypeError):
+        value = None if min(question.index) < 0 else reader(session, *question.index)
+    except IndexError:  # a place that the model does not have
         value = None
     figure = None if value is None else float(_host(value=value.float())["value"])
     return ExactValue(question.quantity, question.index, figure, source)

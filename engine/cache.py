@@ -109,7 +109,8 @@ class KVCache:
     def _view(self, buffers: list[Tensor], layer: int) -> Tensor:
         if not buffers:
             attention = self.config.layers[layer].attention
-            return torch.empty(self._batch, attention.n_kv_heads, 0, attention.d_head, dtype=self._dtype)
+            shape = (self._batch, attention.n_kv_heads, 0, attention.d_head)
+            return torch.empty(shape, dtype=self._dtype, device=self._device)
         return buffers[layer][:, :, : self.lengths[layer]]
 
     def _grow(self, capacity: int) -> None:

@@ -171,7 +171,7 @@ def rope_spec(fields: Fields, dim: int) -> RopeSpec:
     if not isinstance(scaling, Mapping) or any(isinstance(v, Mapping) for v in scaling.values()):
         raise ConfigError(f"The config's rope parameters are {scaling!r}; one flat table is needed.")
     kind = scaling.get("rope_type", scaling.get("type", "default"))
-    if kind not in _ROPE_READERS:
+    if not isinstance(kind, str) or kind not in _ROPE_READERS:
         known = ", ".join(_ROPE_READERS)
         raise ConfigError(f"The rope scaling {kind!r} is not supported; supported are {known}.")
     n_ctx = fields.integer("max_position_embeddings")
@@ -200,7 +200,13 @@ def _factor(fields: Fields, original_n_ctx: int, n_ctx: int) -> dict[str, Any]:
 
 def _llama3(fields: Fields, original_n_ctx: int, n_ctx: int) -> dict[str, Any]:
     names = ("factor", "low_freq_factor", "high_freq_factor")
-    return {name: fields.number(name) for name in names}
+    read = {name: fields.number(name) for name in names}
+    if read["high_freq_factor"] <= read["low_freq_factor"]:
+        raise ConfigError(
+            f"The config says high_freq_factor = {read['high_freq_factor']}; it must be above low_freq_factor "
+            f"({read['low_freq_factor']})."
+        )
+    return read
 
 
 def _yarn(fields: Fields, original_n_ctx: int, n_ctx: int) -> dict[str, Any]:

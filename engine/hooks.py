@@ -99,7 +99,7 @@ class HookPoint:
     def _replaced(self, tensor: Tensor, replacement: Tensor | None) -> Tensor:
         if replacement is None:
             return tensor
-        if getattr(replacement, "shape", None) != tensor.shape:
+        if not hasattr(replacement, "to") or replacement.shape != tensor.shape:
             shape = list(getattr(replacement, "shape", ())) or type(replacement).__name__
             raise HookError(f"The hook on {self.name} returned {shape}; a tensor of {list(tensor.shape)} is needed.")
         return replacement.to(dtype=tensor.dtype, device=tensor.device)

@@ -196,7 +196,7 @@ class Session:
         if self._newest is not None and self._newest[0] == step.index:
             return self._newest[1]
         if not self._record:
-            raise EngineError("Without a record only the newest step has its logits; make the session with record=True.")
+            raise EngineError("Without a record only the newest step has logits; make the session with record=True.")
         return logits_at(self.loaded.model, self.trace, step.end - 1)
 
     def vocabulary_piece(self, token: int) -> Piece:

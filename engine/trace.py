@@ -83,7 +83,7 @@ class Trace:
 
     def norms(self, boundary: int, start: int, end: int) -> Tensor:
         """L2 norms of the residual stream, float32 ``[end - start]``."""
-        return torch.linalg.vector_norm(self.residual(boundary, start, end), dim=-1, dtype=torch.float32)
+        return _norms(self.residual(boundary, start, end))
 
     def delta_norms(self, which: int, layer: int, start: int, end: int) -> Tensor:
         """L2 norms of what attention (0) or the MLP (1) added, float32 ``[end - start]``."""
@@ -117,7 +117,7 @@ class Trace:
             self._put_residual(boundary, tensor)
 
     def _put_delta(self, which: int, layer: int, tensor: Tensor) -> None:
-        norms = torch.linalg.vector_norm(tensor[0], dim=-1, dtype=torch.float32)
+        norms = _norms(tensor[0])
         for index, inside, outside in self._parts():
             self._deltas[index][which, layer, inside] = norms[outside]
         (self.reach_attention, self.reach_mlp)[which][layer] = self._end
@@ -130,3 +130,8 @@ class Trace:
             inside = slice(first - index * _BLOCK, last - index * _BLOCK)
             parts.append((index, inside, slice(first - self._start, last - self._start)))
         return parts
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """L2 norms over the last axis, computed in float32."""
+    return torch.linalg.vector_norm(rows.float(), dim=-1)

@@ -48,7 +48,7 @@ def config(values: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) ->
         family=fields.text("model_type"),
         d_model=fields.integer("hidden_size"),
         d_vocab=fields.integer("vocab_size"),
-        n_ctx=fields.integer("max_position_embeddings"),
+        n_ctx=_context(rope),
         layers=(layer,) * _layer_count(fields),
         ropes={"global": rope},
         final_norm=norm,
@@ -56,6 +56,11 @@ def config(values: Mapping[str, Any], defaults: Mapping[str, Any] = DEFAULTS) ->
         bos_token_id=bos[0] if bos else None,
         eos_token_ids=fields.token_ids("eos_token_id"),
     )
+
+
+def _context(rope: RopeSpec) -> int:
+    """Dynamic scaling leaves the trained context as it is in the config and reaches ``factor`` times as far."""
+    return int(rope.n_ctx * rope.factor) if rope.scaling == "dynamic" else rope.n_ctx
 
 
 def _layer_count(fields: Fields) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from engine.config import ModelConfig
+from engine.config import Fields, ModelConfig
 from engine.errors import ConfigError
 from engine.families import llama
 from engine.families.llama import ignored, slots
@@ -28,7 +28,8 @@ DEFAULTS: dict[str, Any] = llama.DEFAULTS | {
 def config(values: Mapping[str, Any]) -> ModelConfig:
     """The specs of a mistral config.json. Raises ConfigError where a window would hide positions."""
     read = llama.config({**values, "attention_bias": False, "mlp_bias": False}, DEFAULTS)
-    window = values.get("sliding_window", DEFAULTS["sliding_window"])
+    fields = Fields(values, DEFAULTS)
+    window = None if fields.get("sliding_window") is None else fields.integer("sliding_window")
     if window is not None and window < read.n_ctx:
         raise ConfigError(f"This Mistral attends through a sliding window of {window}; windows are not supported yet.")
     return read
