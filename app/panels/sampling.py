@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QWidget
 
@@ -28,6 +29,8 @@ class SamplingPanel(Panel):
         theme = context.theme
         self._title = QLabel(wordWrap=True)
         self._title.setMargin(self.fontMetrics().height() // 3)
+        self._sentence = QLabel(wordWrap=True)
+        self._sentence.setMargin(self.fontMetrics().height() // 3)
         self._table = CandidateTable(theme, self.tr("Most probable tokens"))
         self._bar = DrawBar(theme, self.tr("The draw"))
         self._bar.setSizePolicy(self._bar.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Fixed)
@@ -35,6 +38,7 @@ class SamplingPanel(Panel):
         self._pages = Pages(self._make_picture())
         self._scroll = QScrollArea(widgetResizable=True, frameShape=QFrame.Shape.NoFrame)
         self._scroll.setWidget(self._controls)
+        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._layout = QBoxLayout(QBoxLayout.Direction.TopToBottom, self)
         self._layout.setContentsMargins(0, 0, 0, 0)
         self._layout.setSpacing(0)
@@ -45,7 +49,7 @@ class SamplingPanel(Panel):
 
     def _make_picture(self) -> QWidget:
         picture = QWidget()
-        fill(picture, self._title, self._table, self._bar).setStretch(1, 1)
+        fill(picture, self._title, self._table, self._sentence, self._bar).setStretch(1, 1)
         return picture
 
     def _connect(self) -> None:
@@ -109,7 +113,9 @@ class SamplingPanel(Panel):
         else:
             self._title.setText(self._chosen_text(step))
             self._table.show_candidates(candidates_of(step, self._controls.titles()))
-            self._bar.show_draw(self._drawn(step))
+            drawn = self._drawn(step)
+            self._sentence.setText(drawn.sentence)
+            self._bar.show_draw(drawn)
         self.caption_changed.emit()
 
     def _pinned_step(self) -> tuple[StepFrame | None, str]:
@@ -161,6 +167,10 @@ class SamplingPanel(Panel):
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
         if self._layout.direction() != direction:
             self._layout.setDirection(direction)
+        self._scroll.setMinimumWidth(
+            self._controls.minimumSizeHint().width() + self._scroll.verticalScrollBar().width()
+        )
+        self._scroll.setMinimumHeight(0 if wide else min(self._controls.sizeHint().height(), self.height() // 2))
 
 
 def candidates_of(step: StepFrame, titles: dict[str, str]) -> tuple[Candidate, ...]:

@@ -141,12 +141,12 @@ class BarChart(Canvas):
         painter.setFont(small(self.font()))
         step = self.plot.width() / len(self.bars.values)
         metrics = QFontMetricsF(painter.font())
-        digits = next((digits for digits in (4, 2) if metrics.horizontalAdvance("0." + "0" * digits) < step - 2), 0)
+        digits = next((digits for digits in (4, 2) if metrics.horizontalAdvance("<0." + "0" * digits) < step - 2), 0)
         high = metrics.height()
         for place, (value, height) in enumerate(zip(self.bars.values.tolist(), self._heights().tolist(), strict=True)):
             if not digits or place == self.bars.left_out:
                 continue
-            text = f"{value:.{digits}f}"
+            text = f"{value:.{digits}f}" if value >= 10**-digits or value == 0 else f"<{10.0**-digits:.{digits}f}"
             box = QRectF(self._centre(place) - step / 2, self.plot.bottom() - height - high, step, high)
             put(painter, box, text, Qt.AlignmentFlag.AlignCenter, self.theme.text)
         painter.setFont(self.font())

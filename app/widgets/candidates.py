@@ -38,6 +38,7 @@ class CandidateTable(Canvas):
         self.first = 0
         self.hovered: int | None = None
         self.row: int | None = None
+        self._thin = False
         self.setAccessibleName(name)
 
     def show_candidates(self, rows: tuple[Candidate, ...]) -> None:
@@ -50,7 +51,7 @@ class CandidateTable(Canvas):
         """Everything about one candidate in words."""
         item = self.rows[row]
         text = self.tr("“{0}” id {1}, rank {2}: raw {3}, final {4}").format(
-            item.text, item.id, item.rank, percent(item.raw), percent(item.final)
+            item.text, item.id, item.rank, f"{item.raw:.7g}", f"{item.final:.7g}"
         )
         if item.cut_by:
             text += self.tr(", cut by {0}").format(item.cut_by)
@@ -76,21 +77,24 @@ class CandidateTable(Canvas):
     def _columns(self) -> dict[str, tuple[float, float]]:
         """Left and width of each column."""
         wide = self.metrics().horizontalAdvance
-        gap = self.metrics().height() * 0.5
-        rank, text = wide("000"), min(wide("m") * 10, self.width() * 0.28)
-        number = wide("100.00 %")
-        rest = max(8.0, self.width() - rank - text - 2 * number - gap * 7)
+        gap = self.metrics().height() * 0.35
+        rank, text = wide("000"), min(wide("m") * 10, self.width() * 0.26)
+        number = max(wide("99.9 %"), wide("0.00 %"), wide("1e−09 %"))
+        rest = (self.width() - rank - text - 2 * number - gap * 7) / 2
+        self._thin = rest < number  # no room for bars of their own: they underline the figures
+        bar = 0.0 if self._thin else rest
+        number = max(number, (self.width() - rank - text - gap * 5) / 2) if self._thin else number
         left, columns = gap, {}
         for name, width in (
             ("rank", rank),
             ("text", text),
-            ("raw", rest / 2),
+            ("raw", bar),
             ("raw %", number),
-            ("final", rest / 2),
+            ("final", bar),
             ("final %", number),
         ):
             columns[name] = (left, width)
-            left += width + gap
+            left += width + (gap if width else 0.0)
         return columns
 
     # --- drawing ----------------------------------------------------------------------------------------------
@@ -100,6 +104,7 @@ class CandidateTable(Canvas):
         columns, high = self._columns(), self._high()
         for name, title in (("text", self.tr("token")), ("raw", self.tr("raw")), ("final", self.tr("final"))):
             left, width = columns[name]
+            width += columns.get(f"{name} %", (0.0, 0.0))[1]
             put(painter, QRectF(left, 0, width, high), title, _LEFT, self.theme.faint)
         last = self.first - 1
         for line, row in enumerate(self.visible_rows()):
@@ -122,18 +127,20 @@ class CandidateTable(Canvas):
 
         put(painter, box("rank"), str(item.rank), _RIGHT, self.theme.faint)
         put(painter, box("text"), item.text, _LEFT, colour)
-        self._draw_bar(painter, box("raw"), item.raw, self.theme.prefill)
+        self._draw_bar(painter, box("raw %" if self._thin else "raw"), item.raw, self.theme.prefill)
         put(painter, box("raw %"), percent(item.raw), _RIGHT, colour)
         if item.cut_by:
             rest = box("final").united(box("final %"))
             put(painter, rest, self.tr("✂ {0}").format(item.cut_by), _LEFT, self.theme.cut)
             return
-        self._draw_bar(painter, box("final"), item.final, self.theme.decode)
+        self._draw_bar(painter, box("final %" if self._thin else "final"), item.final, self.theme.decode)
         put(painter, box("final %"), percent(item.final), _RIGHT, colour)
 
     def _draw_bar(self, painter: QPainter, box: QRectF, share: float, colour: str) -> None:
         line = self.metrics().height()
         whole = QRectF(box.left(), box.center().y() - line * 0.35, box.width(), line * 0.7)
+        if self._thin:
+            whole = QRectF(box.left(), box.bottom() - line * 0.22, box.width(), line * 0.18)
         painter.fillRect(whole, QColor(self.theme.window))
         if share > 0:
             bar = QRectF(whole.left(), whole.top(), max(1.0, whole.width() * share), whole.height())

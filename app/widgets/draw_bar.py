@@ -45,14 +45,14 @@ class DrawBar(Canvas):
         self.refresh()
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        return QSize(round(self.metrics().height() * 8), round(self.metrics().height() * 3.9))
+        return QSize(round(self.metrics().height() * 8), round(self.metrics().height() * 2.8))
 
     def sizeHint(self) -> QSize:  # noqa: N802
         return self.minimumSizeHint()
 
     def _bar(self) -> QRectF:
         high = self.metrics().height()
-        return QRectF(high * 0.5, high * 2.1, max(4.0, self.width() - high), high * 1.3)
+        return QRectF(high * 0.5, high * 1.15, max(4.0, self.width() - high), high * 1.3)
 
     def _box(self, stretch: Stretch) -> QRectF:
         bar = self._bar()
@@ -63,11 +63,11 @@ class DrawBar(Canvas):
         if self.drawn is None:
             return
         painter.setFont(self.font())
-        high, bar = self.metrics().height(), self._bar()
-        put(painter, QRectF(bar.left(), 1, bar.width(), high), self.drawn.sentence, _LEFT, self.theme.text)
+        bar = self._bar()
         painter.fillRect(bar, QColor(self.theme.raised))
         for index, stretch in enumerate(self.drawn.stretches):
-            self._draw_stretch(painter, stretch, self.theme.line if index % 2 else self.theme.raised)
+            if stretch.low != self.drawn.chosen.low:
+                self._draw_stretch(painter, stretch, self.theme.line if index % 2 else self.theme.raised)
         painter.fillRect(self._box(self.drawn.chosen), QColor(self.theme.decode))
         self._name(painter, self.drawn.chosen, self.theme.panel)
         painter.setPen(pen(self.theme.faint))
@@ -78,8 +78,7 @@ class DrawBar(Canvas):
 
     def _draw_stretch(self, painter: QPainter, stretch: Stretch, colour: str) -> None:
         painter.fillRect(self._box(stretch), QColor(colour))
-        if stretch != self.drawn.chosen if self.drawn else False:
-            self._name(painter, stretch, self.theme.text)
+        self._name(painter, stretch, self.theme.text)
 
     def _name(self, painter: QPainter, stretch: Stretch, colour: str) -> None:
         box = self._box(stretch)
@@ -99,7 +98,7 @@ class DrawBar(Canvas):
         text = f"{number:.4f}"
         wide = self.metrics().horizontalAdvance(text) + 4
         left = x + high * 0.5 if x + high * 0.5 + wide < self.width() else x - high * 0.5 - wide
-        put(painter, QRectF(left, bar.top() - high * 1.05, wide, high), text, _LEFT, self.theme.accent)
+        put(painter, QRectF(left, bar.top() - high * 1.1, wide, high), text, _LEFT, self.theme.accent)
 
     def draw_marks(self, painter: QPainter) -> None:
         self.draw_focus(painter)

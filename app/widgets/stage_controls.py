@@ -5,8 +5,17 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, replace
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtWidgets import QCheckBox, QDoubleSpinBox, QGridLayout, QLabel, QPushButton, QSpinBox, QWidget
+from PySide6.QtCore import Signal
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QDoubleSpinBox,
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSpinBox,
+    QWidget,
+)
 
 from app.theme import Theme
 from app.widgets.amounts import grouped, percent
@@ -25,18 +34,22 @@ class _Control:
     most: float
     step: float
     decimals: int
+    cuts: bool
 
 
 _CONTROLS = (
-    _Control("repetition", "repetition_penalty", 10, 0.05, 2),
-    _Control("presence", "presence_penalty", 10, 0.1, 2),
-    _Control("frequency", "frequency_penalty", 10, 0.1, 2),
-    _Control("temperature", "temperature", 10, 0.1, 2),
-    _Control("top-k", "top_k", 1_000_000, 1, 0),
-    _Control("top-p", "top_p", 1, 0.05, 3),
-    _Control("min-p", "min_p", 1, 0.01, 3),
-    _Control("typical-p", "typical_p", 1, 0.05, 3),
+    _Control("repetition", "repetition_penalty", 10, 0.05, 2, False),
+    _Control("presence", "presence_penalty", 10, 0.1, 2, False),
+    _Control("frequency", "frequency_penalty", 10, 0.1, 2, False),
+    _Control("temperature", "temperature", 10, 0.1, 2, False),
+    _Control("top-k", "top_k", 1_000_000, 1, 0, True),
+    _Control("top-p", "top_p", 1, 0.05, 3, True),
+    _Control("min-p", "min_p", 1, 0.01, 3, True),
+    _Control("typical-p", "typical_p", 1, 0.05, 3, True),
 )
+
+_WIDEST = "0.95: 49 152 kept, −0.00 %"
+_CUTTING = frozenset(control.stage for control in _CONTROLS if control.cuts)
 
 
 class StageControls(QWidget):
@@ -111,6 +124,7 @@ class StageControls(QWidget):
         else:
             box.setRange(int(least), int(control.most))
         box.setKeyboardTracking(False)
+        box.setMaximumWidth(round(self.fontMetrics().horizontalAdvance("000.000") + self.fontMetrics().height() * 1.6))
         self._boxes[control.field] = box
         self._add_row(control.stage, box)
         box.valueChanged.connect(lambda value, field=control.field: self._set(**{field: value}))
@@ -125,27 +139,33 @@ class StageControls(QWidget):
 
     def _add_seed(self) -> None:
         self._seed = QSpinBox(maximum=_SEED_MOST, keyboardTracking=False)
+        self._seed.setAccessibleName(self.tr("seed"))
         self._boxes["seed"] = self._seed
-        row = self._add_row("seed", self._seed)
+        pair = QWidget()
+        row = QHBoxLayout(pair)
+        row.setContentsMargins(0, 0, 0, 0)
+        label = QLabel(self.tr("seed"))
+        label.setBuddy(self._seed)
+        line = self._grid.rowCount()
+        self._grid.addWidget(label, line, 0)
+        self._grid.addWidget(pair, line, 1, 1, 2)
         self._seed.valueChanged.connect(lambda seed: self._set(seed=seed))
         self._new_seed = QPushButton(self.tr("new seed"))
         self._new_seed.setAccessibleName(self.tr("Draw a new seed"))
         self._new_seed.clicked.connect(lambda: self._seed.setValue(random.randrange(_SEED_MOST)))
-        self._grid.addWidget(self._new_seed, row, 2, Qt.AlignmentFlag.AlignLeft)
+        row.addWidget(self._seed)
+        row.addWidget(self._new_seed)
+        row.addStretch(1)
 
-    def _add_row(self, name: str, box: QWidget) -> int:
+    def _add_row(self, name: str, box: QWidget) -> None:
         row = self._grid.rowCount()
-        title = self.titles().get(name, self.tr("seed"))
-        label = QLabel(title)
+        label, effect = QLabel(self.titles()[name]), QLabel()
         label.setBuddy(box)
-        box.setAccessibleName(title)
-        self._names[name] = label
-        self._grid.addWidget(label, row, 0)
-        self._grid.addWidget(box, row, 1)
-        if name != "seed":
-            self._effects[name] = QLabel()
-            self._grid.addWidget(self._effects[name], row, 2)
-        return row
+        box.setAccessibleName(self.titles()[name])
+        effect.setMinimumWidth(self.fontMetrics().horizontalAdvance(_WIDEST))
+        self._names[name], self._effects[name] = label, effect
+        for column, part in enumerate((label, box, effect)):
+            self._grid.addWidget(part, row, column)
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -164,10 +184,12 @@ class StageControls(QWidget):
 
     def _effect(self, stage: StageFrame) -> str:
         """With the setting the token was chosen with, which may not be the one in the control any more."""
-        setting = "" if stage.name == "greedy" else f"{stage.value:g} · "
         if not stage.active:
-            return setting + self.tr("off")
-        return setting + self.tr("{0} kept · {1} cut").format(grouped(stage.kept), percent(stage.cut))
+            return self.tr("off")
+        kept = self.tr("{0} kept, −{1}").format(grouped(stage.kept), percent(stage.cut))
+        if stage.name == "greedy":
+            return kept
+        return f"{stage.value:g}: " + (kept if stage.name in _CUTTING else self.tr("reweighted"))
 
     def _grey(self, name: str, inactive: bool) -> None:
         colour = self._theme.faint if inactive else self._theme.text
