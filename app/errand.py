@@ -8,6 +8,7 @@ from PySide6.QtCore import QObject, Signal
 
 from app.command_line import Options
 from app.window import Window
+from app.worker import Arm
 from engine.frames import EndFrame, ErrorFrame, ModelFrame, RunFrame, Where
 
 
@@ -34,7 +35,12 @@ class Errand(QObject):
         if complaint:
             self._fail(ErrorFrame("run", complaint))
             return
-        self._window.run_prompt("token" if self._options.pause_at is not None else None)
+        self._window.run_prompt(self._first_stop())
+
+    def _first_stop(self) -> Arm | None:
+        if self._options.pause_at is None:
+            return None
+        return "token" if self._options.tokens > 1 else "layer"
 
     def _run_began(self, frame: RunFrame) -> None:
         pin = dict(self._options.pin)

@@ -6,25 +6,27 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from PySide6.QtCore import QByteArray, Qt
+from PySide6.QtCore import QByteArray, Qt, QTimer
+from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QMainWindow, QTabWidget, QWidget
 
 from app.dock import PanelDock
 
-TOP, LEFT = Qt.DockWidgetArea.TopDockWidgetArea, Qt.DockWidgetArea.LeftDockWidgetArea
+AREA = Qt.DockWidgetArea.LeftDockWidgetArea  # one area for all: only within it can every size be chosen
 
 
 @dataclass(frozen=True)
 class Layout:
     """``columns``: from left to right, each from top to bottom; docks in one inner tuple are tabs, the first on top.
 
-    ``widths`` share out the window's width, in the order of the columns.
+    ``widths`` share out the window's width, in the order of the columns; ``top_share`` is of its height.
     """
 
     name: str
     top: tuple[str, ...]
     columns: tuple[tuple[tuple[str, ...], ...], ...]
     widths: tuple[int, ...]
+    top_share: float = 0.14
 
 
 FOCUS = Layout(
@@ -53,9 +55,10 @@ class Workspace(QMainWindow):
         self.docks = {dock.panel.key: dock for dock in docks}
         self.layout_name = FOCUS.name
         self.maximised: PanelDock | None = None
+        self._to_share = False  # sizes are wanted, but the window has none yet
         self._before_maximising = QByteArray()
         for dock in self.docks.values():
-            self.addDockWidget(TOP, dock)
+            self.addDockWidget(AREA, dock)
             dock.maximise_asked.connect(lambda dock=dock: self.toggle_maximised(dock))
 
     def arrange(self, name: str) -> None:
@@ -66,13 +69,23 @@ class Workspace(QMainWindow):
         for dock in self.docks.values():
             dock.setFloating(False)
             self.removeDockWidget(dock)
-        for key in layout.top:
-            self._show(self.docks.get(key), TOP)
+        top = [self.docks[key] for key in layout.top if key in self.docks]
         columns = [self._known(column) for column in layout.columns]
-        self._place_heads(columns)
+        self._place_heads(top, [column[0][0] for column in columns if column])
         for column in columns:
             self._fill(column)
-        self._share_width(columns, layout.widths)
+        self._to_share = True
+        if self.isVisible():
+            self.share_room()
+
+    def share_room(self) -> None:
+        """Sizes as the layout says, of the window's present size."""
+        self._to_share = False
+        layout = LAYOUTS[self.layout_name]
+        self._share_width([self._known(column) for column in layout.columns], layout.widths)
+        rows = [self.docks[key] for key in (*layout.top, layout.columns[0][0][0]) if key in self.docks]
+        heights = [layout.top_share] * (len(rows) - 1) + [1 - layout.top_share * (len(rows) - 1)]
+        self.resizeDocks(rows, [round(share * self.height()) for share in heights], Qt.Orientation.Vertical)
 
     def save(self) -> QByteArray:
         """The state as the user left it, before a panel was maximised."""
@@ -82,7 +95,7 @@ class Workspace(QMainWindow):
         """False, and nothing changed, where the state does not fit these docks."""
         if name not in LAYOUTS or not self.restoreState(state):
             return False
-        self.layout_name = name
+        self.layout_name, self._to_share = name, False
         return True
 
     def toggle_maximised(self, dock: PanelDock) -> None:
@@ -108,33 +121,42 @@ class Workspace(QMainWindow):
         widget = self.focusWidget()
         return next((dock for dock in self.docks.values() if widget is not None and dock.isAncestorOf(widget)), None)
 
+    def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
+        super().showEvent(event)
+        if self._to_share:
+            QTimer.singleShot(0, self, self.share_room)
+
     def _known(self, column: tuple[tuple[str, ...], ...]) -> list[list[PanelDock]]:
         """The docks of a column's stacks, without those that do not exist here."""
         stacks = ([self.docks[key] for key in stack if key in self.docks] for stack in column)
         return [stack for stack in stacks if stack]
 
-    def _place_heads(self, columns: list[list[list[PanelDock]]]) -> None:
-        """The top dock of every column, side by side: Qt nests what is split, so columns must come before rows."""
-        heads = [column[0][0] for column in columns if column]
-        for dock in heads:
-            self._show(dock, LEFT)
+    def _place_heads(self, top: list[PanelDock], heads: list[PanelDock]) -> None:
+        """The top docks, below them the first dock of every column: Qt nests what is split, so the order matters."""
+        rows = [*top, *heads[:1]]
+        for dock in rows[:1]:
+            self._show(dock)
+        for above, below in pairwise(rows):
+            self._split(above, below, Qt.Orientation.Vertical)
         for left, right in pairwise(heads):
-            self.splitDockWidget(left, right, Qt.Orientation.Horizontal)
+            self._split(left, right, Qt.Orientation.Horizontal)
 
     def _fill(self, column: list[list[PanelDock]]) -> None:
         for above, below in pairwise(column):
-            self._show(below[0], LEFT)
-            self.splitDockWidget(above[0], below[0], Qt.Orientation.Vertical)
+            self._split(above[0], below[0], Qt.Orientation.Vertical)
         for stack in column:
             for tab in stack[1:]:
-                self._show(tab, LEFT)
+                self._show(tab)
                 self.tabifyDockWidget(stack[0], tab)
             stack[0].raise_()
 
-    def _show(self, dock: PanelDock | None, area: Qt.DockWidgetArea) -> None:
-        if dock is not None:
-            self.addDockWidget(area, dock)
-            dock.show()
+    def _split(self, first: PanelDock, second: PanelDock, orientation: Qt.Orientation) -> None:
+        self._show(second)
+        self.splitDockWidget(first, second, orientation)
+
+    def _show(self, dock: PanelDock) -> None:
+        self.addDockWidget(AREA, dock)
+        dock.show()
 
     def _share_width(self, columns: list[list[list[PanelDock]]], widths: tuple[int, ...]) -> None:
         pairs = [(column[0][0], width) for column, width in zip(columns, widths, strict=True) if column]

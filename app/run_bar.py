@@ -34,7 +34,6 @@ class PromptField(QPlainTextEdit):
         self.setTabChangesFocus(True)
         self.setPlaceholderText(self.tr("Prompt: Return runs it, Shift+Return starts a new line"))
         self.setAccessibleName(self.tr("Prompt"))
-        self.setVerticalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAsNeeded)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.textChanged.connect(self.fit)
@@ -42,7 +41,9 @@ class PromptField(QPlainTextEdit):
 
     def fit(self) -> None:
         """As high as its lines, up to MOST_LINES; then it scrolls."""
-        lines = min(MOST_LINES, max(1, round(self.document().size().height())))
+        wanted = max(1, round(self.document().size().height()))
+        lines, policy = min(MOST_LINES, wanted), Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if wanted > lines else policy.ScrollBarAlwaysOff)
         margins = 2 * (self.frameWidth() + round(self.document().documentMargin()))
         self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + margins)
 

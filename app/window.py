@@ -23,6 +23,7 @@ from app.layouts import Workspace
 from app.mailbox import Mailbox
 from app.notices import CancelledFrame, ReadyFrame
 from app.panels.panel import Context, Panel
+from app.panels.sampling import SamplingPanel
 from app.preferences import LEAST_POINTS, MOST_POINTS, NORMAL_POINTS, Preferences
 from app.run import Run
 from app.run_bar import RunBar
@@ -82,6 +83,9 @@ class Window(QMainWindow):
         self.error_bar = ErrorBar()
         self.start_page = StartPage(catalog())
         self.board.add([make(self.context) for make in panels])
+        for panel in self.board.panels:
+            if isinstance(panel, SamplingPanel):
+                panel.set_settings(self.sampling)
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
         self.pages = QStackedWidget()
         self.status = StatusBar()

@@ -6,6 +6,7 @@ from app.panels.attention import AttentionPanel
 from app.panels.kv_cache import CachePanel
 from app.panels.layers import LayersPanel
 from app.panels.residual import ResidualPanel
+from app.panels.sampling import SamplingPanel
 from app.panels.token_strip import TokenStrip
 
-PANELS = (TokenStrip, LayersPanel, AttentionPanel, ResidualPanel, CachePanel)
+PANELS = (TokenStrip, LayersPanel, AttentionPanel, ResidualPanel, CachePanel, SamplingPanel)

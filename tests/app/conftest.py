@@ -1,0 +1,144 @@
+"""Fixtures of the window's tests: settings of their own, small models, and a check for leaks after each test."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QSettings
+from PySide6.QtWidgets import QApplication
+
+from app.command_line import Options
+from app.mailbox import Mailbox
+from app.panels.panel import Context, Panel
+from app.preferences import Preferences
+from app.window import Window
+from app.worker import Worker
+from engine.settings import Sampling
+from tests.app import leaks
+
+GREEDY = Sampling(greedy=True)
+
+
+@pytest.fixture(autouse=True)
+def _own_settings(tmp_path: Path) -> None:
+    """No test sees what another saved, or the user's own settings."""
+    QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
+
+
+@pytest.fixture
+def no_leaks(qapp: QApplication) -> Iterator[None]:
+    """Fails when the test left a thread, a running timer or a window of its own."""
+    leaks.settle()
+    threads, windows = leaks.threads(), leaks.top_levels()
+    yield
+    leaks.settle()
+    assert leaks.threads() <= threads
+    assert leaks.active_timers() == []
+    assert leaks.top_levels() <= windows
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A random llama of three layers with a tokenizer of 96 tokens (letters, digits, space)."""
+    from tests.engine.tiny import tiny_llama
+
+    folder = tmp_path_factory.mktemp("tiny")
+    tiny_llama(folder, eos_token_id=None, bos_token_id=None, max_position_embeddings=512)
+    write_tokenizer(folder)
+    return folder
+
+
+def write_tokenizer(folder: Path) -> None:
+    """Byte-level BPE without merges over printable ASCII: every character is a token."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    letters = [chr(code) for code in range(33, 127)] + ["Ġ", "Ċ"]
+    tokenizer = Tokenizer(models.BPE(vocab={letter: i for i, letter in enumerate(letters)}, merges=[]))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.save(str(folder / "tokenizer.json"))
+    (folder / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": "PreTrainedTokenizerFast"}))
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def worker(mailbox: Mailbox) -> Iterator[Worker]:
+    """A worker that is started and, after the test, must end within two seconds."""
+    made = Worker(mailbox, threads=1)
+    made.start()
+    yield made
+    assert made.quit(), "the worker did not end in time"
+
+
+class PlainPanel(Panel):
+    """A panel that counts its calls; its watch is set by the test."""
+
+    key = "plain"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.calls: list[str] = []
+        self.answers: list[object] = []
+        self.asked: dict = {}
+
+    def title(self) -> str:
+        return self.key.title()
+
+    def watches(self) -> dict:
+        return self.asked
+
+    def show_run(self) -> None:
+        self.calls.append("run")
+
+    def show_cursor(self) -> None:
+        self.calls.append("cursor")
+
+    def show_answer(self, key: str, answer: object) -> None:
+        self.answers.append((key, answer))
+
+    def restyle(self) -> None:
+        self.calls.append("restyle")
+
+    def values(self) -> dict:
+        import numpy as np
+
+        return {"numbers": np.arange(6, dtype=np.float32).reshape(2, 3)}
+
+
+def panel_class(key: str) -> type[PlainPanel]:
+    return type(f"Panel_{key}", (PlainPanel,), {"key": key})
+
+
+PLAIN_PANELS = tuple(panel_class(key) for key in ("strip", "layers", "attention", "residual", "cache", "sampling"))
+MakeWindow = Callable[..., Window]
+
+
+@pytest.fixture
+def make_window(qtbot, no_leaks: None) -> Iterator[MakeWindow]:
+    """Makes shown windows; each is closed after the test, and must close in time."""
+    windows: list[Window] = []
+
+    def make(options: Options | None = None, panels=PLAIN_PANELS, start: bool = False) -> Window:
+        box = Mailbox()
+        window = Window(Worker(box, threads=1), box, Preferences(), options or Options(sampling=GREEDY), panels)
+        windows.append(window)
+        window.show()
+        qtbot.waitExposed(window)
+        if start:
+            window.worker.start()
+        return window
+
+    yield make
+    while windows:
+        window = windows.pop()
+        window.close()
+        assert window.closed_in_time
+        window.deleteLater()
+        del window
