@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QResizeEvent,
 )
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
@@ -49,7 +50,9 @@ class TokenStrip(Panel):
         self.chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.chip.clicked.connect(self._free)
         self.count = QLabel(self)
+        self.count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
         self.legend = _Legend(self.context.theme, self)
+        self.legend.setMinimumWidth(1)  # it is hidden where it does not fit
         header = QHBoxLayout()
         header.setContentsMargins(6, 2, 6, 2)
         header.setSpacing(10)
@@ -120,6 +123,16 @@ class TokenStrip(Panel):
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(900, self.view.lines_height(3) + self.chip.sizeHint().height() + 4)
 
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._fit_legend()
+
+    def _fit_legend(self) -> None:
+        """On a narrow strip the state matters more than the legend."""
+        words = self.fontMetrics().horizontalAdvance(self.count.text())
+        needed = self.chip.sizeHint().width() + words + self.legend.sizeHint().width() + 4 * self.fontMetrics().height()
+        self.legend.setVisible(needed <= self.width())
+
     # -- words ---------------------------------------------------------------------------------------------------
 
     def tip(self, position: int) -> str:
@@ -169,7 +182,9 @@ class TokenStrip(Panel):
         said = [self.caption()] if self.caption() else []
         if reading:
             said.append(self.tr("reading {0}").format(_span(reading)))
-        self.count.setText("  ·  ".join(said))
+        if self.count.text() != (words := "  ·  ".join(said)):
+            self.count.setText(words)
+            self._fit_legend()
 
     def _dress_chip(self, pinned: int | None, words: str) -> None:
         self._chip_words = words

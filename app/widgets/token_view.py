@@ -79,6 +79,9 @@ class TokenView(QAbstractScrollArea):
         """Another theme or font: measure everything afresh."""
         self.theme = theme
         self._metrics = QFontMetricsF(self.font())
+        fills = [QColor(int(word) & 0xFFFFFF) for word in lut(theme.sequential)]
+        self._shades = [(fill, ink(fill)) for fill in fills]
+        self._neutral = QColor(theme.raised), ink(theme.raised)
         self._advances.clear()
         self._set_texts.clear()
         self._line_step = round(self._metrics.height() * 1.75)
@@ -233,22 +236,22 @@ class TokenView(QAbstractScrollArea):
         return range(max(0, first), min(self._lines.n_lines, last + 1))
 
     def _draw(self, painter: QPainter, position: int, box: QRectF) -> None:
-        fill = self._fill(position)
+        fill, letters = self._shade(position)
         painter.setPen(self._border(position))
         painter.setBrush(fill)
         radius = box.height() / 2 if self._piece(position).special else 3.0
         painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
-        painter.setPen(ink(fill))
+        painter.setPen(letters)
         self._draw_text(painter, box, self._texts[position])
         self._draw_tag(painter, position, box)
         self._draw_marks(painter, position, box)
 
-    def _fill(self, position: int) -> QColor:
+    def _shade(self, position: int) -> tuple[QColor, QColor]:
+        """Fill and ink of a box."""
         step = self.run.step_choosing(position)
         if step is None:
-            return QColor(self.theme.raised)
-        code = round(min(max(step.sampling.chosen_raw, 0.0), 1.0) * 255)
-        return QColor(int(lut(self.theme.sequential)[code]) & 0xFFFFFF)
+            return self._neutral
+        return self._shades[round(min(max(step.sampling.chosen_raw, 0.0), 1.0) * 255)]
 
     def _border(self, position: int) -> QPen:
         if position < self.marks.n_read or position in self.marks.reading:

@@ -332,6 +332,20 @@ def test_theme_and_size_follow(qtbot: QtBot, qapp: QApplication, theme: themes.T
     themes.apply(DARK, qapp, 10.0)
 
 
+def test_a_narrow_strip_drops_its_legend_and_never_widens_the_window(qtbot: QtBot, qapp: QApplication) -> None:
+    strip = strip_of(qtbot, qapp, generated(3), width=1000)
+    assert strip.legend.isVisible()
+    themes.apply(DARK, qapp, 20.0)
+    strip.restyle()
+    strip.resize(500, 200)
+    qapp.processEvents()
+    assert strip.width() == 500
+    assert not strip.legend.isVisible()
+    strip.resize(1600, 200)
+    assert strip.legend.isVisible()
+    themes.apply(DARK, qapp, 10.0)
+
+
 def test_appending_costs_the_same_with_many_tokens(qtbot: QtBot, qapp: QApplication) -> None:
     def seconds(run: Run) -> float:
         strip, spent = strip_of(qtbot, qapp, run), []
