@@ -18,6 +18,7 @@ from app.widgets.heatmap import ABSENT, MASKED, Cells, Heatmap
 from app.widgets.pages import Pages, fill
 from app.widgets.pattern import attention_scale, closest_cell, padded, pattern_state
 from app.widgets.scale import Scale, exact, figure
+from app.widgets.turning import TurningSplitter
 from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue
 from engine.questions import AskAttentionGrid, AskAttentionMap, AskAttentionRow, AskExactValue, Question
 
@@ -38,7 +39,7 @@ class AttentionPanel(Panel):
         self._heads = HeadGrid(theme, self.tr("Attention of every head of the layer"))
         self._large = Heatmap(theme, self.tr("Attention of one head"), self._describe_cell)
         self._bars = BarChart(theme, self.tr("Where the pinned position looks"), self._describe_bar)
-        self._row_title = QLabel()
+        self._row_title = QLabel(wordWrap=True)
         self._row_title.setContentsMargins(self.fontMetrics().height() // 2, 0, 0, 0)
         self._controls = self._make_controls()
         self._pages = Pages(self._make_content())
@@ -79,12 +80,11 @@ class AttentionPanel(Panel):
         self._sharing = QLabel(wordWrap=True)
         self._sharing.setMargin(self.fontMetrics().height() // 3)
         fill(left, self._heads, self._sharing).setStretch(0, 1)
-        self._split = QSplitter()
+        self._split = TurningSplitter()
         self._split.addWidget(left)
         self._split.addWidget(right)
         self._split.setSizes([400, 600])
-        for splitter in (right, self._split):
-            splitter.setChildrenCollapsible(False)
+        right.setChildrenCollapsible(False)
         content = QWidget()
         fill(content, self._controls, self._split).setStretch(1, 1)
         return content

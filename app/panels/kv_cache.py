@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QSplitter, QWidget
 
 from app.panels.panel import Context, Panel
@@ -17,6 +18,7 @@ from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import Pages, fill
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import beyond, exact, nice_step, signed_scale
+from app.widgets.turning import TurningSplitter
 from engine.frames import Answer, CacheState, CacheVectors, LayerFacts, ModelFrame
 from engine.questions import AskCacheState, AskCacheVectors, Question
 
@@ -34,6 +36,7 @@ class CachePanel(Panel):
         self._vectors: CacheVectors | None = None
         self._drawn: tuple[object, ...] = ()
         self._block = 1
+        self._asked = 0
         theme = context.theme
         self._map = Heatmap(theme, self.tr("Positions stored by each layer"), self._describe_cell)
         self._facts = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
@@ -45,10 +48,12 @@ class CachePanel(Panel):
         self._pages = Pages(self._make_content())
         fill(self, self._pages)
         self._connect()
+        self._resized = QTimer(self, interval=200, singleShot=True)
+        self._resized.timeout.connect(self._size_settled)
         self.show_run()
 
     def _make_content(self) -> QWidget:
-        vectors, upper, both = QSplitter(Qt.Orientation.Vertical), QSplitter(), QSplitter(Qt.Orientation.Vertical)
+        vectors, upper, both = QSplitter(Qt.Orientation.Vertical), TurningSplitter(), QSplitter(Qt.Orientation.Vertical)
         for part in (self._keys, self._values):
             vectors.addWidget(part)
         for part in (self._map, self._growth):
@@ -182,7 +187,10 @@ class CachePanel(Panel):
 
     def _draw_map(self, state: CacheState) -> None:
         positions = self._room(state)
-        self._block = -(-positions // self._map.fits())
+        self._asked = self._map.fits()
+        self._block = 1
+        while self._block * self._asked < positions:
+            self._block *= 2
         starts = np.arange(-(-positions // self._block)) * self._block
         stored = starts < state.lengths[:, None]
         kinds = np.where(starts < state.n_prompt, _PREFILL, _DECODE).astype(np.float32)
@@ -290,6 +298,16 @@ class CachePanel(Panel):
         return self.tr("{0} of layer {1}, position {2}, KV head {3}, dimension {4}: {5}").format(
             letter, shown.layer, shown.position, row, column, exact(float(getattr(shown, name)[row, column]))
         )
+
+    # --- size -------------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._resized.start()
+
+    def _size_settled(self) -> None:
+        if self._state is not None and self._map.fits() != self._asked:
+            self._draw_state()
 
 
 def facts_text(model: ModelFrame, state: CacheState, tr: Callable[[str], str]) -> str:

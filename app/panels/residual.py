@@ -16,6 +16,7 @@ from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import Pages, fill
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import beyond, exact, figure, log_scale, signed_scale
+from app.widgets.turning import TurningSplitter
 from engine.frames import Answer, ExactValue, ResidualNorms, ResidualVectors
 from engine.questions import AskExactValue, AskResidualNorms, AskResidualVectors, Question
 
@@ -48,12 +49,11 @@ class ResidualPanel(Panel):
         right.addWidget(self._column)
         right.addWidget(self._deltas)
         right.setSizes([500, 500])
-        both = QSplitter()
+        both = TurningSplitter()
         both.addWidget(self._map)
         both.addWidget(right)
         both.setSizes([500, 500])
-        for splitter in (right, both):
-            splitter.setChildrenCollapsible(False)
+        right.setChildrenCollapsible(False)
         return both
 
     def _connect(self) -> None:
@@ -242,9 +242,7 @@ class ResidualPanel(Panel):
         n_layers = len(answer.delta_attention)
         every = np.concatenate([line.y for line in lines]) if lines else np.zeros(0, np.float32)
         scale = log_scale(every, "", "")
-        title = self.tr("layer (position {0} “{1}”)").format(
-            column * answer.block, self.context.run.label(column * answer.block)
-        )
+        title = self._delta_title(column * answer.block, answer.block)
         computed = max((float(line.x[-1]) for line in lines), default=-1.0)
         return Chart(
             lines,
@@ -257,6 +255,11 @@ class ResidualPanel(Panel):
             y_log=True,
             computed=computed + 0.5 if computed < n_layers - 1 else np.inf,
         )
+
+    def _delta_title(self, position: int, block: int) -> str:
+        if block > 1:
+            return self.tr("layer (largest of positions {0} to {1})").format(position, position + block - 1)
+        return self.tr("layer (position {0} “{1}”)").format(position, self.context.run.label(position))
 
     # --- marks ------------------------------------------------------------------------------------------------
 

@@ -24,8 +24,9 @@ class Axis:
     numbers: bool = False
     block: int = 1
 
-    def text(self, cell: int) -> str:
-        return self.label(cell * self.block)
+    def text(self, entry: int, *, indexed: bool) -> str:
+        """The label of an entry; with its index before it where labels of its neighbours are left out."""
+        return f"{entry} {self.label(entry)}" if indexed and not self.numbers else self.label(entry)
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Labels:
     texts: tuple[str, ...] = ()
     extent: float = 0.0
     rotated: bool = False
+    indexed: bool = False
 
 
 def row_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) -> Labels:
@@ -67,6 +69,7 @@ def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:
 
 
 def _labels(axis: Axis, cells: list[tuple[int, int]], metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:
-    texts = tuple(axis.label(entry) for _, entry in cells)
+    indexed = len(cells) < axis.count or axis.block > 1
+    texts = tuple(axis.text(entry, indexed=indexed) for _, entry in cells)
     widest = max((metrics.horizontalAdvance(text) for text in texts), default=0.0)
-    return Labels(tuple(cell for cell, _ in cells), texts, min(widest, most), rotated)
+    return Labels(tuple(cell for cell, _ in cells), texts, min(widest, most), rotated, indexed)

@@ -235,6 +235,8 @@ class Heatmap(Canvas):
         wide = self.metrics().horizontalAdvance
         box = self._column_box(column, wide(text) + 2)
         if cover:
+            if self._columns.rotated:
+                box.setHeight(min(max(box.height(), wide(text) + 1), self.height() - box.top()))
             shown = zip(self._columns.cells, self._columns.texts, strict=True)
             self._cover(painter, box, [self._column_box(cell, wide(other)) for cell, other in shown])
         if self._columns.rotated:
@@ -270,11 +272,15 @@ class Heatmap(Canvas):
         """The label of an outlined row or column, also where it was thinned away."""
         assert self.cells is not None
         if row is not None and self._rows.extent:
-            box = self._row_box(row)
+            axis, box = self.cells.rows, self._row_box(row)
+            text = axis.text(row * axis.block, indexed=self._rows.indexed)
+            box.setLeft(max(0.0, min(box.left(), box.right() - self.metrics().horizontalAdvance(text) - 1)))
             self._cover(painter, box, [self._row_box(cell) for cell in self._rows.cells])
-            put(painter, box, self.cells.rows.text(row), _RIGHT, colour)
+            put(painter, box, text, _RIGHT, colour)
         if column is not None:
-            self._put_column(painter, column, self.cells.columns.text(column), colour, cover=True)
+            axis = self.cells.columns
+            text = axis.text(column * axis.block, indexed=self._columns.indexed)
+            self._put_column(painter, column, text, colour, cover=True)
 
     def _cover(self, painter: QPainter, box: QRectF, others: list[QRectF]) -> None:
         """Blank a label's place, and labels that reach into it as a whole."""

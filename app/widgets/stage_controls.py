@@ -130,7 +130,7 @@ class StageControls(QWidget):
         box.valueChanged.connect(lambda value, field=control.field: self._set(**{field: value}))
 
     def _add_greedy(self) -> None:
-        self._greedy = QCheckBox(self.tr("take the best"))
+        self._greedy = QCheckBox()
         self._greedy.setToolTip(
             self.tr("Take the most probable token; temperature, the cuts and the seed then do nothing")
         )
