@@ -75,7 +75,7 @@ SCALINGS: list[dict[str, Any] | None] = [
     None,
     {"rope_type": "linear", "factor": 4.0},
     {"rope_type": "dynamic", "factor": 2.0},
-    {k: v for k, v in LLAMA_3_2_1B["rope_scaling"].items()},
+    dict(LLAMA_3_2_1B["rope_scaling"]),
     {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 512, "truncate": False},
 ]
 
@@ -131,7 +131,13 @@ def test_an_absent_key_means_what_it_means_in_transformers(oracle: Any) -> None:
 def test_null_differs_from_absent() -> None:
     absent = read_config({**SMALL, "model_type": "mistral", "num_attention_heads": 8, "sliding_window": None})
     null = read_config(
-        {**SMALL, "model_type": "mistral", "num_attention_heads": 8, "sliding_window": None, "num_key_value_heads": None}
+        {
+            **SMALL,
+            "model_type": "mistral",
+            "num_attention_heads": 8,
+            "sliding_window": None,
+            "num_key_value_heads": None,
+        }
     )
     assert absent.layers[0].attention.n_kv_heads == 8
     assert null.layers[0].attention.n_kv_heads == 8
@@ -214,7 +220,7 @@ def test_bad_rope_parameters(dialect: str, scaling: Any, match: str) -> None:
 def test_heads_that_do_not_divide() -> None:
     with pytest.raises(ConfigError, match="4 query heads for 3 key/value heads"):
         read_config({**SMALL, "num_key_value_heads": 3})
-    with pytest.raises(ConfigError, match="head_dim.*32.*5 heads"):
+    with pytest.raises(ConfigError, match=r"head_dim.*32.*5 heads"):
         read_config({**SMALL, "num_attention_heads": 5})
     with pytest.raises(ConfigError, match="odd"):
         read_config({**SMALL, "head_dim": 7})
@@ -235,7 +241,7 @@ def test_an_unknown_kind_is_named_beside_the_known_ones() -> None:
 
 def test_an_unknown_activation_is_named() -> None:
     config = read_config({**SMALL, "hidden_act": "swoosh"})
-    with torch.device("meta"), pytest.raises(ConfigError, match="swoosh.*silu"):
+    with torch.device("meta"), pytest.raises(ConfigError, match=r"swoosh.*silu"):
         Decoder(config)
 
 
