@@ -1,0 +1,117 @@
+"""The command line: options as data, and the program as a subprocess."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from app.command_line import DEFAULT_TOKENS, parse
+from engine.errors import EngineError
+from engine.settings import Sampling
+
+ROOT = Path(__file__).parents[2]
+EVERY = """--model m --prompt p --tokens 3 --chat --device cpu --dtype float32 --threads 2 --seed 4 --temperature 0.5
+--top-k 6 --top-p 0.7 --min-p 0.1 --typical-p 0.8 --repetition-penalty 1.1 --presence-penalty 0.2
+--frequency-penalty 0.3 --greedy --theme light --size 1280x720 --screenshot o.png --layout grid
+--layer 1 --head 2 --position 3 --pause-at 5"""
+
+
+def fluoroscope(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run the program without any display."""
+    hidden = ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM")
+    clean = {name: value for name, value in os.environ.items() if name not in hidden}
+    command = [sys.executable, "-m", "app.main", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=clean | environment, capture_output=True, text=True, timeout=120)
+
+
+def one_sentence(text: str) -> bool:
+    return text.startswith("fluoroscope: ") and len(text.strip().splitlines()) == 1 and "Traceback" not in text
+
+
+def test_without_arguments_it_opens_a_window() -> None:
+    options = parse([])
+    assert (options.verb, options.model, options.tokens) == ("open", None, DEFAULT_TOKENS)
+    assert options.sampling == Sampling()
+
+
+def test_every_option() -> None:
+    options = parse(EVERY.split())
+    assert options.sampling == Sampling(True, 0.5, 6, 0.7, 0.1, 0.8, 1.1, 0.2, 0.3, 4)
+    assert (options.size, options.theme, options.layout) == ((1280, 720), "light", "grid")
+    assert options.pin == {"layer": 1, "head": 2, "position": 3}
+    assert (options.screenshot, options.pause_at, options.threads) == (Path("o.png"), 5, 2)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--tokens 0",
+        "--tokens x",
+        "--size 10x10",
+        "--size 1280",
+        "--theme pink",
+        "--layout other",
+        "--layer -1",
+        "--prompt p",
+        "--screenshot o.png",
+        "--screenshot o.png --model m",
+        "--model m --pause-at 3",
+        "--threads 0",
+        "fetch",
+        "--nonsense",
+    ],
+)
+def test_wrong_options_end_with_code_2(wrong: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(wrong.split())
+    assert ended.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_sampling_out_of_range_is_an_engine_error() -> None:
+    with pytest.raises(EngineError, match="top_p"):
+        parse(["--top-p", "3"])
+
+
+def test_no_display_is_one_sentence_and_code_2() -> None:
+    done = fluoroscope()
+    assert done.returncode == 2
+    assert one_sentence(done.stderr)
+    assert "--screenshot" in done.stderr
+
+
+def test_version() -> None:
+    done = fluoroscope("--version")
+    assert done.returncode == 0
+    assert done.stdout.startswith("fluoroscope ")
+
+
+def test_wrong_sampling_is_one_sentence() -> None:
+    done = fluoroscope("--top-p", "9")
+    assert done.returncode == 1
+    assert one_sentence(done.stderr)
+
+
+def test_fetch_of_an_unknown_name_is_one_sentence(tmp_path: Path) -> None:
+    done = fluoroscope("fetch", "no such model", HOME=str(tmp_path))
+    assert done.returncode == 1
+    assert one_sentence(done.stderr)
+
+
+def test_ctrl_c_closes_cleanly(tmp_path: Path) -> None:
+    environment = os.environ | {"QT_QPA_PLATFORM": "offscreen", "XDG_CONFIG_HOME": str(tmp_path)}
+    command = [sys.executable, "-m", "app.main"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True)
+    time.sleep(8)
+    assert process.poll() is None, process.stderr.read()
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - began < 6
+    assert (process.returncode, errors) == (0, "")
