@@ -104,6 +104,8 @@ def apply(theme: Theme, application: QApplication, points: float | None = None) 
     application.setStyle("Fusion")
     application.setPalette(palette(theme))
     application.setFont(_font(SANS, points or _present_points(application)))
+    if not application.styleSheet():  # only a change of sheet tells widgets that exist before exec() of the font
+        application.setStyleSheet("QToolTip { padding: 4px; }")
     application.setStyleSheet(_SHEET.format(**asdict(theme)))
     pyqtgraph.setConfigOptions(
         background=theme.panel, foreground=theme.text, imageAxisOrder="row-major", antialias=False
