@@ -223,8 +223,9 @@ def test_themes_are_known_by_name() -> None:
 
 def test_widgets_that_exist_before_the_first_apply_get_the_font() -> None:
     code = (
-        "from PySide6.QtWidgets import QApplication, QLabel; application = QApplication([]); label = QLabel('x'); "
-        "from app import theme; theme.apply(theme.DARK, application, 13); "
+        "from PySide6.QtWidgets import QApplication, QLabel, QMainWindow; application = QApplication([]); "
+        "window = QMainWindow(); label = QLabel('x'); window.setCentralWidget(label); window.menuBar(); "
+        "from app import theme; theme.apply(theme.DARK, application, 13); window.show(); "
         "assert (label.font().family(), label.font().pointSizeF()) == (theme.SANS, 13), label.font()"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(themes.__file__).parents[1])
