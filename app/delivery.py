@@ -30,6 +30,7 @@ class Delivery(QObject):
         self._painted.timeout.connect(self._note_cost)
         self._began = 0.0
         self._not_before = 0.0
+        self._again = False
         self._woken.connect(self._schedule, Qt.ConnectionType.QueuedConnection)
         mailbox.listen(self._woken.emit)
 
@@ -42,7 +43,9 @@ class Delivery(QObject):
 
     @Slot()
     def _schedule(self) -> None:
-        if not self._timer.isActive():
+        if self._painted.isActive():
+            self._again = True  # what the last delivery cost is not known yet
+        elif not self._timer.isActive():
             wait = self._not_before - time.perf_counter()
             self._timer.start(max(0, round(wait * 1000)))
 
@@ -57,6 +60,9 @@ class Delivery(QObject):
     def _note_cost(self) -> None:
         now = time.perf_counter()
         self._not_before = max(self._not_before, now + REST_PER_WORK * (now - self._began))
+        if self._again:
+            self._again = False
+            self._schedule()
 
 
 def _ignore(frames: list[object]) -> None:

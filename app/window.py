@@ -322,6 +322,9 @@ class Window(QMainWindow):
         self.start_page.show_cached(entry.name for entry in catalog() if cached(entry.name) is not None)
 
     def _fill_model_menu(self) -> None:
+        before = self.bar.model.menu()
+        if before is not None:
+            before.deleteLater()
         menu = QMenu(self.bar.model)
         for source in self.preferences.recent():
             menu.addAction(source, partial(self.open_model, source))
