@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass
 
 from PySide6.QtCore import QObject, Signal
 
@@ -39,7 +39,7 @@ class Cursor(QObject):
 
     def pin(self, **where: int | None) -> None:
         """Pin some of position, layer, head; the others stay."""
-        self._set_pinned(replace(self.pinned, **where))
+        self._set_pinned(Look(**{**asdict(self.pinned), **where}))
 
     def follow(self) -> None:
         """Free the pinned position: follow the newest again."""

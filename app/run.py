@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 from engine.frames import EndFrame, ModelFrame, Piece, RunFrame, StepFrame, Where
 
@@ -96,4 +98,4 @@ def _end(run: Run, frame: EndFrame) -> None:
     run.where = Where("idle")
 
 
-_TAKERS = {ModelFrame: _model, RunFrame: _run, StepFrame: _step, Where: _where, EndFrame: _end}
+_TAKERS: dict[type, Callable[[Run, Any], None]] = {ModelFrame: _model, RunFrame: _run, StepFrame: _step, Where: _where, EndFrame: _end}

@@ -77,8 +77,16 @@ def _residual_norms(session: Session, question: ask.AskResidualNorms) -> Answeri
         for which, reach in enumerate((trace.reach_attention, trace.reach_mlp))
     ]
     host = _host(norms=torch.stack(streams), attention=torch.stack(deltas[0]), mlp=torch.stack(deltas[1]))
-    reaches = [np.array(reach) for reach in (trace.reach, trace.reach_attention, trace.reach_mlp)]
-    return ResidualNorms(n, block, host["norms"], host["attention"], host["mlp"], *reaches)
+    return ResidualNorms(
+        n,
+        block,
+        norms=host["norms"],
+        delta_attention=host["attention"],
+        delta_mlp=host["mlp"],
+        reach=np.array(trace.reach),
+        reach_attention=np.array(trace.reach_attention),
+        reach_mlp=np.array(trace.reach_mlp),
+    )
 
 
 def _reduced(values: Tensor, n: int, block: int) -> Tensor:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from engine.errors import ConfigError
@@ -55,7 +55,7 @@ class AttentionSpec:
     n_kv_heads: int
     d_head: int
     scale: float
-    rope: str | None  # the id of a RopeSpec in ModelConfig.ropes
+    rope: str  # the id of a RopeSpec in ModelConfig.ropes
     qkv_bias: bool = False
     out_bias: bool = False
 
@@ -178,13 +178,13 @@ def rope_spec(fields: Fields, dim: int) -> RopeSpec:
     theta = scaling.get("rope_theta")
     nested = Fields({**scaling, "rope_theta": fields.get("rope_theta") if theta is None else theta}, _ROPE_DEFAULTS)
     original = fields.get("original_max_position_embeddings") or scaling.get("original_max_position_embeddings")
-    base = {"theta": nested.number("rope_theta"), "dim": dim, "n_ctx": n_ctx, "scaling": kind}
     original_n_ctx = n_ctx
     if original is not None:
         original_n_ctx = Fields({"original_max_position_embeddings": original}, {}).integer(
             "original_max_position_embeddings"
         )
-    return RopeSpec(**base, original_n_ctx=original_n_ctx, **_ROPE_READERS[kind](nested, original_n_ctx, n_ctx))
+    plain = RopeSpec(nested.number("rope_theta"), dim, n_ctx, original_n_ctx=original_n_ctx)
+    return replace(plain, scaling=kind, **_ROPE_READERS[kind](nested, original_n_ctx, n_ctx))
 
 
 _ROPE_DEFAULTS = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "beta_fast": 32.0, "beta_slow": 1.0}

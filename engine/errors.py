@@ -24,7 +24,7 @@ class TokenizerError(EngineError):
     """A tokenizer or chat template is missing, malformed or not supported; or a text cannot be encoded."""
 
 
-class MemoryShortage(EngineError):
+class MemoryShortage(EngineError):  # noqa: N818
     """The weights and the cache would not fit into memory; nothing was allocated."""
 
 
@@ -44,7 +44,7 @@ class HookError(EngineError):
     """A hook names a point that does not exist, or returned something that does not fit."""
 
 
-class Cancelled(EngineError):
+class Cancelled(EngineError):  # noqa: N818
     """The user cancelled; what was there before is still there, and work can go on."""
 
     def __init__(self, sentence: str = "Cancelled.") -> None:

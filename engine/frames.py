@@ -162,7 +162,7 @@ class EndFrame:
 
 @dataclass(frozen=True)
 class ErrorFrame:
-    """Something failed; what was there before is still there. ``sentence`` is for the user, ``details`` for a report."""
+    """Something failed; what was before is still there. ``sentence`` is for the user, ``details`` for a report."""
 
     task: str  # "load", "fetch", "run", "question"
     sentence: str
@@ -306,7 +306,14 @@ class ExactValue:
 
 
 Answer = (
-    ResidualNorms | ResidualVectors | AttentionGrid | AttentionMap | AttentionRow | CacheState | CacheVectors | ExactValue
+    ResidualNorms
+    | ResidualVectors
+    | AttentionGrid
+    | AttentionMap
+    | AttentionRow
+    | CacheState
+    | CacheVectors
+    | ExactValue
 )
 
 

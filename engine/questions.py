@@ -73,9 +73,7 @@ class AskExactValue:
     ``key`` / ``value`` (layer, kv_head, position, dimension)
     """
 
-    quantity: Literal[
-        "pattern", "residual", "residual_norm", "delta_attention_norm", "delta_mlp_norm", "key", "value"
-    ]
+    quantity: Literal["pattern", "residual", "residual_norm", "delta_attention_norm", "delta_mlp_norm", "key", "value"]
     index: tuple[int, ...]
 
 

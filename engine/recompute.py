@@ -19,8 +19,8 @@ def pattern_rows(model: Decoder, trace: Trace, cache: KVCache, layer: int, start
 
     The queries must lie inside one pass: dynamic rope depends on its length.
     """
-    attention = model.blocks[layer].attn
-    x = model.blocks[layer].ln1.recompute(trace.residual(layer, start, end)[None])
+    attention = model.layers[layer].attn
+    x = model.layers[layer].ln1.recompute(trace.residual(layer, start, end)[None])
     q, _ = attention.split(attention.project(x)[0])
     rope = model.ropes[attention.spec.rope]
     q = rotate(q, turn(*rope.tables(start, end, trace.span_end(start), q)))

@@ -10,9 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
-import pytest  # noqa: E402
+import pytest
 
-from tests.real import real_gguf  # noqa: E402
+from tests.real import real_gguf
 
 
 @pytest.fixture(scope="session")

@@ -27,15 +27,16 @@ class Decoder(nn.Module):
         self.config = config
         self.points = HookPoints(config)
         self.embed = nn.Embedding(config.d_vocab, config.d_model)
-        self.blocks = nn.ModuleList(
-            Block(spec, config.d_model, self.points, layer) for layer, spec in enumerate(config.layers)
-        )
+        self.layers = [Block(spec, config.d_model, self.points, layer) for layer, spec in enumerate(config.layers)]
+        self.blocks = nn.ModuleList(self.layers)
         self.ln_final = RMSNorm(config.final_norm, config.d_model, self.points, "ln_final")
         self.unembed = None if config.tied else Linear(config.d_model, config.d_vocab, bias=False)
         self.ropes = {name: Rope(name, spec, self.points) for name, spec in config.ropes.items()}
-        names = ("hook_tokens", "hook_embed", "hook_embed_scaled", "hook_logits", "hook_logits_final")
-        for name in names:
-            setattr(self, name, self.points[name])
+        self.hook_tokens = self.points["hook_tokens"]
+        self.hook_embed = self.points["hook_embed"]
+        self.hook_embed_scaled = self.points["hook_embed_scaled"]
+        self.hook_logits = self.points["hook_logits"]
+        self.hook_logits_final = self.points["hook_logits_final"]
 
     @property
     def hook_points(self) -> dict[str, PointInfo]:
@@ -66,7 +67,7 @@ class Decoder(nn.Module):
             cache.reserve(end)
         x = self._embedded(input_ids)
         turns = {name: turn(*rope.forward(start, end, x)) for name, rope in self.ropes.items()}
-        for block in self.blocks:
+        for block in self.layers:
             x = block(x, turns[block.attn.spec.rope], cache)
         if cache is not None:
             cache.commit(end - start)
