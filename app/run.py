@@ -98,4 +98,10 @@ def _end(run: Run, frame: EndFrame) -> None:
     run.where = Where("idle")
 
 
-_TAKERS: dict[type, Callable[[Run, Any], None]] = {ModelFrame: _model, RunFrame: _run, StepFrame: _step, Where: _where, EndFrame: _end}
+_TAKERS: dict[type, Callable[[Run, Any], None]] = {
+    ModelFrame: _model,
+    RunFrame: _run,
+    StepFrame: _step,
+    Where: _where,
+    EndFrame: _end,
+}

@@ -35,7 +35,7 @@ class RopeSpec:
     theta: float
     dim: int
     n_ctx: int
-    scaling: Literal["default", "linear", "dynamic", "llama3", "yarn"] = "default"
+    scaling: str = "default"  # default, linear, dynamic, llama3 or yarn
     factor: float = 1.0
     original_n_ctx: int = 0
     low_freq_factor: float = 1.0
