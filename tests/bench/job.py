@@ -1,0 +1,41 @@
+"""What the parent tells a measuring process. Plain data: importing this imports no torch, no Qt."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+TITLES = {
+    "a": "engine, no listener",
+    "b": "engine, everything recorded and answered",
+    "c": "window open and painting",
+    "d": "transformers, SDPA",
+    "e": "transformers, eager, attentions and hidden states",
+}
+
+
+@dataclass(frozen=True)
+class Job:
+    """``text`` encodes to ``ids``; ``opening`` is its beginning. ``spawned`` is time.time() before the process began.
+
+    ``threads`` is what the process begins with; ``bandwidth_mib`` how much memory the bandwidth is measured on.
+    """
+
+    side: str
+    model: str
+    threads: int
+    tokens: int = 0
+    ids: tuple[int, ...] = ()
+    text: str = ""
+    opening: str = ""
+    prompt_tokens: int = 0
+    bandwidth_mib: int = 512
+    spawned: float = 0.0
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+
+def job_from_json(text: str) -> Job:
+    values = json.loads(text)
+    return Job(**{**values, "ids": tuple(values["ids"])})

@@ -1,0 +1,107 @@
+"""Starts the sides, lets them run in turn so that a busy moment of the machine hits all alike, collects the figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tests.bench.job import TITLES, Job
+from tests.bench.machine import machine_facts
+from tests.bench.process import Process
+
+Note = Callable[[str], None]
+TICK_RUNS = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure. ``spins``: values of GOMP_SPINCOUNT to compare in b and c at the most threads.
+
+    ``at_once``: all sides start at the same time, which is sooner, but then the times to load mean nothing.
+    """
+
+    model: str
+    sides: tuple[str, ...] = tuple(TITLES)
+    threads: tuple[int, ...] = (1, 2)
+    prompt_tokens: int = 512
+    tokens: int = 64
+    rounds: int = 5
+    bandwidth_mib: int = 512
+    spins: tuple[str, ...] = ()
+    at_once: bool = False
+
+
+def measure(plan: Plan, note: Note) -> dict[str, Any]:
+    """Every figure of the plan, as plain data."""
+    before = machine_facts()
+    job, facts = _prompt(plan, note)
+    figures: dict[str, Any] = {"model": facts, "settings": vars(plan) | {}, "load": {}, "peak": {}, "window": {}}
+    kept = _started([*(side for side in plan.sides if side != "c"), "bandwidth"], job, plan, note)
+    figures["runs"] = {n: _with_window(kept, replace(job, threads=n), plan, note, figures) for n in plan.threads}
+    for side, process in kept.items():
+        figures["load"][side] = process.ready
+        process.close()
+    figures["spin"] = _spins(job, plan, note)
+    return figures | {"machine": {"before": before, "after": machine_facts()}}
+
+
+def _prompt(plan: Plan, note: Note) -> tuple[Job, dict[str, Any]]:
+    note("making the prompt")
+    threads = plan.threads[0]
+    process = Process(Job("prompt", plan.model, threads, prompt_tokens=plan.prompt_tokens))
+    facts = process.ready
+    process.close()
+    ids, text, opening = (facts.pop(name) for name in ("ids", "text", "opening"))
+    job = Job("", plan.model, threads, plan.tokens, tuple(ids), text, opening, bandwidth_mib=plan.bandwidth_mib)
+    return job, facts
+
+
+def _started(sides: Iterable[str], job: Job, plan: Plan, note: Note) -> dict[str, Process]:
+    """One after the other, so that nobody disturbs the time another takes to load."""
+    processes = {}
+    for side in sides:
+        note(f"starting {side}: {TITLES.get(side, 'memory')}")
+        processes[side] = Process(replace(job, side=side))
+        if not plan.at_once:
+            assert processes[side].ready is not None
+    return processes
+
+
+def _with_window(kept: dict[str, Process], job: Job, plan: Plan, note: Note, figures: dict[str, Any]) -> dict[str, Any]:
+    """All rounds with one number of threads. The window's engine gets its threads at the start: one for each number."""
+    window = _started([side for side in plan.sides if side == "c"], job, plan, note)
+    processes = dict(sorted((kept | window).items()))
+    runs = _rounds(processes, job.threads, plan.rounds, note)
+    for name, process in processes.items():
+        figures["peak"][name] = max(process.peak, figures["peak"].get(name, 0))
+    for process in window.values():
+        gaps = [gap for _ in range(TICK_RUNS) for gap in process.ask("ticks")["gaps"]]
+        figures["window"][job.threads] = process.ready | {"gaps": gaps}
+        figures["load"]["c"] = process.ready
+        process.close()
+    return runs
+
+
+def _rounds(processes: Mapping[str, Process], threads: int, rounds: int, note: Note) -> dict[str, list[dict[str, Any]]]:
+    for process in processes.values():
+        process.ask("warm")
+    runs: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
+    for number in range(rounds):
+        note(f"round {number + 1} of {rounds}, {threads} thread(s): {' '.join(processes)}")
+        for name, process in processes.items():
+            runs[name].append(process.ask("round", threads=threads))
+    return runs
+
+
+def _spins(job: Job, plan: Plan, note: Note) -> dict[str, Any]:
+    """b and c, each with every spin count, in turn."""
+    sides = [side for side in plan.sides if side in "bc"]
+    if not plan.spins or not sides:
+        return {}
+    job = replace(job, threads=max(plan.threads))
+    processes = {f"{s} {spin}": Process(replace(job, side=s), spin) for s in sides for spin in plan.spins}
+    runs = _rounds(processes, job.threads, plan.rounds, note)
+    for process in processes.values():
+        process.close()
+    return {"threads": job.threads, "runs": runs}

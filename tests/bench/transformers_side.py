@@ -1,0 +1,65 @@
+"""Sides d and e: transformers in its plain greedy loop, with SDPA, and eager with everything it can output."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, DynamicCache
+from transformers.utils import logging
+
+from tests.bench.job import Job
+from tests.bench.timing import round_of
+
+ATTENTION = {"d": "sdpa", "e": "eager"}
+OUTPUTS: dict[str, dict[str, bool]] = {"d": {}, "e": {"output_attentions": True, "output_hidden_states": True}}
+
+
+class TransformersSide:
+    """The same weights in float32, and a greedy loop that computes the last position's logits only."""
+
+    def __init__(self, job: Job) -> None:
+        logging.disable_progress_bar()
+        torch.set_num_threads(job.threads)
+        self._job, self._outputs = job, OUTPUTS[job.side]
+        began = time.perf_counter()
+        self._model = _loaded(Path(job.model), ATTENTION[job.side])
+        self._seconds = time.perf_counter() - began
+
+    def ready(self) -> dict[str, Any]:
+        return {"load": self._seconds}
+
+    def warm(self) -> dict[str, Any]:
+        self._run(3)
+        return {}
+
+    def round(self, threads: int) -> dict[str, Any]:
+        """Prefill and decode once with this many threads."""
+        torch.set_num_threads(threads)
+        return self._run(self._job.tokens + 1)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    @torch.inference_mode()
+    def _run(self, count: int) -> dict[str, Any]:
+        cache = DynamicCache(config=self._model.config)
+        ids, came = [], []
+        began = time.perf_counter()
+        read = torch.tensor([self._job.ids])
+        for _ in range(count):
+            out = self._model(read, past_key_values=cache, use_cache=True, logits_to_keep=1, **self._outputs)
+            read = out.logits[:, -1].argmax(-1, keepdim=True)
+            ids.append(int(read))
+            came.append(time.perf_counter())
+        return round_of(began, came, ids, len(self._job.ids))
+
+
+def _loaded(path: Path, attention: str) -> Any:
+    where = {"gguf_file": path.name} if path.is_file() else {}
+    folder = path.parent if path.is_file() else path
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention, **where)
+    assert model.config._attn_implementation == attention
+    return model.eval().requires_grad_(False)
