@@ -34,7 +34,6 @@ class CachePanel(Panel):
         super().__init__(context)
         self._state: CacheState | None = None
         self._vectors: CacheVectors | None = None
-        self._drawn: tuple[object, ...] = ()
         self._block = 1
         self._asked = 0
         theme = context.theme

@@ -31,7 +31,7 @@ class ResidualPanel(Panel):
         self._norms: ResidualNorms | None = None
         self._vectors: ResidualVectors | None = None
         self._exact: dict[str, ExactValue] = {}
-        self._drawn_deltas: tuple[object, ...] = ()
+        self._drawn_deltas: tuple[ResidualNorms | None, int | None] | None = None
         self._asked = (0, 0)
         theme = context.theme
         self._map = Heatmap(theme, self.tr("Norm of the residual stream"), self._describe_norm)
@@ -161,7 +161,7 @@ class ResidualPanel(Panel):
             self.context.cursor.say(picture.describe(*picture.cell))
 
     def _redraw(self) -> None:
-        self._drawn_deltas = ()
+        self._drawn_deltas = None
         self._draw_norms()
         self._draw_vectors()
         self._draw_deltas()
@@ -216,7 +216,7 @@ class ResidualPanel(Panel):
 
     def _draw_deltas(self) -> None:
         answer, column = self._norms, self._delta_column()
-        if (answer, column) == self._drawn_deltas:
+        if self._drawn_deltas is not None and self._drawn_deltas[0] is answer and self._drawn_deltas[1] == column:
             return
         self._drawn_deltas = (answer, column)
         if answer is None or column is None:
@@ -235,7 +235,7 @@ class ResidualPanel(Panel):
     def _delta_line(self, answer: ResidualNorms, column: int, name: str, which: str) -> Line:
         values: np.ndarray = getattr(answer, f"delta_{which}")[:, column]
         reach: np.ndarray = getattr(answer, f"reach_{which}")
-        (layers,) = np.nonzero(-(-reach // answer.block) > column)
+        (layers,) = np.nonzero((-(-reach // answer.block) > column) & np.isfinite(values))
         return Line(name, layers.astype(np.float64), values[layers], which, dashed=which == "mlp")
 
     def _chart(self, answer: ResidualNorms, column: int, lines: tuple[Line, ...]) -> Chart:

@@ -17,6 +17,8 @@ from app.widgets.stage_controls import StageControls
 from engine.frames import SamplingFrame, StepFrame
 from engine.settings import Sampling
 
+_UNLIMITED = 2**24 - 1  # Qt's own largest size of a widget
+
 
 class SamplingPanel(Panel):
     """Pinning position p shows the step that chose the token at p; following shows the newest step."""
@@ -167,9 +169,9 @@ class SamplingPanel(Panel):
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
         if self._layout.direction() != direction:
             self._layout.setDirection(direction)
-        self._scroll.setMinimumWidth(
-            self._controls.minimumSizeHint().width() + self._scroll.verticalScrollBar().width()
-        )
+        narrowest = self._controls.minimumSizeHint().width() + self._scroll.verticalScrollBar().sizeHint().width()
+        self._scroll.setMinimumWidth(narrowest)
+        self._scroll.setMaximumWidth(narrowest if wide else _UNLIMITED)
         self._scroll.setMinimumHeight(0 if wide else min(self._controls.sizeHint().height(), self.height() // 2))
 
 

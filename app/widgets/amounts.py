@@ -17,10 +17,10 @@ def bytes_text(count: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A probability in percent with three figures, and enough of them to tell small ones apart from zero."""
+    """A probability in percent with three figures; small ones are told apart from zero."""
     amount = share * 100
     if amount in (0, 100):
         return f"{amount:.0f} %"
     if amount >= 10:
         return f"{min(amount, 99.9):.1f} %"
-    return f"{amount:.2f} %" if amount >= 0.005 else f"{amount:.0e} %".replace("-", "−")
+    return f"{amount:.2f} %" if amount >= 0.01 else "<0.01 %"

@@ -71,5 +71,7 @@ def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:
 def _labels(axis: Axis, cells: list[tuple[int, int]], metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:
     indexed = len(cells) < axis.count or axis.block > 1
     texts = tuple(axis.text(entry, indexed=indexed) for _, entry in cells)
+    if indexed and rotated and max(map(metrics.horizontalAdvance, texts), default=0.0) > most:
+        texts = tuple(str(entry) for _, entry in cells)  # no room for tokens: the index says where
     widest = max((metrics.horizontalAdvance(text) for text in texts), default=0.0)
     return Labels(tuple(cell for cell, _ in cells), texts, min(widest, most), rotated, indexed)

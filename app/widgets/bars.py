@@ -114,7 +114,9 @@ class BarChart(Canvas):
     def _heights(self) -> np.ndarray:
         """Pixels, float32 [places]."""
         assert self.bars is not None
-        heights = np.clip(self.bars.scale.fraction(self.bars.values), 0, 1) * np.float32(self.plot.height())
+        heights = np.clip(self.bars.scale.fraction(np.nan_to_num(self.bars.values)), 0, 1) * np.float32(
+            self.plot.height()
+        )
         if self.bars.left_out is not None:
             heights[self.bars.left_out] = 0
         return heights

@@ -79,7 +79,7 @@ class CandidateTable(Canvas):
         wide = self.metrics().horizontalAdvance
         gap = self.metrics().height() * 0.35
         rank, text = wide("000"), min(wide("m") * 10, self.width() * 0.26)
-        number = max(wide("99.9 %"), wide("0.00 %"), wide("1e−09 %"))
+        number = max(wide("99.9 %"), wide("0.00 %"), wide("<0.01 %"))
         rest = (self.width() - rank - text - 2 * number - gap * 7) / 2
         self._thin = rest < number  # no room for bars of their own: they underline the figures
         bar = 0.0 if self._thin else rest

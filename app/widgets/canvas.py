@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPen
-from PySide6.QtWidgets import QGraphicsItem, QSizePolicy, QStyleOptionGraphicsItem, QWidget
+from PySide6.QtWidgets import QGraphicsItem, QGraphicsView, QSizePolicy, QStyleOptionGraphicsItem, QWidget
 
 from app.theme import Theme
 
@@ -97,6 +97,10 @@ class Canvas(pg.GraphicsView):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(pen(self.theme.accent))
             painter.drawRect(self.area().adjusted(0.5, 0.5, -1.5, -1.5))
+
+    def close(self) -> bool:
+        """As every other widget: pyqtgraph's own way takes the viewport off, and Qt may crash on that."""
+        return QGraphicsView.close(self)
 
     # --- events -----------------------------------------------------------------------------------------------
 

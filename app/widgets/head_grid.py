@@ -146,6 +146,7 @@ class HeadGrid(Canvas):
             self._image = QImage()
             return
         words = self.heads.scale.pixels(self.heads.maps)
+        words[~np.isfinite(self.heads.maps)] = word(self.theme.cut)
         words[:, self.heads.state == MASKED] = word(self.theme.panel)
         absent = self.heads.state == ABSENT
         words[:, absent] = 0

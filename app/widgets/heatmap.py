@@ -33,7 +33,7 @@ _STEPS = {
 class Cells:
     """What a heatmap shows: ``values`` float32 [rows, columns]; ``state`` uint8 of the same shape, or None: all shown.
 
-    Values of cells that are not SHOWN are 0 and mean nothing.
+    Values of cells that are not SHOWN are 0 and mean nothing. What is not finite is drawn in the colour of errors.
     """
 
     values: np.ndarray
@@ -123,6 +123,7 @@ class Heatmap(Canvas):
             self._image = QImage()
             return
         words, state = self.cells.scale.pixels(self.cells.values), self.cells.state
+        words[~np.isfinite(self.cells.values)] = word(self.theme.cut)
         opaque = True
         if state is not None:
             words[state == MASKED] = word(self.theme.panel)

@@ -36,12 +36,20 @@ class Scale:
         return (bend(np.asarray(values, np.float32)) - np.float32(low)) * np.float32(1 / span)
 
     def codes(self, values: np.ndarray) -> np.ndarray:
-        """uint8 codes of the same shape: 1..254 along the scale, 0 and 255 where a scale that clips is left."""
+        """uint8 codes of the same shape: 1..254 along the scale, 0 and 255 where a scale that clips is left.
+
+        What is not finite counts as zero here; a picture marks it.
+        """
+        finite = np.isfinite(values)
+        values = values if finite.all() else np.where(finite, values, np.float32(0))
         steps = self.fraction(values)
         steps *= _CODES - 1
         steps += 1.5
-        least, most = (0.0, 255.0) if self.clips else (1.0, float(_CODES))
-        return np.clip(steps, least, most, out=steps).astype(np.uint8)
+        codes = np.clip(steps, 1, _CODES, out=steps).astype(np.uint8)
+        if self.clips:
+            codes[values > self.high] = 255
+            codes[values < self.low] = 0
+        return codes
 
     def pixels(self, values: np.ndarray) -> np.ndarray:
         """uint32 words 0xffRRGGBB of the same shape."""
@@ -91,7 +99,7 @@ def word(colour: str) -> int:
 
 def log_scale(values: np.ndarray, colours: str, title: str) -> Scale:
     """A log scale from the 1-2-5 step below the least positive value to the one above the largest."""
-    positive = values[values > 0]
+    positive = values[np.isfinite(values) & (values > 0)]
     low, high = (float(positive.min()), float(positive.max())) if positive.size else (1.0, 10.0)
     low, high = _step_down(low), _step_up(high)
     return Scale(low, high if high > low else low * 10, "log", colours, title)
@@ -99,6 +107,7 @@ def log_scale(values: np.ndarray, colours: str, title: str) -> Scale:
 
 def signed_scale(values: np.ndarray, colours: str, title: str) -> Scale:
     """Symmetric around zero, the ends at the 99th percentile of the magnitudes; what lies beyond is marked."""
+    values = values[np.isfinite(values)]
     end = float(np.quantile(np.abs(values), 0.99)) if values.size else 0.0
     end = end or float(np.abs(values).max(initial=0.0)) or 1.0
     return Scale(-end, end, "linear", colours, title, clips=True)

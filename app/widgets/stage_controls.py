@@ -22,7 +22,8 @@ from app.widgets.amounts import grouped, percent
 from engine.frames import SamplingFrame, StageFrame
 from engine.settings import SAMPLING_RANGES, Sampling
 
-_SEED_MOST = 2**31 - 1  # what a spin box holds
+_NEW_SEEDS = 2**31  # a new seed is below it: short enough to read out
+_SEED_MOST = 2**53  # a spin box of doubles holds whole numbers up to it
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,9 @@ class StageControls(QWidget):
         self._greedy.toggled.connect(lambda on: self._set(greedy=on))
 
     def _add_seed(self) -> None:
-        self._seed = QSpinBox(maximum=_SEED_MOST, keyboardTracking=False)
+        self._seed = QDoubleSpinBox(decimals=0, maximum=_SEED_MOST, keyboardTracking=False)
+        self._seed.setMinimumWidth(self.fontMetrics().horizontalAdvance("0" * 10) + self.fontMetrics().height() * 2)
+        self._seed.setMaximumWidth(self._seed.minimumWidth())
         self._seed.setAccessibleName(self.tr("seed"))
         self._boxes["seed"] = self._seed
         pair = QWidget()
@@ -149,10 +152,10 @@ class StageControls(QWidget):
         line = self._grid.rowCount()
         self._grid.addWidget(label, line, 0)
         self._grid.addWidget(pair, line, 1, 1, 2)
-        self._seed.valueChanged.connect(lambda seed: self._set(seed=seed))
+        self._seed.valueChanged.connect(lambda seed: self._set(seed=int(seed)))
         self._new_seed = QPushButton(self.tr("new seed"))
         self._new_seed.setAccessibleName(self.tr("Draw a new seed"))
-        self._new_seed.clicked.connect(lambda: self._seed.setValue(random.randrange(_SEED_MOST)))
+        self._new_seed.clicked.connect(lambda: self._seed.setValue(random.randrange(_NEW_SEEDS)))
         row.addWidget(self._seed)
         row.addWidget(self._new_seed)
         row.addStretch(1)
@@ -172,7 +175,7 @@ class StageControls(QWidget):
     def _fill_in(self) -> None:
         for field, box in self._boxes.items():
             box.blockSignals(True)
-            box.setValue(getattr(self._settings, field))
+            box.setValue(min(getattr(self._settings, field), box.maximum()))
             box.blockSignals(False)
         self._greedy.blockSignals(True)
         self._greedy.setChecked(self._settings.greedy)
@@ -186,7 +189,7 @@ class StageControls(QWidget):
         """With the setting the token was chosen with, which may not be the one in the control any more."""
         if not stage.active:
             return self.tr("off")
-        kept = self.tr("{0} kept, −{1}").format(grouped(stage.kept), percent(stage.cut))
+        kept = self.tr("{0} kept").format(grouped(stage.kept)) + (f", −{percent(stage.cut)}" if stage.cut else "")
         if stage.name == "greedy":
             return kept
         return f"{stage.value:g}: " + (kept if stage.name in _CUTTING else self.tr("reweighted"))

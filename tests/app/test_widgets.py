@@ -1,0 +1,218 @@
+"""The parts that panels share: scales, axes, heatmaps, head grids, candidates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QColor, QFontMetricsF, QImage
+
+from app.theme import DARK, LIGHT
+from app.widgets.amounts import bytes_text, grouped, percent
+from app.widgets.axis import Axis, column_labels, row_labels
+from app.widgets.head_grid import HeadGrid, Heads
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells, Heatmap
+from app.widgets.line_chart import Chart, Line, LineChart
+from app.widgets.pattern import pattern_state
+from app.widgets.scale import Scale, beyond, colour_words, figure, log_scale, marks, signed_scale, word
+
+
+def heatmap(qtbot: Any, values: np.ndarray, state: np.ndarray | None = None, scale: Scale | None = None) -> Heatmap:
+    picture = Heatmap(DARK, "figures", lambda row, column: f"{row} {column}")
+    qtbot.addWidget(picture)
+    picture.resize(500, 400)
+    rows, columns = (Axis(name, size, lambda entry: f"t{entry}") for name, size in zip("rc", values.shape, strict=True))
+    picture.show_cells(Cells(values, rows, columns, scale or Scale(0, 1, "linear", "viridis", "share"), state))
+    picture.show()
+    qtbot.waitExposed(picture)
+    picture.settle()
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("curve", "low", "value", "share"),
+    [("linear", 0, 0.25, 0.25), ("root", 0, 0.25, 0.5), ("log", 0.01, 0.1, 0.5), ("linear", -1, 0, 0.5)],
+)
+def test_curves(curve: Any, low: float, value: float, share: float) -> None:
+    scale = Scale(low, 1, curve, "viridis", "")
+    assert float(scale.fraction(np.float32(value))) == pytest.approx(share, abs=1e-6)
+    assert scale.codes(np.array([low, 1], np.float32)).tolist() == [1, 254]
+
+
+def test_zero_is_the_middle_of_a_signed_scale_and_the_ends_clip() -> None:
+    values = np.append(np.linspace(-1, 1, 999), 50).astype(np.float32)
+    scale = signed_scale(values, "CET-D1A", "")
+    assert -scale.low == scale.high == pytest.approx(np.quantile(np.abs(values), 0.99))
+    codes = scale.codes(values)
+    assert beyond(scale, values) == (codes == 255).sum() + (codes == 0).sum() == (np.abs(values) > scale.high).sum()
+    assert abs(int(scale.codes(np.zeros(1, np.float32))[0]) - 127) <= 1
+
+
+@pytest.mark.parametrize("values", [np.zeros(5), np.zeros(0), np.full(4, 3.0), np.array([0, 1e-30, 1e30])])
+def test_scales_of_odd_figures_stay_finite(values: np.ndarray) -> None:
+    values = values.astype(np.float32)
+    for scale in (signed_scale(values, "CET-D1A", ""), log_scale(values, "viridis", "")):
+        assert scale.low < scale.high
+        assert np.isfinite(scale.fraction(values)).all()
+        assert all(0 <= share <= 1 + 1e-6 for share, _ in scale.ticks())
+
+
+@pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
+def test_marks_are_no_colours_of_the_map(theme: Any) -> None:
+    inner = set(colour_words(theme.diverging)[1:-1].tolist())
+    assert not inner & {word(mark) for mark in marks(theme.diverging)}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0"), (0.5, "0.5"), (-1.25, "−1.25"), (12345, "12345"), (1e-4, "0.0001"), (2e7, "2e+07")]
+)
+def test_figures_on_axes(value: float, text: str) -> None:
+    assert figure(value) == text
+
+
+def test_amounts() -> None:
+    assert grouped(46080) == "46\u202f080"
+    assert [bytes_text(n) for n in (12, 46080, 1_234_567, 5e9)] == ["12 B", "46.1 kB", "1.23 MB", "5 GB"]
+    assert [percent(p) for p in (0, 1, 0.77254, 0.9999999, 0.0098, 1e-9)] == [
+        "0 %",
+        "100 %",
+        "77.3 %",
+        "99.9 %",
+        "0.98 %",
+        "<0.01 %",
+    ]
+
+
+def test_labels_are_thinned_to_fit_and_numbers_stay_round(qapp: Any) -> None:
+    metrics = QFontMetricsF(qapp.font())
+    layers = Axis("layer", 100, str, numbers=True)
+    labels = row_labels(layers, metrics.height() / 3, metrics, 1000)
+    assert labels.cells == tuple(range(0, 100, 5))
+    dimensions = Axis("dimension", 192, str, numbers=True, block=3)
+    labels = column_labels(dimensions, 2.0, metrics, 1000)
+    assert all(int(text) % 10 == 0 for text in labels.texts)
+    assert [int(text) // 3 for text in labels.texts] == list(labels.cells)
+    tokens = Axis("token", 50, lambda entry: f"word{entry}")
+    lying = column_labels(tokens, 200.0, metrics, 1000)
+    assert not lying.rotated
+    assert lying.texts[3] == "word3"
+    thinned = column_labels(tokens, metrics.height() / 2.5, metrics, 1000)
+    assert thinned.rotated
+    assert thinned.texts[1] == "3 word3"  # the index says that others were left out
+
+
+def test_cells_and_pixels_agree(qtbot: Any) -> None:
+    values = np.linspace(0, 1, 12, dtype=np.float32).reshape(3, 4)
+    picture = heatmap(qtbot, values)
+    image = picture.grab().toImage()
+    for row in range(3):
+        for column in range(4):
+            centre = picture.box(row, column).center()
+            assert picture.at(centre) == (row, column)
+            expected = int(colour_words("viridis")[picture.cells.scale.codes(values[row : row + 1, column])[0]])
+            assert image.pixel(centre.toPoint()) == expected
+    assert picture._image.format() == QImage.Format.Format_RGB32
+
+
+def test_states_decide_what_is_drawn(qtbot: Any) -> None:
+    state = np.array([[SHOWN, MASKED], [SHOWN, ABSENT]], np.uint8)
+    picture = heatmap(qtbot, np.full((2, 2), 0.5, np.float32), state)
+    image = picture.grab().toImage()
+    assert image.pixelColor(picture.box(0, 1).center().toPoint()) == QColor(DARK.panel)
+    box = picture.box(1, 1).adjusted(4, 4, -4, -4).toRect()
+    colours = {image.pixelColor(x, box.center().y()).name() for x in range(box.left(), box.right())}
+    assert DARK.absent in colours
+    assert len(colours) > 1
+
+
+def test_figures_that_are_no_numbers_are_marked_and_told(qtbot: Any) -> None:
+    values = np.array([[0.5, np.nan], [np.inf, 0.25]], np.float32)
+    for scale in (
+        Scale(0, 1, "root", "viridis", ""),
+        signed_scale(values, "CET-D1A", ""),
+        log_scale(values, "viridis", ""),
+    ):
+        assert np.isfinite([scale.low, scale.high]).all()
+        picture = heatmap(qtbot, values, scale=scale)
+        image = picture.grab().toImage()
+        for row, column in ((0, 1), (1, 0)):
+            assert image.pixelColor(picture.box(row, column).center().toPoint()) == QColor(DARK.cut)
+        assert image.pixelColor(picture.box(0, 0).center().toPoint()) != QColor(DARK.cut)
+
+
+def test_everything_lies_inside_the_widget(qtbot: Any) -> None:
+    for size in ((1000, 700), (300, 200), (160, 100)):
+        picture = heatmap(qtbot, np.zeros((40, 40), np.float32))
+        picture.resize(*size)
+        picture.settle()
+        assert picture.area().contains(picture.plot)
+        for row in picture._rows.cells:
+            assert picture._row_box(row).left() >= 0
+        for column in picture._columns.cells:
+            assert picture._column_box(column, 10).bottom() <= picture.height()
+
+
+def test_keys_stop_at_the_edges_and_others_pass_on(qtbot: Any) -> None:
+    picture = heatmap(qtbot, np.zeros((3, 4), np.float32))
+    picture.pick(0, 0)
+    for key in (Qt.Key.Key_Left, Qt.Key.Key_Up):
+        qtbot.keyClick(picture, key)
+    assert picture.cell == (0, 0)
+    for key in (Qt.Key.Key_End, Qt.Key.Key_PageDown):
+        qtbot.keyClick(picture, key)
+    assert picture.cell == (2, 3)
+    assert picture.accessibleDescription() == "2 3"
+    with qtbot.assertNotEmitted(picture.cell_picked):
+        qtbot.keyClick(picture, Qt.Key.Key_Space)
+        qtbot.keyClick(picture, Qt.Key.Key_Left, Qt.KeyboardModifier.ControlModifier)
+
+
+def test_a_cell_that_went_is_not_picked_any_more(qtbot: Any) -> None:
+    picture = heatmap(qtbot, np.zeros((3, 4), np.float32))
+    picture.pick(2, 3)
+    axis = Axis("", 2, str)
+    picture.show_cells(Cells(np.zeros((2, 2), np.float32), axis, axis, Scale(0, 1, "linear", "viridis", "")))
+    assert picture.cell is None
+    picture.mark((7, 9), (None, 30))  # places that are not there are not drawn
+    assert not picture.grab().isNull()
+    picture.show_cells(None)
+    assert picture.at(picture.area().center()) is None
+    assert not picture.grab().isNull()
+
+
+@pytest.mark.parametrize(("n_heads", "n_kv_heads"), [(9, 3), (32, 8), (32, 32), (16, 1), (1, 1), (40, 8), (14, 2)])
+@pytest.mark.parametrize("size", [(400, 600), (900, 300), (200, 200)])
+def test_tiles_of_any_grouping_lie_apart_and_inside(
+    qtbot: Any, n_heads: int, n_kv_heads: int, size: tuple[int, int]
+) -> None:
+    grid = HeadGrid(DARK, "heads")
+    qtbot.addWidget(grid)
+    grid.resize(*size)
+    maps = np.zeros((n_heads, 4, 4), np.float32)
+    scale = Scale(0, 1, "root", "viridis", "")
+    grid.show_heads(Heads(maps, pattern_state(4, 4, 1), scale, n_kv_heads))
+    grid.settle()
+    tiles = [grid.tile(head) for head in range(n_heads)]
+    assert all(grid.area().contains(tile) for tile in tiles)
+    assert not any(a.intersects(b) for i, a in enumerate(tiles) for b in tiles[:i])
+    assert [grid.head_at(tile.center()) for tile in tiles] == list(range(n_heads))
+    for head, tile in enumerate(tiles):
+        if grid.heads.grouped:
+            assert grid.group_box(head // grid.heads.per_group).contains(tile)
+    assert not grid.grab().isNull()
+
+
+def test_lines_are_hatched_where_nothing_is_computed(qtbot: Any) -> None:
+    chart = LineChart(DARK, "lines")
+    qtbot.addWidget(chart)
+    chart.resize(500, 300)
+    line = Line("one", np.arange(3.0), np.array([1.0, 10.0, 100.0]), "attention")
+    chart.show_chart(Chart((line,), "x", "y", 0, 10, 1, 1000, y_log=True, computed=2.5))
+    chart.settle()
+    image = chart.grab().toImage()
+    assert image.pixelColor(round(chart.x_of(1)), round(chart.plot.bottom()) - 5) == QColor(DARK.panel)
+    y = round(chart.plot.bottom()) - 5
+    right = {image.pixelColor(x, y).name() for x in range(round(chart.x_of(6)), round(chart.x_of(8)))}
+    assert DARK.absent in right
