@@ -90,7 +90,9 @@ class Board:
             panel.restyle()
 
     def forget(self) -> None:
-        """Another model: the worker has dropped every question."""
+        """Another model: questions about the old one mean nothing, also those that were asked while it loaded."""
+        for key in self._watches:
+            self._worker.watch(key, None)
         self._watches.clear()
         self._tickets.clear()
         self._missing.clear()

@@ -94,9 +94,9 @@ COMMANDS: tuple[Command, ...] = (
             ("Ctrl+Shift+M",), picture_key="F", icon="maximise", enabled=lambda now: now.has_model),
     Command("use_theme", VIEW, "&Dark theme", "Light on dark", group="theme", argument="dark", icon="theme"),
     Command("use_theme", VIEW, "&Light theme", "Dark on light", group="theme", argument="light", icon="theme"),
-    Command("larger_text", VIEW, "&Larger text", "For a projector", ("Ctrl+=", "Ctrl++"), icon="larger"),
-    Command("smaller_text", VIEW, "S&maller text", "More on one screen", ("Ctrl+-",), icon="smaller"),
-    Command("normal_text", VIEW, "&Normal text", "The size at first start", ("Ctrl+0",)),
+    Command("larger_text", VIEW, "&Larger text", "For a projector: all larger", ("Ctrl+=", "Ctrl++"), icon="larger"),
+    Command("smaller_text", VIEW, "S&maller text", "For a small screen: all smaller", ("Ctrl+-",), icon="smaller"),
+    Command("normal_text", VIEW, "&Normal text", "The text size of the first start", ("Ctrl+0",)),
     Command("show_keys", HELP, "&Keys", "What every key does", ("F1",), picture_key="?", icon="help"),
 )  # fmt: skip
 

@@ -22,11 +22,11 @@ class StatusBar(QStatusBar):
     def __init__(self) -> None:
         super().__init__()
         self.setSizeGripEnabled(False)
-        self.state = self._label(self.tr("State"), stretch=2)
-        self.value = self._label(self.tr("Value under the mouse"), stretch=3)
-        self.model = self._label(self.tr("Model"))
-        self.speed = self._label(self.tr("Speed"))
-        self.memory = self._label(self.tr("Memory"))
+        self.state = self._label(self.tr("State"))
+        self.value = self._label(self.tr("Value under the mouse"), stretch=1)
+        self.model = self._label(self.tr("Model"), permanent=True)
+        self.speed = self._label(self.tr("Speed"), permanent=True)
+        self.memory = self._label(self.tr("Memory"), permanent=True)
         self._process = psutil.Process()
         self._memory_read = float("-inf")
 
@@ -47,15 +47,13 @@ class StatusBar(QStatusBar):
             self._memory_read = now
             self.memory.setText(self.tr("memory {0}").format(bytes_text(self._process.memory_info().rss)))
 
-    def _label(self, name: str, stretch: int = 0) -> QLabel:
+    def _label(self, name: str, stretch: int = 0, permanent: bool = False) -> QLabel:
         label = QLabel()
         label.setAccessibleName(name)
         label.setTextFormat(Qt.TextFormat.PlainText)
         if stretch:
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-            self.addWidget(label, stretch)
-        else:
-            self.addPermanentWidget(label)
+        (self.addPermanentWidget if permanent else self.addWidget)(label, stretch)
         return label
 
 

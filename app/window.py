@@ -203,6 +203,7 @@ class Window(QMainWindow):
         self._fill_model_menu()
         self.start_page.show_recent(self.preferences.recent())
         self.pages.setCurrentWidget(self.workspace)
+        self.bar.prompt.setFocus()
 
     def _run_began(self, frame: RunFrame) -> None:
         self.requested = False
@@ -238,7 +239,7 @@ class Window(QMainWindow):
         if frame.task == "run":
             self.requested = False
         if frame.task in ("load", "fetch", "start"):
-            self.activity = self.tr("failed")
+            self.activity = self.tr("ready") if self.ready else self.tr("the engine could not be started")
             self.start_page.show_progress(None)
         self.error_bar.show_error(frame)
 
