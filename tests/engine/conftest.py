@@ -27,7 +27,7 @@ class Pair:
 def pair(folder: Path, dtype: str = "float32", **overrides: Any) -> Pair:
     """A tiny random llama on both sides."""
     oracle = tiny_llama(folder, **{"attn_implementation": "eager", **overrides})
-    oracle = oracle.to(getattr(torch, dtype))
+    oracle = oracle.to(getattr(torch, dtype)).requires_grad_(False)
     return Pair(engine.load(folder, device="cpu", dtype=dtype), oracle)
 
 
