@@ -53,7 +53,8 @@ class AttentionPanel(Panel):
 
     def _make_controls(self) -> QWidget:
         self._layer, self._head = QSpinBox(), QSpinBox()
-        self._root = QCheckBox(self.tr("√ colour"), checked=True)
+        self._root = QCheckBox(self.tr("√ colour"))
+        self._root.setChecked(True)
         self._root.setToolTip(self.tr("Colour and bars by the square root, so that small weights can be seen"))
         self._leave_out = QCheckBox(self.tr("leave token 0 out"))
         self._leave_out.setToolTip(self.tr("Hide what goes to the first token and fit the scale to the rest"))
@@ -65,8 +66,8 @@ class AttentionPanel(Panel):
             box.setAccessibleName(name)
             box.setWrapping(True)
             flow.addWidget(_labelled(name, box))
-        for box in (self._root, self._leave_out, self._fit):
-            flow.addWidget(box)
+        for switch in (self._root, self._leave_out, self._fit):
+            flow.addWidget(switch)
         return bar
 
     def _make_content(self) -> QWidget:
@@ -172,9 +173,14 @@ class AttentionPanel(Panel):
         self._redraw()
 
     def values(self) -> dict[str, np.ndarray]:
-        found = {"grid": self._grid and self._grid.maps, "map": self._map and self._map.map}
-        found["row"] = self._row and self._row.rows
-        return {name: array for name, array in found.items() if array is not None}
+        found: dict[str, np.ndarray] = {}
+        if self._grid is not None:
+            found["grid"] = self._grid.maps
+        if self._map is not None:
+            found["map"] = self._map.map
+        if self._row is not None:
+            found["row"] = self._row.rows
+        return found
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -326,8 +332,8 @@ class AttentionPanel(Panel):
         if self._map is not None and self._large.cells is not None:
             block, cells = self._map.block, len(self._large.cells.values)
             position = run.n_visible - 1 if pinned.position is None else pinned.position
-            row, over = closest_cell(position, block, cells), closest_cell(hovered.position, block, cells)
-            self._large.mark((row, None), (over, None))
+            query, over = closest_cell(position, block, cells), closest_cell(hovered.position, block, cells)
+            self._large.mark((query, None), (over, None))
 
     # --- the mouse --------------------------------------------------------------------------------------------
 
@@ -432,7 +438,7 @@ def _labelled(name: str, box: QWidget) -> QWidget:
     return pair
 
 
-_TAKERS: dict[type, Callable[[AttentionPanel, Answer], None]] = {
+_TAKERS: dict[type, Callable[..., None]] = {
     AttentionGrid: AttentionPanel._take_grid,
     AttentionMap: AttentionPanel._take_map,
     AttentionRow: AttentionPanel._take_row,

@@ -57,8 +57,8 @@ class CachePanel(Panel):
             vectors.addWidget(part)
         for part in (self._map, self._growth):
             upper.addWidget(part)
-        for part in (upper, vectors):
-            both.addWidget(part)
+        both.addWidget(upper)
+        both.addWidget(vectors)
         upper.setSizes([620, 380])
         both.setSizes([560, 440])
         for splitter in (vectors, upper, both):
@@ -225,8 +225,8 @@ class CachePanel(Panel):
     def _draw_vectors(self) -> None:
         shown = self._vectors
         for picture, name in ((self._keys, "keys"), (self._values, "values")):
-            array = None if shown is None else getattr(shown, name)
-            picture.show_cells(None if shown is None or not array.size else self._vector_cells(shown, name, array))
+            array = np.zeros(0) if shown is None else getattr(shown, name)
+            picture.show_cells(self._vector_cells(shown, name, array) if shown is not None and array.size else None)
 
     def _vector_cells(self, shown: CacheVectors, name: str, array: np.ndarray) -> Cells:
         forms = {
@@ -331,7 +331,7 @@ def formula(layers: tuple[LayerFacts, ...], itemsize: int, tr: Callable[[str], s
     return " + ".join(terms)
 
 
-_TAKERS: dict[type, Callable[[CachePanel, Answer], None]] = {
+_TAKERS: dict[type, Callable[..., None]] = {
     CacheState: CachePanel._take_state,
     CacheVectors: CachePanel._take_vectors,
 }

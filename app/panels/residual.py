@@ -15,7 +15,7 @@ from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
 from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import Pages, fill
 from app.widgets.pattern import closest_cell
-from app.widgets.scale import beyond, exact, figure, log_scale, signed_scale
+from app.widgets.scale import Scale, beyond, exact, figure, log_scale, signed_scale
 from app.widgets.turning import TurningSplitter
 from engine.frames import Answer, ExactValue, ResidualNorms, ResidualVectors
 from engine.questions import AskExactValue, AskResidualNorms, AskResidualVectors, Question
@@ -86,7 +86,8 @@ class ResidualPanel(Panel):
         text = self.tr("{0} boundaries × {1} positions").format(len(shown.norms), shown.n)
         if column is None or self._column.cells is None or not len(column.vectors):
             return text
-        clipped = beyond(self._column.cells.scale, column.vectors)
+        scale = self._column.cells.scale
+        clipped = beyond(scale, column.vectors) if isinstance(scale, Scale) else 0
         return text + self.tr("; position {0} “{1}”: {2} of {3} cells beyond the scale").format(
             column.position, self.context.run.label(column.position), clipped, column.vectors.size
         )
@@ -380,7 +381,7 @@ class ResidualPanel(Panel):
             self.watches_changed.emit()
 
 
-_TAKERS: dict[type, Callable[[ResidualPanel, Answer], None]] = {
+_TAKERS: dict[type, Callable[..., None]] = {
     ResidualNorms: ResidualPanel._take_norms,
     ResidualVectors: ResidualPanel._take_vectors,
     ExactValue: ResidualPanel._take_exact,

@@ -100,7 +100,8 @@ class BarChart(Canvas):
 
     def _draw_axis(self, painter: QPainter) -> None:
         assert self.bars is not None
-        high, taken = self.metrics().height(), []
+        high = self.metrics().height()
+        taken: list[float] = []
         ticks = self.bars.scale.ticks()
         for fraction, text in (ticks[0], ticks[-1], *ticks[1:-1]):  # the ends first: they are never left out
             y = self.plot.bottom() - fraction * self.plot.height()

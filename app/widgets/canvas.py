@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
@@ -27,6 +28,22 @@ class _Layer(pg.GraphicsObject):
         self._draw(painter)
 
 
+class Metrics(QFontMetricsF):
+    """Font metrics that remember widths: the same labels are measured again for every token."""
+
+    def __init__(self, font: QFont) -> None:
+        super().__init__(font)
+        self._widths: dict[str, float] = {}
+
+    def horizontalAdvance(self, text: str) -> float:  # noqa: N802
+        width = self._widths.get(text)
+        if width is None:
+            if len(self._widths) > 20_000:
+                self._widths.clear()
+            width = self._widths[text] = super().horizontalAdvance(text)
+        return width
+
+
 class Canvas(pg.GraphicsView):
     """A picture in pixel coordinates. Subclasses fill in ``arrange``, ``draw`` and ``draw_marks``.
 
@@ -37,6 +54,7 @@ class Canvas(pg.GraphicsView):
         super().__init__(background=None)
         self.theme = theme
         self._stale = True
+        self._metrics: Metrics | None = None
         self._base = _Layer(self.draw, self.area)
         self._base.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
         self._marks = _Layer(self.draw_marks, self.area)
@@ -61,8 +79,10 @@ class Canvas(pg.GraphicsView):
     def area(self) -> QRectF:
         return QRectF(0, 0, self.width(), self.height())
 
-    def metrics(self) -> QFontMetricsF:
-        return QFontMetricsF(self.font())
+    def metrics(self) -> Metrics:
+        if self._metrics is None:
+            self._metrics = Metrics(self.font())
+        return self._metrics
 
     def set_theme(self, theme: Theme) -> None:
         self.theme = theme
@@ -118,6 +138,7 @@ class Canvas(pg.GraphicsView):
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange and hasattr(self, "_marks"):
+            self._metrics = None
             self.refresh()
 
     def focusInEvent(self, event: QEvent) -> None:  # noqa: N802
@@ -188,8 +209,20 @@ def put(painter: QPainter, box: QRectF, text: str, where: Qt.AlignmentFlag, colo
     """Text inside a box, cut with … if it does not fit."""
     if colour is not None:
         painter.setPen(QColor(colour))
-    shown = QFontMetricsF(painter.font()).elidedText(text, Qt.TextElideMode.ElideRight, box.width() + 1)
-    painter.drawText(box, where | Qt.TextFlag.TextSingleLine, shown)
+    painter.drawText(box, _single_line(where), _elided(text, int(box.width()) + 1, painter.font().toString()))
+
+
+@lru_cache
+def _single_line(where: Qt.AlignmentFlag) -> int:
+    """The flags of one line as a number; joining enums costs as much as drawing."""
+    return where.value | Qt.TextFlag.TextSingleLine.value
+
+
+@lru_cache(maxsize=8192)
+def _elided(text: str, width: int, font: str) -> str:
+    made = QFont()
+    made.fromString(font)
+    return QFontMetricsF(made).elidedText(text, Qt.TextElideMode.ElideRight, width)
 
 
 def put_rotated(painter: QPainter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str | None = None) -> None:
