@@ -39,6 +39,7 @@ class Gate:
         self._mode: Literal["run", "pause", "stage", "layer", "token"] = "run"
         self._cancelled = False
         self._stopped = False
+        self.waited = 0.0  # seconds that passes have spent stopped here
         self._jobs: deque[_Job] = deque()
         self._quiet = True
         self._pass: tuple[int, Kind, int, int] | None = None
@@ -187,6 +188,7 @@ class Gate:
                 return
             self._mode = "pause"
         self._stopped = True
+        began = time.perf_counter()
         try:
             if self.on_stop is not None:
                 self.on_stop(self.where)
@@ -201,6 +203,7 @@ class Gate:
             self._raise_if_cancelled()
         finally:
             self._stopped = False
+            self.waited += time.perf_counter() - began
 
     def _serve_slice(self) -> None:
         deadline = time.monotonic() + _SLICE_SECONDS

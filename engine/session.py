@@ -50,7 +50,7 @@ class Step:
     end: int
     id: int
     piece: Piece
-    seconds: float
+    seconds: float  # of the pass and the choice, less the time spent stopped
     cache_bytes: int
     finish: Finish | None
     _choice: Choice = field(repr=False)
@@ -127,7 +127,7 @@ class Session:
         self._eos_ids = frozenset(loaded.config.eos_token_ids) | frozenset(
             loaded.tokenizer.eos_ids if loaded.tokenizer else ()
         )
-        self._listens = False
+        self._detach: list[Callable[[], None]] = []
         self._pass_end = 0
         self._renew()
 
@@ -210,7 +210,7 @@ class Session:
         if key not in self._maps:
             n_heads = self.loaded.config.layers[layer].attention.n_heads
             self._maps[key] = AttentionMaps(n_heads, head, most, self.loaded.device)
-            if self._listens:
+            if self._detach:
                 self._follow(layer, self._maps[key])
         self._maps.move_to_end(key)
         while len(self._maps) > _MAPS_KEPT:
@@ -227,10 +227,11 @@ class Session:
     # -- one pass ------------------------------------------------------------------------------------------------
 
     def _step(self, *, first: bool, last: bool) -> Step:
-        began = time.perf_counter()
+        began, waited = time.perf_counter(), self._waited
         start, end, index = self.cache.length, self.n_tokens, len(self.output)
         kind: Kind = "prefill" if index == 0 else "decode"
         try:
+            self._take_hold()
             choice, token = self._pass(index, kind, start, end, first)
         except BaseException:
             self._roll_back(start)
@@ -243,7 +244,7 @@ class Session:
             end=end,
             id=token,
             piece=self._stream.add(token),
-            seconds=time.perf_counter() - began,
+            seconds=time.perf_counter() - began - (self._waited - waited),
             cache_bytes=self.cache.bytes_now,
             finish=self._finish(token, end, last),
             _choice=choice,
@@ -271,6 +272,11 @@ class Session:
         self._newest = (index, logits)
         return choice, token
 
+    @property
+    def _waited(self) -> float:
+        """Seconds spent stopped in the gate so far: they are not the pass's."""
+        return 0.0 if self.gate is None else self.gate.waited
+
     def _finish(self, token: int, end: int, last: bool) -> Finish | None:
         if token in self._eos_ids:
             return "end of sequence"
@@ -291,8 +297,6 @@ class Session:
     @contextmanager
     def _listening(self) -> Iterator[None]:
         """Recorder, gate and followed maps hang on the model's points only while this run moves."""
-        detach = self._attach()
-        self._listens = True
         try:
             yield
         except BaseException:
@@ -303,13 +307,27 @@ class Session:
             if self.gate is not None:
                 self.gate.serve(self._answering)
         finally:
-            self._listens = False
-            for undo in detach:
-                undo()
-            for maps in self._maps.values():
-                maps.leave()
+            self._let_go()
             if self.gate is not None:
                 self.gate.end_pass()
+
+    def _take_hold(self) -> None:
+        """A model's passes belong to one run at a time: where two take turns, each hangs on for its own step."""
+        points = self.loaded.model.points
+        if points.tenant is not None and points.tenant != self._let_go:
+            points.tenant()
+        if not self._detach:
+            self._detach, points.tenant = self._attach(), self._let_go
+
+    def _let_go(self) -> None:
+        points = self.loaded.model.points
+        if points.tenant == self._let_go:
+            points.tenant = None
+        for undo in self._detach:
+            undo()
+        self._detach = []
+        for maps in self._maps.values():
+            maps.leave()
 
     def _attach(self) -> list[Callable[[], None]]:
         points = self.loaded.model.points
