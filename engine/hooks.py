@@ -114,9 +114,13 @@ def _without(items: tuple, item: object) -> tuple:
 
 
 class HookPoints(Mapping[str, HookPoint]):
-    """Every point of one decoder, in the order of the pass."""
+    """Every point of one decoder, in the order of the pass.
+
+    ``tenant`` makes the run that hangs on them let go; None: no run does.
+    """
 
     def __init__(self, config: ModelConfig) -> None:
+        self.tenant: Callable[[], None] | None = None
         self._points = {info.name: HookPoint(info) for info in hook_table(config).values()}
 
     def __getitem__(self, name: str) -> HookPoint:

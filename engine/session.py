@@ -358,8 +358,7 @@ class Session:
         self.cache = KVCache(config, dtype=dtype, device=device)
         self.trace = Trace(config, dtype, device)
         self._newest, self._pass_end = None, 0
-        for maps in self._maps.values():
-            maps.leave()
+        self._let_go()
         self._maps.clear()
 
     def _encoded(self, prompt: str | Sequence[int], chat: bool) -> list[int]:
