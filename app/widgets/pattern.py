@@ -33,8 +33,10 @@ def pattern_state(cells: int, n: int, block: int, *, leave_out_first: bool = Fal
 
 def attention_scale(maps: np.ndarray, state: np.ndarray, *, root: bool, fit: bool, colours: str, title: str) -> Scale:
     """0 to 1; ``fit``: to the largest of ``maps`` [..., cells, cells] where ``state`` [cells, cells] is SHOWN."""
-    shown = maps[..., state == SHOWN]
-    largest = float(shown[np.isfinite(shown)].max(initial=0.0)) if fit else 1.0
+    largest = 1.0
+    if fit:
+        shown = maps[..., state == SHOWN]
+        largest = float(shown[np.isfinite(shown)].max(initial=0.0))
     return Scale(0.0, largest if largest > 0 else 1.0, "root" if root else "linear", colours, title)
 
 
