@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPen
+from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPen, QWheelEvent
 from PySide6.QtWidgets import QGraphicsItem, QGraphicsView, QSizePolicy, QStyleOptionGraphicsItem, QWidget
 
 from app.theme import Theme
@@ -35,7 +35,7 @@ class Metrics(QFontMetricsF):
         super().__init__(font)
         self._widths: dict[str, float] = {}
 
-    def horizontalAdvance(self, text: str) -> float:  # noqa: N802
+    def horizontalAdvance(self, text: str) -> float:  # type: ignore[override]  # noqa: N802
         width = self._widths.get(text)
         if width is None:
             if len(self._widths) > 20_000:
@@ -149,7 +149,7 @@ class Canvas(pg.GraphicsView):
         super().focusOutEvent(event)
         self.refresh_marks()
 
-    def wheelEvent(self, event: QEvent) -> None:  # noqa: N802
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
         event.ignore()  # the area around it scrolls
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802

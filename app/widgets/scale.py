@@ -63,7 +63,7 @@ class Scale:
             values = [self.low, self.low / 2, 0.0, self.high / 2, self.high]
         else:
             values = [self.low + (self.high - self.low) * part for part in (0, 0.25, 0.5, 0.75, 1)]
-        return [(float(self.fraction(np.float32(value))), figure(value)) for value in values]
+        return [(float(self.fraction(np.array(value))), figure(value)) for value in values]
 
 
 def _log(values: np.ndarray) -> np.ndarray:

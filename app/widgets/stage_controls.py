@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from typing import Any
 
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
@@ -139,7 +140,8 @@ class StageControls(QWidget):
         self._greedy.toggled.connect(lambda on: self._set(greedy=on))
 
     def _add_seed(self) -> None:
-        self._seed = QDoubleSpinBox(decimals=0, maximum=_SEED_MOST, keyboardTracking=False)
+        self._seed = QDoubleSpinBox(decimals=0, maximum=_SEED_MOST)
+        self._seed.setKeyboardTracking(False)
         self._seed.setMinimumWidth(self.fontMetrics().horizontalAdvance("0" * 10) + self.fontMetrics().height() * 2)
         self._seed.setMaximumWidth(self._seed.minimumWidth())
         self._seed.setAccessibleName(self.tr("seed"))
@@ -181,7 +183,7 @@ class StageControls(QWidget):
         self._greedy.setChecked(self._settings.greedy)
         self._greedy.blockSignals(False)
 
-    def _set(self, **change: object) -> None:
+    def _set(self, **change: Any) -> None:
         self._settings = replace(self._settings, **change)
         self.changed.emit(self._settings)
 
