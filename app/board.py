@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Protocol
 
 from app.panels.panel import Panel
@@ -72,6 +73,19 @@ class Board:
             panel.show_run()
         self.sync()
 
+    def pieces(self, changed: bool, answers: list[AnswerFrame]) -> list[Callable[[], None]]:
+        """The same as ``show_run`` (if the run changed) and ``show_answer``, one piece of work per visible panel."""
+        if changed:
+            self._stale = set(self._panels) - self._shown
+        by_panel = {panel.key: [a for a in answers if _asker(a) == panel.key] for panel in self._visible()}
+        return [*(partial(self._tell, key, changed, own) for key, own in by_panel.items()), self.sync]
+
+    def _tell(self, key: str, changed: bool, answers: list[AnswerFrame]) -> None:
+        if changed:
+            self._panels[key].show_run()
+        for answer in answers:
+            self.show_answer(answer)
+
     def show_pinned(self) -> None:
         """The pinned place changed: pictures move and other questions may be asked."""
         self._stale = set(self._panels) - self._shown
@@ -99,7 +113,7 @@ class Board:
 
     def show_answer(self, frame: AnswerFrame) -> bool:
         """Hand an answer to the panel that asked; False if nobody waits for it any more."""
-        panel = self._panels.get(frame.key.partition(".")[0])
+        panel = self._panels.get(_asker(frame))
         if panel is None or self._tickets.get(frame.key) != frame.ticket:
             return False
         self._missing.discard(frame.key)
@@ -126,3 +140,8 @@ class Board:
     def _refresh(self, panel: Panel) -> None:
         panel.show_run()
         panel.show_cursor()
+
+
+def _asker(frame: AnswerFrame) -> str:
+    """The key of the panel that asked."""
+    return frame.key.partition(".")[0]

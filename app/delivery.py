@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 from app.mailbox import Mailbox
 
 LEAST_PAUSE_MS = 33  # 30 deliveries a second at most
-REST_PER_WORK = 3  # after a delivery and its painting took t, the next comes no sooner than 3 t later
+REST_PER_WORK = 3  # after a delivery and its painting took t of the processor, the next comes no sooner than 3 t later
 
 
 class Delivery(QObject):
@@ -18,10 +18,13 @@ class Delivery(QObject):
 
     _woken = Signal()  # emitted in the posting thread; carries nothing: the frames wait in the mailbox
 
-    def __init__(self, mailbox: Mailbox, receive: Callable[[list[object]], None]) -> None:
+    def __init__(
+        self, mailbox: Mailbox, receive: Callable[[list[object]], None], busy: Callable[[], bool] | None = None
+    ) -> None:
         super().__init__()
         self._mailbox = mailbox
         self._receive = receive
+        self._busy = busy or _never
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.timeout.connect(self._deliver)
@@ -51,18 +54,25 @@ class Delivery(QObject):
 
     @Slot()
     def _deliver(self) -> None:
-        self._began = time.perf_counter()
-        self._not_before = self._began + LEAST_PAUSE_MS / 1000
+        self._began = time.thread_time()  # of this thread alone: waiting for the engine is not work
+        self._not_before = time.perf_counter() + LEAST_PAUSE_MS / 1000
         self._receive(self._mailbox.drain())
         self._painted.start(0)  # fires after the paint events that this delivery caused
 
     @Slot()
     def _note_cost(self) -> None:
-        now = time.perf_counter()
-        self._not_before = max(self._not_before, now + REST_PER_WORK * (now - self._began))
+        if self._busy():
+            self._painted.start(0)  # the rest of the delivery is still being shown
+            return
+        worked = time.thread_time() - self._began
+        self._not_before = max(self._not_before, time.perf_counter() + REST_PER_WORK * worked)
         if self._again:
             self._again = False
             self._schedule()
+
+
+def _never() -> bool:
+    return False
 
 
 def _ignore(frames: list[object]) -> None:

@@ -30,10 +30,21 @@ from app.run_bar import RunBar
 from app.start_page import StartPage, progress_text
 from app.status import StatusBar
 from app.theme import THEMES, Theme, apply, icon
+from app.turns import Turns
 from app.worker import Arm, RunRequest, StepKind, Worker
 from engine.checkpoint.catalog import catalog
 from engine.checkpoint.fetch import cached
-from engine.frames import AnswerFrame, EndFrame, ErrorFrame, FetchFrame, ModelFrame, ProgressFrame, RunFrame, Where
+from engine.frames import (
+    AnswerFrame,
+    EndFrame,
+    ErrorFrame,
+    FetchFrame,
+    ModelFrame,
+    ProgressFrame,
+    RunFrame,
+    StepFrame,
+    Where,
+)
 from engine.settings import Sampling
 
 LOOK_EVERY_MS = 50  # how often a running pass is asked where it stands
@@ -89,7 +100,8 @@ class Window(QMainWindow):
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
         self.pages = QStackedWidget()
         self.status = StatusBar()
-        self.delivery = Delivery(self.mailbox, self.receive)
+        self.turns = Turns()
+        self.delivery = Delivery(self.mailbox, self.receive, self._showing)
         self._look = QTimer(self)
         self._look.setInterval(LOOK_EVERY_MS)
 
@@ -165,18 +177,23 @@ class Window(QMainWindow):
 
     def receive(self, frames: list[object]) -> None:
         """Take in what the worker posted; panels are told once for all of it."""
+        self.turns.finish()
         changed = False
         for frame in frames:
             changed |= self._absorb(frame)
             receiver = _RECEIVERS.get(type(frame))
             if receiver is not None:
                 receiver(self, frame)
-        if changed:
-            self.board.show_run()
-        for frame in frames:
-            if isinstance(frame, AnswerFrame):
-                self.board.show_answer(frame)
-        self.refresh()
+        answers = [frame for frame in frames if isinstance(frame, AnswerFrame)]
+        self.turns.take([*self.board.pieces(changed, answers), self.refresh, partial(self._announce, frames)])
+        if self.context.run.where.state != "running" or not all(isinstance(frame, _IN_TURNS) for frame in frames):
+            self.turns.finish()
+
+    def _showing(self) -> bool:
+        return self.turns.waiting
+
+    def _announce(self, frames: list[object]) -> None:
+        """Everything about these frames has been shown."""
         for frame in frames:
             self.received.emit(frame)
 
@@ -513,6 +530,7 @@ class Window(QMainWindow):
         """Nothing may come from the worker any more before it is stopped, and nothing on screen waits for it."""
         self._look.stop()
         self.delivery.close()
+        self.turns.drop()
         self.preferences.set_geometry(self.saveGeometry())
         self.preferences.set_layout(self.workspace.layout_name, self.workspace.save())
         self.hide()
@@ -526,6 +544,8 @@ def dropped_model(data: QMimeData) -> str | None:
     fitting = [path for path in paths if path.is_dir() or path.suffix.lower() == ".gguf"]
     return str(fitting[0]) if len(fitting) == 1 else None
 
+
+_IN_TURNS = (StepFrame, Where, AnswerFrame)  # what comes while a run goes on: shown a panel at a time
 
 _RECEIVERS: dict[type, Callable] = {
     ReadyFrame: Window._engine_ready,
