@@ -22,6 +22,7 @@ from tests.bench.timing import round_of
 
 TICK_MS = 5
 PATIENCE_MS = 120_000  # the longest a run of the window may take
+REST_MS = 300
 SIZE = (1600, 1000)
 
 
@@ -51,6 +52,8 @@ class Watcher(QObject):
         self._patience.stop()
         if self.error:
             raise SystemExit(self.error)
+        QTimer.singleShot(REST_MS, self.loop.quit)  # the window times its own painting: not to be cut off in it
+        self.loop.exec()
 
     @Slot()
     def _give_up(self) -> None:
