@@ -67,33 +67,29 @@ def _host(**tensors: Tensor) -> dict[str, np.ndarray]:
 
 
 def _residual_norms(session: Session, question: ask.AskResidualNorms) -> Answering:
+    yield from ()
     trace, layers = session.trace, session.loaded.config.n_layers
-    n = max(trace.reach)
+    table = trace.norm_table()
+    n = table.shape[1]
     block = -(-n // max(1, question.most)) or 1
-    streams = [_reduced(trace.norms(row, 0, trace.reach[row]), n, block) for row in range(layers + 1)]
-    yield
-    deltas = [
-        [_reduced(trace.delta_norms(which, row, 0, reach[row]), n, block) for row in range(layers)]
-        for which, reach in enumerate((trace.reach_attention, trace.reach_mlp))
-    ]
-    host = _host(norms=torch.stack(streams), attention=torch.stack(deltas[0]), mlp=torch.stack(deltas[1]))
+    norms = _host(norms=_strongest(table, block))["norms"]
     return ResidualNorms(
         n,
         block,
-        norms=host["norms"],
-        delta_attention=host["attention"],
-        delta_mlp=host["mlp"],
+        norms=norms[: layers + 1],
+        delta_attention=norms[layers + 1 : 2 * layers + 1],
+        delta_mlp=norms[2 * layers + 1 :],
         reach=np.array(trace.reach),
         reach_attention=np.array(trace.reach_attention),
         reach_mlp=np.array(trace.reach_mlp),
     )
 
 
-def _reduced(values: Tensor, n: int, block: int) -> Tensor:
-    """Maximum over blocks of a row that may end early: ``[ceil(n / block)]``, 0 beyond its end."""
-    columns = -(-n // block)
-    padded = F.pad(values, (0, columns * block - values.shape[0]))
-    return padded.view(columns, block).amax(-1)
+def _strongest(rows: Tensor, block: int) -> Tensor:
+    """Maximum over blocks of columns: ``[rows, ceil(columns / block)]``."""
+    if block == 1:
+        return rows
+    return F.pad(rows, (0, -rows.shape[1] % block)).view(rows.shape[0], -1, block).amax(-1)
 
 
 def _residual_vectors(session: Session, question: ask.AskResidualVectors) -> Answering:
@@ -223,7 +219,7 @@ def _exact_residual(session: Session, boundary: int, position: int, dimension: i
 def _exact_residual_norm(session: Session, boundary: int, position: int) -> Tensor | None:
     if not 0 <= position < session.trace.reach[boundary]:
         return None
-    return session.trace.norms(boundary, position, position + 1)[0]
+    return session.trace.norm(boundary, position)
 
 
 def _exact_delta(which: int) -> Callable[..., Tensor | None]:
@@ -231,7 +227,7 @@ def _exact_delta(which: int) -> Callable[..., Tensor | None]:
         reach = (session.trace.reach_attention, session.trace.reach_mlp)[which]
         if not 0 <= position < reach[layer]:
             return None
-        return session.trace.delta_norms(which, layer, position, position + 1)[0]
+        return session.trace.delta_norm(which, layer, position)
 
     return read
 

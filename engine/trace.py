@@ -5,6 +5,7 @@ Everything else in a layer can be recomputed from its incoming residual stream a
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable
 from functools import partial
 
@@ -27,41 +28,50 @@ class Trace:
     def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
         self.config = config
         self.spans: list[tuple[int, int]] = []
-        self.reach = [0] * (config.n_layers + 1)
-        self.reach_attention = [0] * config.n_layers
-        self.reach_mlp = [0] * config.n_layers
         self._like = torch.empty(0, dtype=dtype, device=device)
         self._residual: list[Tensor] = []  # [n_layers + 1, _BLOCK, d_model]
-        self._deltas: list[Tensor] = []  # norms [2, n_layers, _BLOCK]: attention, MLP
-        self._start = 0
+        self._norms: list[Tensor] = []  # [rows, _BLOCK]; rows: boundaries, then what attention, then what MLPs added
+        self._reach = [0] * (3 * config.n_layers + 1)  # by the same rows
         self._end = 0
+        self._parts: list[tuple[int, slice, slice]] = []
+
+    @property
+    def reach(self) -> list[int]:
+        return self._reach[: self.config.n_layers + 1]
+
+    @property
+    def reach_attention(self) -> list[int]:
+        return self._reach[self._delta_row(0, 0) : self._delta_row(1, 0)]
+
+    @property
+    def reach_mlp(self) -> list[int]:
+        return self._reach[self._delta_row(1, 0) :]
 
     def begin_pass(self, start: int, end: int) -> None:
         """The next tensors belong to positions [start, end)."""
         self.truncate(start)
-        self._start, self._end = start, end
-        layers, d_model = self.config.n_layers, self.config.d_model
+        self._end, self._parts = end, _parts(start, end)
         while len(self._residual) * _BLOCK < end:
-            self._residual.append(self._like.new_empty(layers + 1, _BLOCK, d_model))
-            self._deltas.append(self._like.new_empty(2, layers, _BLOCK, dtype=torch.float32))
+            self._residual.append(self._like.new_empty(self.config.n_layers + 1, _BLOCK, self.config.d_model))
+            self._norms.append(self._like.new_empty(len(self._reach), _BLOCK, dtype=torch.float32))
 
     def end_pass(self) -> None:
         """All layers have been recorded."""
-        self.spans.append((self._start, self._end))
+        self.spans.append((self.spans[-1][1] if self.spans else 0, self._end))
 
     def truncate(self, length: int) -> None:
         """Forget what was recorded from this position on."""
-        for reach in (self.reach, self.reach_attention, self.reach_mlp):
-            reach[:] = [min(n, length) for n in reach]
-        self.spans = [span for span in self.spans if span[1] <= length]
+        self._reach = [min(n, length) for n in self._reach]
+        while self.spans and self.spans[-1][1] > length:
+            self.spans.pop()
 
     def attach(self, points: HookPoints) -> list[Callable[[], None]]:
         """Listen to a model's passes; call the results to stop."""
         detach = [points["blocks.0.hook_resid_pre"].observe(partial(self._put_residual, 0))]
         for layer in range(self.config.n_layers):
             prefix = f"blocks.{layer}."
-            detach.append(points[prefix + "hook_attn_out"].observe(partial(self._put_delta, 0, layer)))
-            detach.append(points[prefix + "hook_mlp_out"].observe(partial(self._put_delta, 1, layer)))
+            for which, name in enumerate(("hook_attn_out", "hook_mlp_out")):
+                detach.append(points[prefix + name].observe(partial(self._put_norms, self._delta_row(which, layer))))
             detach.append(points[prefix + "hook_resid_post"].observe(partial(self._put_residual, layer + 1)))
             if layer:
                 entering = points[prefix + "hook_resid_pre"]
@@ -72,7 +82,7 @@ class Trace:
         """``[end - start, d_model]``, in the model's dtype. The positions must be recorded."""
         if start == end:
             return self._like.new_empty(0, self.config.d_model)
-        return self._gathered([block[boundary] for block in self._residual], start, end)
+        return _gathered([block[boundary] for block in self._residual], start, end)
 
     def column(self, position: int) -> Tensor:
         """``[rows, d_model]``: every recorded boundary of one position, from the embedding up."""
@@ -81,57 +91,60 @@ class Trace:
             return self._like.new_empty(0, self.config.d_model)
         return self._residual[position // _BLOCK][:rows, position % _BLOCK]
 
-    def norms(self, boundary: int, start: int, end: int) -> Tensor:
-        """L2 norms of the residual stream, float32 ``[end - start]``."""
-        return _norms(self.residual(boundary, start, end))
+    def norm_table(self) -> Tensor:
+        """L2 norms, float32 ``[3 · n_layers + 1, positions]``: residual stream by boundary, what attention added by
+        layer, what the MLP added by layer. 0 where a row does not reach."""
+        positions = max(self._reach)
+        if not positions:
+            return self._like.new_empty(len(self._reach), 0, dtype=torch.float32)
+        table = torch.cat(self._norms, dim=1)[:, :positions]
+        reach = torch.tensor(self._reach, device=table.device)
+        return torch.where(torch.arange(positions, device=table.device) < reach[:, None], table, 0.0)
 
-    def delta_norms(self, which: int, layer: int, start: int, end: int) -> Tensor:
-        """L2 norms of what attention (0) or the MLP (1) added, float32 ``[end - start]``."""
-        if start == end:
-            return self._like.new_empty(0, dtype=torch.float32)
-        return self._gathered([block[which, layer] for block in self._deltas], start, end)
+    def norm(self, boundary: int, position: int) -> Tensor:
+        """L2 norm of the residual stream at a recorded place."""
+        return self._norms[position // _BLOCK][boundary, position % _BLOCK]
+
+    def delta_norm(self, which: int, layer: int, position: int) -> Tensor:
+        """L2 norm of what attention (0) or the MLP (1) added at a recorded place."""
+        return self._norms[position // _BLOCK][self._delta_row(which, layer), position % _BLOCK]
 
     def span_end(self, position: int) -> int:
         """Where the pass ended that read this position."""
-        for start, end in self.spans:
-            if start <= position < end:
-                return end
-        return self._end
+        index = bisect_right(self.spans, position, key=lambda span: span[1])
+        return self.spans[index][1] if index < len(self.spans) else self._end
 
-    def _gathered(self, blocks: list[Tensor], start: int, end: int) -> Tensor:
-        parts = []
-        for index in range(start // _BLOCK, -(-end // _BLOCK)):
-            first = index * _BLOCK
-            parts.append(blocks[index][max(start - first, 0) : end - first])
-        return parts[0] if len(parts) == 1 else torch.cat(parts)
+    def _delta_row(self, which: int, layer: int) -> int:
+        return 1 + (1 + which) * self.config.n_layers + layer
 
     def _put_residual(self, boundary: int, tensor: Tensor) -> None:
         rows = tensor[0]
-        for index, inside, outside in self._parts():
+        for index, inside, outside in self._parts:
             self._residual[index][boundary, inside] = rows[outside]
-        self.reach[boundary] = self._end
+        self._put_norms(boundary, tensor)
 
     def _put_edited(self, boundary: int, point: HookPoint, tensor: Tensor) -> None:
         """A hook between two layers may have replaced what the layer before left."""
         if point.listeners:
             self._put_residual(boundary, tensor)
 
-    def _put_delta(self, which: int, layer: int, tensor: Tensor) -> None:
-        norms = _norms(tensor[0])
-        for index, inside, outside in self._parts():
-            self._deltas[index][which, layer, inside] = norms[outside]
-        (self.reach_attention, self.reach_mlp)[which][layer] = self._end
-
-    def _parts(self) -> list[tuple[int, slice, slice]]:
-        """(buffer, positions inside it, positions inside the pass) of the pass under way."""
-        parts = []
-        for index in range(self._start // _BLOCK, -(-self._end // _BLOCK)):
-            first, last = max(self._start, index * _BLOCK), min(self._end, (index + 1) * _BLOCK)
-            inside = slice(first - index * _BLOCK, last - index * _BLOCK)
-            parts.append((index, inside, slice(first - self._start, last - self._start)))
-        return parts
+    def _put_norms(self, row: int, tensor: Tensor) -> None:
+        norms = torch.linalg.vector_norm(tensor[0].float(), dim=-1)
+        for index, inside, outside in self._parts:
+            self._norms[index][row, inside] = norms[outside]
+        self._reach[row] = self._end
 
 
-def _norms(rows: Tensor) -> Tensor:
-    """L2 norms over the last axis, computed in float32."""
-    return torch.linalg.vector_norm(rows.float(), dim=-1)
+def _parts(start: int, end: int) -> list[tuple[int, slice, slice]]:
+    """(buffer, positions inside it, positions inside the pass) of a pass over [start, end)."""
+    parts = []
+    for index in range(start // _BLOCK, -(-end // _BLOCK)):
+        first, last = max(start, index * _BLOCK), min(end, (index + 1) * _BLOCK)
+        inside = slice(first - index * _BLOCK, last - index * _BLOCK)
+        parts.append((index, inside, slice(first - start, last - start)))
+    return parts
+
+
+def _gathered(blocks: list[Tensor], start: int, end: int) -> Tensor:
+    parts = [blocks[index][inside] for index, inside, _ in _parts(start, end)]
+    return parts[0] if len(parts) == 1 else torch.cat(parts)
