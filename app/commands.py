@@ -52,6 +52,7 @@ class Command:
     enabled: Callable[[Situation], bool] = field(default=_always)
     group: str = ""
     argument: str = ""  # handed to the handler
+    short: str = ""  # on a button of the toolbar
 
 
 FILE, RUN, GO, VIEW, HELP = "&File", "&Run", "&Go", "&View", "&Help"
@@ -68,11 +69,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("pause", RUN, "&Pause", "Stop inside the pass, or go on", ("F6",), picture_key="Space", icon="pause",
             enabled=lambda now: now.active),
     Command("step_layer", RUN, "Step &layer", "Compute one more layer and stop", ("F10",), icon="step-layer",
-            enabled=lambda now: now.can_run),
+            short="Layer", enabled=lambda now: now.can_run),
     Command("step_stage", RUN, "Step st&age", "Compute one more stage and stop", ("F11",), icon="step-stage",
-            enabled=lambda now: now.can_run),
+            short="Stage", enabled=lambda now: now.can_run),
     Command("step_token", RUN, "Step &token", "Finish this token and stop", ("F12",), icon="step-token",
-            enabled=lambda now: now.can_run),
+            short="Token", enabled=lambda now: now.can_run),
     Command("stop", RUN, "&Stop", "End the run, in the middle of a layer if need be", ("Shift+F5",), icon="stop",
             enabled=lambda now: now.active),
     Command("focus_prompt", RUN, "Edit &prompt", "Go to the prompt", ("Ctrl+L",)),
@@ -120,6 +121,8 @@ def make_actions(parent: QObject, handlers: object) -> dict[str, QAction]:
 def _action(command: Command, parent: QObject, handlers: object) -> QAction:
     action = QAction(translate(command.text), parent)
     action.setObjectName(identity(command))
+    if command.short:
+        action.setIconText(translate(command.short))
     action.setShortcuts([QKeySequence(key) for key in command.keys])
     action.setToolTip(described(command))
     action.setStatusTip(translate(command.help))

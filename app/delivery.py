@@ -12,6 +12,8 @@ from app.mailbox import Mailbox
 LEAST_PAUSE_MS = 33  # 30 deliveries a second at most
 REST_PER_WORK = 3  # after a delivery and its painting took t of the processor, the next comes no sooner than 3 t later
 
+MOST_REST_S = 0.25  # what is new is on screen this soon, whatever it costs
+
 
 class Delivery(QObject):
     """Takes frames out of the mailbox in the window's thread and hands them to ``receive`` in one go."""
@@ -65,7 +67,7 @@ class Delivery(QObject):
             self._painted.start(0)  # the rest of the delivery is still being shown
             return
         worked = time.thread_time() - self._began
-        self._not_before = max(self._not_before, time.perf_counter() + REST_PER_WORK * worked)
+        self._not_before = max(self._not_before, time.perf_counter() + min(MOST_REST_S, REST_PER_WORK * worked))
         if self._again:
             self._again = False
             self._schedule()

@@ -34,6 +34,7 @@ class Trace:
         self._reach = [0] * (3 * config.n_layers + 1)  # by the same rows
         self._end = 0
         self._parts: list[tuple[int, slice, slice]] = []
+        self._staged: dict[int, Tensor] = {}  # row to [d_model], of a pass over one position
 
     @property
     def reach(self) -> list[int]:
@@ -57,10 +58,12 @@ class Trace:
 
     def end_pass(self) -> None:
         """All layers have been recorded."""
+        self._settle()
         self.spans.append((self.spans[-1][1] if self.spans else 0, self._end))
 
     def truncate(self, length: int) -> None:
         """Forget what was recorded from this position on."""
+        self._staged.clear()
         self._reach = [min(n, length) for n in self._reach]
         while self.spans and self.spans[-1][1] > length:
             self.spans.pop()
@@ -80,12 +83,14 @@ class Trace:
 
     def residual(self, boundary: int, start: int, end: int) -> Tensor:
         """``[end - start, d_model]``, in the model's dtype. The positions must be recorded."""
+        self._settle()
         if start == end:
             return self._like.new_empty(0, self.config.d_model)
         return _gathered([block[boundary] for block in self._residual], start, end)
 
     def column(self, position: int) -> Tensor:
         """``[rows, d_model]``: every recorded boundary of one position, from the embedding up."""
+        self._settle()
         rows = sum(1 for n in self.reach if n > position)
         if not rows:
             return self._like.new_empty(0, self.config.d_model)
@@ -94,6 +99,7 @@ class Trace:
     def norm_table(self) -> Tensor:
         """L2 norms, float32 ``[3 · n_layers + 1, positions]``: residual stream by boundary, what attention added by
         layer, what the MLP added by layer. 0 where a row does not reach."""
+        self._settle()
         positions = max(self._reach)
         if not positions:
             return self._like.new_empty(len(self._reach), 0, dtype=torch.float32)
@@ -103,10 +109,12 @@ class Trace:
 
     def norm(self, boundary: int, position: int) -> Tensor:
         """L2 norm of the residual stream at a recorded place."""
+        self._settle()
         return self._norms[position // _BLOCK][boundary, position % _BLOCK]
 
     def delta_norm(self, which: int, layer: int, position: int) -> Tensor:
         """L2 norm of what attention (0) or the MLP (1) added at a recorded place."""
+        self._settle()
         return self._norms[position // _BLOCK][self._delta_row(which, layer), position % _BLOCK]
 
     def span_end(self, position: int) -> int:
@@ -118,9 +126,9 @@ class Trace:
         return 1 + (1 + which) * self.config.n_layers + layer
 
     def _put_residual(self, boundary: int, tensor: Tensor) -> None:
-        rows = tensor[0]
-        for index, inside, outside in self._parts:
-            self._residual[index][boundary, inside] = rows[outside]
+        if tensor.shape[1] > 1:
+            for index, inside, outside in self._parts:
+                self._residual[index][boundary, inside] = tensor[0, outside]
         self._put_norms(boundary, tensor)
 
     def _put_edited(self, boundary: int, point: HookPoint, tensor: Tensor) -> None:
@@ -129,10 +137,30 @@ class Trace:
             self._put_residual(boundary, tensor)
 
     def _put_norms(self, row: int, tensor: Tensor) -> None:
-        norms = torch.linalg.vector_norm(tensor[0].float(), dim=-1)
+        self._reach[row] = self._end
+        if tensor.shape[1] == 1:
+            self._staged[row] = tensor[0, 0]
+            return
+        norms = _norms(tensor[0])
         for index, inside, outside in self._parts:
             self._norms[index][row, inside] = norms[outside]
-        self._reach[row] = self._end
+
+    def _settle(self) -> None:
+        """Write what a pass over one position has left so far, all layers at once: a tenth of the cost in decode."""
+        if not self._staged:
+            return
+        rows, vectors = list(self._staged), torch.stack(list(self._staged.values()))
+        self._staged.clear()
+        (index, inside, _), boundaries = self._parts[0], self.config.n_layers + 1
+        self._norms[index][rows, inside.start] = _norms(vectors)
+        stream = [place for place, row in enumerate(rows) if row < boundaries]
+        if stream:
+            self._residual[index][[rows[place] for place in stream], inside.start] = vectors[stream]
+
+
+def _norms(rows: Tensor) -> Tensor:
+    """L2 norms over the last axis, computed in float32."""
+    return torch.linalg.vector_norm(rows.float(), dim=-1)
 
 
 def _parts(start: int, end: int) -> list[tuple[int, slice, slice]]:

@@ -49,15 +49,15 @@ class TokenStrip(Panel):
         self.chip = QToolButton(self)
         self.chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.chip.clicked.connect(self._free)
-        self.count = QLabel(self)
-        self.count.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
+        self.reading = QLabel(self)
+        self.reading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
         self.legend = _Legend(self.context.theme, self)
         self.legend.setMinimumWidth(1)  # it is hidden where it does not fit
         header = QHBoxLayout()
         header.setContentsMargins(6, 2, 6, 2)
         header.setSpacing(10)
         header.addWidget(self.chip)
-        header.addWidget(self.count, 1)
+        header.addWidget(self.reading, 1)
         header.addWidget(self.legend)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -100,7 +100,7 @@ class TokenStrip(Panel):
         self.view.restyle(theme)
         self.legend.restyle(theme)
         self.view.setMinimumHeight(self.view.lines_height(1))
-        self.count.setStyleSheet(f"color: {theme.faint};")
+        self.reading.setStyleSheet(f"color: {theme.faint};")
         self._chip_words = ""
         self.view.empty_text = self._empty_text()
         self.view.mark(self._marks())
@@ -129,7 +129,7 @@ class TokenStrip(Panel):
 
     def _fit_legend(self) -> None:
         """On a narrow strip the state matters more than the legend."""
-        words = self.fontMetrics().horizontalAdvance(self.count.text())
+        words = self.fontMetrics().horizontalAdvance(self.reading.text())
         needed = self.chip.sizeHint().width() + words + self.legend.sizeHint().width() + 4 * self.fontMetrics().height()
         self.legend.setVisible(needed <= self.width())
 
@@ -179,11 +179,9 @@ class TokenStrip(Panel):
         if self._chip_words != words:
             self._dress_chip(pinned, words)
         reading = self.view.marks.reading
-        said = [self.caption()] if self.caption() else []
-        if reading:
-            said.append(self.tr("reading {0}").format(_span(reading)))
-        if self.count.text() != (words := "  ·  ".join(said)):
-            self.count.setText(words)
+        words = self.tr("reading {0}").format(_span(reading)) if reading else ""
+        if self.reading.text() != words:
+            self.reading.setText(words)
             self._fit_legend()
 
     def _dress_chip(self, pinned: int | None, words: str) -> None:

@@ -20,7 +20,9 @@ def arrivals(qtbot):
 
     def receive(frames: list[object]) -> None:
         got.append((time.perf_counter(), frames))
-        time.sleep(work[0])
+        until = time.thread_time() + work[0]
+        while time.thread_time() < until:  # painting is work of this thread; sleeping would not be
+            pass
 
     delivery = Delivery(box, receive)
     yield box, got, work
@@ -60,6 +62,16 @@ def test_expensive_painting_is_followed_by_rest(arrivals, qtbot) -> None:
     thread.join()
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(got)]
     assert min(gaps) >= work[0] * (1 + REST_PER_WORK) - 0.005
+
+
+def test_rest_has_an_end(arrivals, qtbot) -> None:
+    box, got, work = arrivals
+    work[0] = 0.15
+    box.post(EndFrame("first"))
+    qtbot.waitUntil(lambda: len(got) == 1, timeout=5_000)
+    box.post(EndFrame("second"))
+    qtbot.waitUntil(lambda: len(got) == 2, timeout=5_000)
+    assert got[1][0] - got[0][0] < work[0] + REST_PER_WORK * work[0]
 
 
 def test_nothing_comes_after_close(qtbot) -> None:
