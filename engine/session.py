@@ -42,7 +42,11 @@ _SAMPLER_POINTS = (
 
 @dataclass(frozen=True)
 class Step:
-    """What one pass did: it read positions [start, end) and chose the token at position ``end``."""
+    """What one pass did: it read positions [start, end) and chose the token at position ``end``.
+
+    ``hooked`` names the points at which hooks were attached: such a pass is not the plain model's, and what is
+    recomputed of it is computed without them. A hook on scores or pattern made its layer attend explicitly.
+    """
 
     index: int
     kind: Kind
@@ -53,6 +57,7 @@ class Step:
     seconds: float  # of the pass and the choice, less the time spent stopped
     cache_bytes: int
     finish: Finish | None
+    hooked: tuple[str, ...]
     _choice: Choice = field(repr=False)
     _session: Session = field(repr=False)
     _trace: Trace = field(repr=False)
@@ -127,6 +132,7 @@ class Session:
         self._eos_ids = frozenset(loaded.config.eos_token_ids) | frozenset(
             loaded.tokenizer.eos_ids if loaded.tokenizer else ()
         )
+        self._vocabulary: dict[int, Piece] = {}
         self._detach: list[Callable[[], None]] = []
         self._pass_end = 0
         self._renew()
@@ -201,8 +207,10 @@ class Session:
 
     def vocabulary_piece(self, token: int) -> Piece:
         """A token of the vocabulary by itself, not as part of the text."""
-        tokenizer = self.loaded.tokenizer
-        return NumberedTokens().add(token) if tokenizer is None else tokenizer.piece(token)
+        if token not in self._vocabulary:  # 64 candidates a step, mostly the same ones
+            tokenizer = self.loaded.tokenizer
+            self._vocabulary[token] = NumberedTokens().add(token) if tokenizer is None else tokenizer.piece(token)
+        return self._vocabulary[token]
 
     def maps(self, layer: int, head: int | None, most: int) -> AttentionMaps:
         """The attention maps that are kept of a layer, followed from now on; the least recently used are let go."""
@@ -247,6 +255,7 @@ class Session:
             seconds=time.perf_counter() - began - (self._waited - waited),
             cache_bytes=self.cache.bytes_now,
             finish=self._finish(token, end, last),
+            hooked=tuple(point.name for point in self.loaded.model.points.values() if point.listeners),
             _choice=choice,
             _session=self,
             _trace=self.trace,

@@ -74,6 +74,15 @@ def test_a_step_as_plain_data(tiny: Pair) -> None:
 # -- how a run ends --------------------------------------------------------------------------------------------------
 
 
+def test_a_step_says_which_hooks_were_on(tiny: Pair) -> None:
+    session = engine.Session(tiny.loaded)
+    name = "blocks.1.attn.hook_pattern"
+    plain = next(session.generate(PROMPT, 3))
+    with tiny.loaded.model.hooks({name: lambda tensor, point: None}):
+        watched = next(session.generate(None, 1))
+    assert (plain.hooked, watched.hooked) == ((), (name,))
+
+
 def test_end_of_sequence_ends_it(tiny: Pair) -> None:
     free = [step.id for step in engine.Session(tiny.loaded).generate(PROMPT, 8)]
     last = free[5]
