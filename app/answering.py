@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from threading import RLock
@@ -51,12 +52,14 @@ class Answering:
         for _, future in asked.values():
             future.cancel()
 
-    def answer_now(self, session: engine.Session, inquiry: Inquiry) -> None:
-        """In the engine's thread, while idle."""
-        if not self.inquiries.wanted(inquiry):
-            return
+    def answer_now(self, session: engine.Session, inquiry: Inquiry, hurry: Callable[[], bool]) -> None:
+        """In the engine's thread, while idle. Given up between two slices once nobody wants it, or on ``hurry``."""
+        work = session.answering(inquiry.question)
         try:
-            self._deliver(inquiry, session.answer(inquiry.question))
+            while self.inquiries.wanted(inquiry) and not hurry():
+                next(work)
+        except StopIteration as done:
+            self._deliver(inquiry, done.value)
         except Exception as error:
             self._failed(inquiry, error)
 

@@ -71,6 +71,7 @@ class Worker:
         self._arm: Arm | None = None  # where the waiting run is to stop first
         self._sampling = Sampling()
         self._running = False  # inside session.begin or session.steps
+        self._quitting = False
         self._has_run = False  # the session holds a run that can be asked about
         self._finish = "limit"
 
@@ -146,6 +147,7 @@ class Worker:
         """Cancel everything and wait for both threads; True if they ended in time."""
         with self._lock:
             self._waiting_load = self._waiting_run = None
+            self._quitting = True
             self._interrupt()
         self._fetcher.cancel()
         self._commands.put(None)
@@ -214,8 +216,14 @@ class Worker:
     def _load(self, request: LoadRequest) -> None:
         if request is not self._waiting_load:
             return
-        if self._attempt("load", partial(self._load_now, request)) == "cancelled":
+        outcome = self._attempt("load", partial(self._load_now, request))
+        with self._lock:
+            if self._waiting_load is request:
+                self._waiting_load = None
+        if outcome == "cancelled":
             self._mailbox.post(CancelledFrame("load"))
+        if outcome != "done":
+            self._answer_open()  # the old model and its run are still there, and were hurried away from
 
     def _load_now(self, request: LoadRequest) -> None:
         import engine
@@ -292,13 +300,20 @@ class Worker:
 
     def _answer_all(self) -> None:
         """The run is over: the watches once more, for the last step; newer commands that wait go first."""
+        self._answer_open()
+        self._commands.put(partial(self._mailbox.post, SettledFrame()))
+
+    def _answer_open(self) -> None:
         for inquiry in self._answering.inquiries.open():
             self._commands.put(partial(self._answer, inquiry))
-        self._commands.put(partial(self._mailbox.post, SettledFrame()))
 
     def _answer(self, inquiry: Inquiry) -> None:
         if self._session is not None and self._has_run:
-            self._answering.answer_now(self._session, inquiry)
+            self._answering.answer_now(self._session, inquiry, self._hurried)
+
+    def _hurried(self) -> bool:
+        """Whether something waits that matters more than an answer while idle."""
+        return self._quitting or self._waiting_run is not None or self._waiting_load is not None
 
 
 _MOVES: dict[Arm | None, Callable[[engine.Gate], None]] = {

@@ -129,10 +129,13 @@ class Gate:
         self._pass = None
 
     def serve(self, answering: Callable[[Question], Answering] | None = None) -> None:
-        """Answer everything that was asked, with no pass under way."""
+        """Answer everything that was asked, with no pass under way. A cancel ends it: the rest is let go."""
         self._answering = answering or self._answering
-        while self._jobs:
-            self._advance(self._jobs[0], deadline=float("inf"))
+        while self._jobs and not self._cancelled:
+            self._serve_slice()
+        if self._jobs:
+            self.reset()
+            self.drop()
 
     def drop(self) -> None:
         """Let go of every question that is not answered yet: its future is cancelled."""

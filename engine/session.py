@@ -195,6 +195,10 @@ class Session:
         """Answer a question about the run, now. Call in the engine's thread."""
         return whole(answering(self, question))
 
+    def answering(self, question: Question) -> Answering:
+        """The same as a generator that yields between slices of work, and can be closed in between."""
+        return answering(self, question)
+
     def logits_of(self, step: Step) -> Tensor:
         """Logits ``[d_vocab]`` of a step of this run. Raises EngineError where they are neither kept nor recorded."""
         if step._trace is not self.trace:
@@ -264,7 +268,7 @@ class Session:
     @torch.inference_mode()
     def _pass(self, index: int, kind: Kind, start: int, end: int, first: bool) -> tuple[Choice, int]:
         if self.gate is not None:
-            self.gate.begin_pass(index, kind, start, end, self._answering, first=first)
+            self.gate.begin_pass(index, kind, start, end, self.answering, first=first)
         ids = torch.tensor([(self.prompt + self.output)[start:end]], device=self.loaded.device)
         if self._record:
             self.trace.begin_pass(start, end)
@@ -314,7 +318,7 @@ class Session:
             raise
         else:
             if self.gate is not None:
-                self.gate.serve(self._answering)
+                self.gate.serve(self.answering)
         finally:
             self._let_go()
             if self.gate is not None:
@@ -349,9 +353,6 @@ class Session:
         for (layer, _, _), maps in self._maps.items():
             self._follow(layer, maps)
         return detach
-
-    def _answering(self, question: Question) -> Answering:
-        return answering(self, question)
 
     def _follow(self, layer: int, maps: AttentionMaps) -> None:
         maps.follow(self.loaded.model.points[f"blocks.{layer}.attn.hook_pattern"])

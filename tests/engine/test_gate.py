@@ -316,6 +316,19 @@ def test_a_cancelled_question_is_not_worked_on_any_more() -> None:
         first.result(timeout=0)
 
 
+def test_a_cancel_ends_the_answering_after_a_run() -> None:
+    """Long answers must not keep a stop, a new prompt or the door waiting."""
+    gate, worked = engine.Gate(), []
+    future = gate.ask(ask.AskCacheState())
+    threading.Timer(0.1, gate.cancel).start()
+    began = time.monotonic()
+    gate.serve(_slow(worked, 0.005, 2000))
+    assert time.monotonic() - began < 2.0
+    assert worked
+    assert future.cancelled()
+    assert gate._quiet
+
+
 def test_an_answer_may_ask_again_when_it_comes() -> None:
     gate, answers = engine.Gate(), []
 
