@@ -36,18 +36,21 @@ class Delivery(QObject):
         self._began = 0.0
         self._not_before = 0.0
         self._again = False
+        self._closed = False
         self._woken.connect(self._schedule, Qt.ConnectionType.QueuedConnection)
         mailbox.listen(self._woken.emit)
 
     def close(self) -> None:
         """Deliver nothing any more."""
+        self._closed = True
         self._mailbox.listen(None)
         self._timer.stop()
         self._painted.stop()
-        self._receive = _ignore
 
     @Slot()
     def _schedule(self) -> None:
+        if self._closed:
+            return  # a wake-up that was under way when the window closed
         if self._painted.isActive():
             self._again = True  # what the last delivery cost is not known yet
         elif not self._timer.isActive():
@@ -59,7 +62,8 @@ class Delivery(QObject):
         self._began = time.thread_time()  # of this thread alone: waiting for the engine is not work
         self._not_before = time.perf_counter() + LEAST_PAUSE_MS / 1000
         self._receive(self._mailbox.drain())
-        self._painted.start(0)  # fires after the paint events that this delivery caused
+        if not self._closed:
+            self._painted.start(0)  # fires after the paint events that this delivery caused
 
     @Slot()
     def _note_cost(self) -> None:
@@ -75,7 +79,3 @@ class Delivery(QObject):
 
 def _never() -> bool:
     return False
-
-
-def _ignore(frames: list[object]) -> None:
-    """What a closed delivery does with frames."""
