@@ -10,9 +10,9 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 from app.mailbox import Mailbox
 
 LEAST_PAUSE_MS = 33  # 30 deliveries a second at most
-REST_PER_WORK = 3  # after a delivery and its painting took t of the processor, the next comes no sooner than 3 t later
+REST_PER_WORK = 6  # after a delivery and its painting took t of the processor, the next comes no sooner than 6 t later
 
-MOST_REST_S = 0.25  # what is new is on screen this soon, whatever it costs
+MOST_REST_S = 0.4  # what is new is on screen this soon, whatever it costs
 
 
 class Delivery(QObject):

@@ -96,6 +96,9 @@ class Choice:
         """The final distribution, float64 [d_vocab], from which the token was drawn."""
         if self._probs is not None:
             return self._probs
+        if self.settings.takes_the_best:  # one token is left: its probability is 1 without an exponential
+            after = self._record[-1].after
+            return torch.zeros_like(after, dtype=torch.float64).index_fill_(0, best(after), 1.0)
         return self._record[-1].after.softmax(0, dtype=torch.float64)
 
     def token_id(self) -> int:

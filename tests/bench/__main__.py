@@ -35,6 +35,7 @@ def _plan(given: argparse.Namespace) -> Plan:
         rounds=given.rounds,
         bandwidth_mib=given.bandwidth_mib,
         at_once=given.at_once,
+        layout=given.layout,
         spins=tuple(str(count) for count in given.spin),
     )
 
@@ -49,6 +50,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=_sides, default=tuple(TITLES), help=f"sides, of {','.join(TITLES)}")
     parser.add_argument("--spin", type=_numbers, default=(), help="values of GOMP_SPINCOUNT to compare, e.g. 300,10000")
     parser.add_argument("--bandwidth-mib", type=int, default=512, help="memory to read (default: %(default)s)")
+    said = "of side c: as the window first opens, or all panels at once (default: %(default)s)"
+    parser.add_argument("--layout", choices=("focus", "grid"), default="grid", help=said)
     parser.add_argument("--at-once", action="store_true", help="start all sides together; load times mean nothing then")
     parser.add_argument("--json", type=Path, help="write every figure of every round here")
     return parser

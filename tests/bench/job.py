@@ -18,7 +18,8 @@ TITLES = {
 class Job:
     """``text`` encodes to ``ids``; ``opening`` is its beginning. ``spawned`` is time.time() before the process began.
 
-    ``threads`` is what the process begins with; ``bandwidth_mib`` how much memory the bandwidth is measured on.
+    ``threads`` is what the process begins with; ``bandwidth_mib`` how much memory the bandwidth is measured on,
+    ``layout`` which panels the window of side c shows.
     """
 
     side: str
@@ -30,6 +31,7 @@ class Job:
     opening: str = ""
     prompt_tokens: int = 0
     bandwidth_mib: int = 512
+    layout: str = "grid"
     spawned: float = 0.0
 
     def to_json(self) -> str:

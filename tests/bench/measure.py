@@ -18,6 +18,8 @@ TICK_RUNS = 2
 class Plan:
     """What to measure. ``spins``: values of GOMP_SPINCOUNT to compare in b and c at the most threads.
 
+    ``layout``: of the window in c.
+
     ``at_once``: all sides start at the same time, which is sooner, but then the times to load mean nothing.
     """
 
@@ -30,6 +32,7 @@ class Plan:
     bandwidth_mib: int = 512
     spins: tuple[str, ...] = ()
     at_once: bool = False
+    layout: str = "grid"
 
 
 def measure(plan: Plan, note: Note) -> dict[str, Any]:
@@ -53,7 +56,8 @@ def _prompt(plan: Plan, note: Note) -> tuple[Job, dict[str, Any]]:
     facts = process.ready
     process.close()
     ids, text, opening = (facts.pop(name) for name in ("ids", "text", "opening"))
-    job = Job("", plan.model, threads, plan.tokens, tuple(ids), text, opening, bandwidth_mib=plan.bandwidth_mib)
+    job = Job("", plan.model, threads, plan.tokens, tuple(ids), text, opening)
+    job = replace(job, bandwidth_mib=plan.bandwidth_mib, layout=plan.layout)
     return job, facts
 
 

@@ -114,7 +114,7 @@ class Ticks(QObject):
 
 
 class WindowSide:
-    """The window in its grid of all panels. It opens as with --model and --prompt, on the beginning of the text."""
+    """The window in the layout of the job. It opens as with --model and --prompt, on the beginning of the text."""
 
     def __init__(self, job: Job) -> None:
         self._home = tempfile.TemporaryDirectory()
@@ -186,5 +186,5 @@ def _options(job: Job) -> Options:
         threads=job.threads,
         sampling=Sampling(greedy=True),
         size=SIZE,
-        layout="grid",
+        layout=job.layout,
     )
