@@ -57,6 +57,11 @@ class Cursor(QObject):
             self.hovered = hovered
             self.hover_changed.emit()
 
+    def leave(self) -> None:
+        """The mouse left a picture: nothing is hovered, and no value is under it."""
+        self.hover()
+        self.say("")
+
     def say(self, text: str) -> None:
         """Show the value under the mouse in the status bar."""
         self.readout_changed.emit(text)

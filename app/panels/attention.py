@@ -103,7 +103,7 @@ class AttentionPanel(Panel):
         self._bars.place_hovered.connect(self._hover_bar)
         self._bars.place_picked.connect(self._pick_bar)
         for leaving in (self._heads.head_left, self._large.cell_left, self._bars.place_left):
-            leaving.connect(self._leave)
+            leaving.connect(self.context.cursor.leave)
 
     # --- the contract -----------------------------------------------------------------------------------------
 
@@ -350,10 +350,6 @@ class AttentionPanel(Panel):
     def _hover_bar(self, place: int) -> None:
         self.context.cursor.hover(position=place)
         self.context.cursor.say(self._describe_bar(place))
-
-    def _leave(self) -> None:
-        self.context.cursor.hover()
-        self.context.cursor.say("")
 
     def _pick_cell(self, row: int, column: int) -> None:
         assert self._map is not None

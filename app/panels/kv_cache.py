@@ -80,7 +80,7 @@ class CachePanel(Panel):
                 lambda row, column, of=picture: self.context.cursor.say(of.describe(row, column))
             )
         for leaving in (self._map.cell_left, self._growth.place_left, self._keys.cell_left, self._values.cell_left):
-            leaving.connect(self._leave)
+            leaving.connect(self.context.cursor.leave)
 
     # --- the contract -----------------------------------------------------------------------------------------
 
@@ -267,10 +267,6 @@ class CachePanel(Panel):
         if self._state is not None:
             size = grouped(positions * self._state.bytes_per_token)
             self.context.cursor.say(self.tr("{0} positions: {1} bytes").format(positions, size))
-
-    def _leave(self) -> None:
-        self.context.cursor.hover()
-        self.context.cursor.say("")
 
     # --- texts ------------------------------------------------------------------------------------------------
 

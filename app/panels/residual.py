@@ -65,7 +65,7 @@ class ResidualPanel(Panel):
         self._deltas.place_hovered.connect(self._hover_delta)
         self._deltas.place_picked.connect(lambda layer: cursor.pin(layer=layer))
         for leaving in (self._map.cell_left, self._column.cell_left, self._deltas.place_left):
-            leaving.connect(self._leave)
+            leaving.connect(self.context.cursor.leave)
 
     # --- the contract -----------------------------------------------------------------------------------------
 
@@ -293,10 +293,6 @@ class ResidualPanel(Panel):
     def _hover_delta(self, layer: int) -> None:
         self.context.cursor.hover(layer=layer)
         self.context.cursor.say(self._describe_delta(layer))
-
-    def _leave(self) -> None:
-        self.context.cursor.hover()
-        self.context.cursor.say("")
 
     def _pick_norm(self, row: int, column: int) -> None:
         assert self._norms is not None
