@@ -1,0 +1,28 @@
+"""Both sides of every variant, once per session: the oracle's model and the engine's, from the same folder."""
+
+from __future__ import annotations
+
+import pytest
+
+import engine
+from engine.loading import Loaded
+from tests.engine.families.oracle import Oracle, Oracles
+from tests.engine.families.variants import VARIANTS
+
+
+@pytest.fixture(scope="session")
+def oracles(tmp_path_factory: pytest.TempPathFactory) -> Oracles:
+    """Models of transformers by variant id, each built when first asked for."""
+    return Oracles(tmp_path_factory.mktemp("families"))
+
+
+@pytest.fixture(params=VARIANTS)
+def oracle(request: pytest.FixtureRequest, oracles: Oracles) -> Oracle:
+    """One variant's model in transformers; a test that asks for it runs for every variant."""
+    return oracles[request.param]
+
+
+@pytest.fixture
+def loaded(oracle: Oracle) -> Loaded:
+    """The same weights in the engine, float32."""
+    return engine.load(oracle.folder, device="cpu", dtype="float32")
