@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QFontMetricsF, QKeyEvent, QPainter
+from PySide6.QtGui import QFontMetricsF, QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
-from app.widgets.canvas import Canvas, pen, put, put_rotated, small
+from app.widgets.canvas import Canvas, pen, small, tint
+from app.widgets.lettering import CENTRE, RIGHT, Painter, put, put_rotated
 from app.widgets.scale import Scale
 
 
@@ -81,7 +82,7 @@ class BarChart(Canvas):
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
-    def draw(self, painter: QPainter) -> None:
+    def draw(self, painter: Painter) -> None:
         if self.bars is None or self.plot.isEmpty():
             return
         painter.setFont(self.font())
@@ -93,12 +94,12 @@ class BarChart(Canvas):
             top, extent = self.plot.bottom() + high * 0.3, self._labels.extent
             if self._labels.rotated:
                 box = QRectF(self._centre(place) - high / 2, top, high, extent)
-                put_rotated(painter, box, text, _RIGHT, self.theme.text)
+                put_rotated(painter, box, text, RIGHT, self.theme.text)
             else:
                 box = QRectF(self._centre(place) - extent / 2 - 2, top, extent + 4, high)
-                put(painter, box, text, Qt.AlignmentFlag.AlignCenter, self.theme.text)
+                put(painter, box, text, CENTRE, self.theme.text)
 
-    def _draw_axis(self, painter: QPainter) -> None:
+    def _draw_axis(self, painter: Painter) -> None:
         assert self.bars is not None
         high = self.metrics().height()
         taken: list[float] = []
@@ -110,7 +111,7 @@ class BarChart(Canvas):
             if all(abs(y - other) >= high * 0.95 for other in taken):
                 taken.append(y)
                 box = QRectF(0, y - high / 2, self.plot.left() - high * 0.3, high)
-                put(painter, box, text, _RIGHT, self.theme.text)
+                put(painter, box, text, RIGHT, self.theme.text)
 
     def _heights(self) -> np.ndarray:
         """Pixels, float32 [places]."""
@@ -122,7 +123,7 @@ class BarChart(Canvas):
             heights[self.bars.left_out] = 0
         return heights
 
-    def _draw_bars(self, painter: QPainter) -> None:
+    def _draw_bars(self, painter: Painter) -> None:
         """Bars thinner than a pixel are drawn as the largest of those that share the pixel."""
         heights, pixels = self._heights(), max(1, int(self.plot.width()))
         if len(heights) > pixels:
@@ -136,10 +137,10 @@ class BarChart(Canvas):
             if height > 0
         ]
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(QColor(self.theme.attention))
+        painter.setBrush(tint(self.theme.attention))
         painter.drawRects(boxes)
 
-    def _draw_figures(self, painter: QPainter) -> None:
+    def _draw_figures(self, painter: Painter) -> None:
         assert self.bars is not None
         painter.setFont(small(self.font()))
         step = self.plot.width() / len(self.bars.values)
@@ -151,10 +152,10 @@ class BarChart(Canvas):
                 continue
             text = f"{value:.{digits}f}" if value >= 10**-digits or value == 0 else f"<{10.0**-digits:.{digits}f}"
             box = QRectF(self._centre(place) - step / 2, self.plot.bottom() - height - high, step, high)
-            put(painter, box, text, Qt.AlignmentFlag.AlignCenter, self.theme.text)
+            put(painter, box, text, CENTRE, self.theme.text)
         painter.setFont(self.font())
 
-    def draw_marks(self, painter: QPainter) -> None:
+    def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
         if self.bars is None or self.plot.isEmpty():
             return
@@ -196,6 +197,3 @@ class BarChart(Canvas):
             return
         start = 0 if self.place is None else self.place + step
         self.pick(min(max(start, 0), len(self.bars.values) - 1))
-
-
-_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QWheelEvent
+from PySide6.QtGui import QKeyEvent, QWheelEvent
 
 from app.theme import Theme
 from app.widgets.amounts import percent
-from app.widgets.canvas import Canvas, pen, put
+from app.widgets.canvas import Canvas, pen, tint
+from app.widgets.lettering import LEFT, RIGHT, Painter, put
 
 
 @dataclass(frozen=True)
@@ -99,13 +100,13 @@ class CandidateTable(Canvas):
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
-    def draw(self, painter: QPainter) -> None:
+    def draw(self, painter: Painter) -> None:
         painter.setFont(self.font())
         columns, high = self._columns(), self._high()
         for name, title in (("text", self.tr("token")), ("raw", self.tr("raw")), ("final", self.tr("final"))):
             left, width = columns[name]
             width += columns.get(f"{name} %", (0.0, 0.0))[1]
-            put(painter, QRectF(left, 0, width, high), title, _LEFT, self.theme.faint)
+            put(painter, QRectF(left, 0, width, high), title, LEFT, self.theme.faint)
         last = self.first - 1
         for line, row in enumerate(self.visible_rows()):
             top = (line + 1) * high
@@ -115,38 +116,36 @@ class CandidateTable(Canvas):
             last = row
             self._draw_row(painter, self.rows[row], top, columns)
 
-    def _draw_row(
-        self, painter: QPainter, item: Candidate, top: float, columns: dict[str, tuple[float, float]]
-    ) -> None:
+    def _draw_row(self, painter: Painter, item: Candidate, top: float, columns: dict[str, tuple[float, float]]) -> None:
         high, colour = self._high(), self.theme.faint if item.cut_by else self.theme.text
         if item.chosen:
-            painter.fillRect(QRectF(0, top, self.width(), high), QColor(self.theme.raised))
+            painter.fillRect(QRectF(0, top, self.width(), high), tint(self.theme.raised))
 
         def box(name: str) -> QRectF:
             return QRectF(columns[name][0], top, columns[name][1], high)
 
-        put(painter, box("rank"), str(item.rank), _RIGHT, self.theme.faint)
-        put(painter, box("text"), item.text, _LEFT, colour)
+        put(painter, box("rank"), str(item.rank), RIGHT, self.theme.faint)
+        put(painter, box("text"), item.text, LEFT, colour)
         self._draw_bar(painter, box("raw %" if self._thin else "raw"), item.raw, self.theme.prefill)
-        put(painter, box("raw %"), percent(item.raw), _RIGHT, colour)
+        put(painter, box("raw %"), percent(item.raw), RIGHT, colour)
         if item.cut_by:
             rest = box("final").united(box("final %"))
-            put(painter, rest, self.tr("✂ {0}").format(item.cut_by), _LEFT, self.theme.cut)
+            put(painter, rest, self.tr("✂ {0}").format(item.cut_by), LEFT, self.theme.cut)
             return
         self._draw_bar(painter, box("final %" if self._thin else "final"), item.final, self.theme.decode)
-        put(painter, box("final %"), percent(item.final), _RIGHT, colour)
+        put(painter, box("final %"), percent(item.final), RIGHT, colour)
 
-    def _draw_bar(self, painter: QPainter, box: QRectF, share: float, colour: str) -> None:
+    def _draw_bar(self, painter: Painter, box: QRectF, share: float, colour: str) -> None:
         line = self.metrics().height()
         whole = QRectF(box.left(), box.center().y() - line * 0.35, box.width(), line * 0.7)
         if self._thin:
             whole = QRectF(box.left(), box.bottom() - line * 0.22, box.width(), line * 0.18)
-        painter.fillRect(whole, QColor(self.theme.window))
+        painter.fillRect(whole, tint(self.theme.window))
         if share > 0:
             bar = QRectF(whole.left(), whole.top(), max(1.0, whole.width() * share), whole.height())
-            painter.fillRect(bar, QColor(colour))
+            painter.fillRect(bar, tint(colour))
 
-    def draw_marks(self, painter: QPainter) -> None:
+    def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
         shown = self.visible_rows()
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -208,7 +207,3 @@ class CandidateTable(Canvas):
         self.first = min(max(self.first + lines, 0), max(0, len(self.rows) - self.fits()))
         self.refresh()
         event.accept()
-
-
-_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -1,77 +1,47 @@
-"""The ground of every picture: a pyqtgraph view with one item for the picture and one for the marks over it."""
+"""The ground of every picture: a widget that keeps the picture as a pixmap and draws marks over it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Hashable
 from functools import lru_cache
 
-import pyqtgraph as pg
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QBrush, QColor, QFont, QFontMetricsF, QMouseEvent, QPainter, QPen, QWheelEvent
-from PySide6.QtWidgets import QGraphicsItem, QGraphicsView, QSizePolicy, QStyleOptionGraphicsItem, QWidget
+from PySide6.QtGui import QBrush, QColor, QFont, QMouseEvent, QPainter, QPaintEvent, QPen, QPixmap, QWheelEvent
+from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.theme import Theme
+from app.widgets.lettering import Metrics, Painter, metrics_of
 
 
-class _Layer(pg.GraphicsObject):
-    """A sheet over the whole view that is drawn by a function."""
-
-    def __init__(self, draw: Callable[[QPainter], None], area: Callable[[], QRectF]) -> None:
-        super().__init__()
-        self._draw = draw
-        self._area = area
-
-    def boundingRect(self) -> QRectF:  # noqa: N802
-        return self._area()
-
-    def paint(self, painter: QPainter, option: QStyleOptionGraphicsItem, widget: QWidget | None = None) -> None:
-        self._draw(painter)
-
-
-class Metrics(QFontMetricsF):
-    """Font metrics that remember widths: the same labels are measured again for every token."""
-
-    def __init__(self, font: QFont) -> None:
-        super().__init__(font)
-        self._widths: dict[str, float] = {}
-
-    def horizontalAdvance(self, text: str) -> float:  # type: ignore[override]  # noqa: N802
-        width = self._widths.get(text)
-        if width is None:
-            if len(self._widths) > 20_000:
-                self._widths.clear()
-            width = self._widths[text] = super().horizontalAdvance(text)
-        return width
-
-
-class Canvas(pg.GraphicsView):
+class Canvas(QWidget):
     """A picture in pixel coordinates. Subclasses fill in ``arrange``, ``draw`` and ``draw_marks``.
 
-    The picture is kept as a pixmap, so that marks follow the mouse without drawing it again.
+    The picture is kept as a pixmap, so that marks follow the mouse without drawing it again. A plain widget: a scene
+    with items costs half a millisecond each time it is painted, and there are ten pictures in the window.
     """
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__(background=None)
+        super().__init__()
         self.theme = theme
         self._stale = True
-        self._metrics: Metrics | None = None
-        self._base = _Layer(self.draw, self.area)
-        self._base.setCacheMode(QGraphicsItem.CacheMode.DeviceCoordinateCache)
-        self._marks = _Layer(self.draw_marks, self.area)
-        self.scene().addItem(self._base)
-        self.scene().addItem(self._marks)
+        self._metrics = metrics_of(self.font())
+        self._picture: QPixmap | None = None
+        self._parts: dict[str, tuple[Hashable, QPointF, QPixmap]] = {}
+        self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # what lies behind need not be painted
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setMouseTracking(True)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setBackground(theme.panel)
 
     # --- for subclasses ---------------------------------------------------------------------------------------
 
     def arrange(self) -> None:
         """Work out where things lie: the size, the data or the font changed."""
 
-    def draw(self, painter: QPainter) -> None:
+    def draw(self, painter: Painter) -> None:
         """Draw the picture."""
 
-    def draw_marks(self, painter: QPainter) -> None:
+    def draw_marks(self, painter: Painter) -> None:
         """Draw what changes without the data: outlines, the focus ring."""
 
     # --- for all ----------------------------------------------------------------------------------------------
@@ -80,20 +50,18 @@ class Canvas(pg.GraphicsView):
         return QRectF(0, 0, self.width(), self.height())
 
     def metrics(self) -> Metrics:
-        if self._metrics is None:
-            self._metrics = Metrics(self.font())
         return self._metrics
 
     def set_theme(self, theme: Theme) -> None:
         self.theme = theme
-        self.setBackground(theme.panel)
+        self._parts.clear()
         self.refresh()
 
     def refresh(self) -> None:
         """Lay out and draw again, when it is next painted."""
         self._stale = True
-        self._base.update()
-        self._marks.update()
+        self._picture = None
+        self.update()
 
     def settle(self) -> None:
         """Lay out now if something changed: before painting, and before a pixel is asked for."""
@@ -102,7 +70,30 @@ class Canvas(pg.GraphicsView):
             self.arrange()
 
     def refresh_marks(self) -> None:
-        self._marks.update()
+        self.update()
+
+    def part(
+        self, painter: Painter, name: str, box: QRectF, key: Hashable, draw: Callable[[Painter, QRectF], None]
+    ) -> None:
+        """A part of the picture that seldom changes: drawn anew only for another ``key``, another box or theme."""
+        ratio = painter.ratio
+        key = (key, box.getRect(), painter.face, ratio)
+        kept = self._parts.get(name)
+        if kept is None or kept[0] != key:
+            corner = QPointF(math.floor(box.left() * ratio) / ratio, math.floor(box.top() * ratio) / ratio)
+            kept = self._parts[name] = (key, corner, self._draw_part(painter, box, corner, draw))
+        painter.drawPixmap(kept[1], kept[2])
+
+    def _draw_part(
+        self, painter: Painter, box: QRectF, corner: QPointF, draw: Callable[[Painter, QRectF], None]
+    ) -> QPixmap:
+        wide, high = box.right() - corner.x() + 1, box.bottom() - corner.y() + 1
+        made = _blank(wide, high, painter.ratio, Qt.GlobalColor.transparent)
+        pencil = Painter(made, painter.font())
+        pencil.translate(-corner)
+        draw(pencil, box)
+        pencil.end()
+        return made
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         metrics = self.metrics()
@@ -111,34 +102,39 @@ class Canvas(pg.GraphicsView):
     def sizeHint(self) -> QSize:  # noqa: N802
         return self.minimumSizeHint() * 2
 
-    def draw_focus(self, painter: QPainter) -> None:
+    def draw_focus(self, painter: Painter) -> None:
         """The focus ring, at the rim of the canvas."""
         if self.hasFocus():
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(pen(self.theme.accent))
             painter.drawRect(self.area().adjusted(0.5, 0.5, -1.5, -1.5))
 
-    def close(self) -> bool:
-        """As every other widget: pyqtgraph's own way takes the viewport off, and Qt may crash on that."""
-        return QGraphicsView.close(self)
+    def _draw_picture(self) -> QPixmap:
+        made = _blank(self.width(), self.height(), self.devicePixelRatioF(), QColor(self.theme.panel))
+        painter = Painter(made, self.font())
+        self.draw(painter)
+        painter.end()
+        return made
 
     # --- events -----------------------------------------------------------------------------------------------
 
-    def paintEvent(self, event: QEvent) -> None:  # noqa: N802
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         self.settle()
-        super().paintEvent(event)
+        if self._picture is None or self._picture.devicePixelRatioF() != self.devicePixelRatioF():
+            self._picture = self._draw_picture()
+        painter = Painter(self, self.font())
+        painter.drawPixmap(0, 0, self._picture)
+        self.draw_marks(painter)
+        painter.end()
 
     def resizeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        if hasattr(self, "_marks"):  # pyqtgraph resizes while it is being built
-            for layer in (self._base, self._marks):
-                layer.prepareGeometryChange()
-            self.refresh()
+        self.refresh()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_marks"):
-            self._metrics = None
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_parts"):  # Qt may tell while it is being built
+            self._metrics = metrics_of(self.font())
             self.refresh()
 
     def focusInEvent(self, event: QEvent) -> None:  # noqa: N802
@@ -181,18 +177,39 @@ class Canvas(pg.GraphicsView):
         """The mouse left the canvas."""
 
 
+def _blank(width: float, height: float, ratio: float, colour: QColor | Qt.GlobalColor) -> QPixmap:
+    """A pixmap of logical pixels in one colour."""
+    made = QPixmap(max(1, math.ceil(width * ratio)), max(1, math.ceil(height * ratio)))
+    made.setDevicePixelRatio(ratio)
+    made.fill(colour)
+    return made
+
+
+@lru_cache(maxsize=256)
 def pen(colour: str, width: float = 1.0, style: Qt.PenStyle = Qt.PenStyle.SolidLine) -> QPen:
+    """A pen that is as wide on every screen; shared, not to be changed."""
     line = QPen(QColor(colour), width, style)
     line.setCosmetic(True)
     return line
 
 
+@lru_cache(maxsize=256)
+def tint(colour: str) -> QColor:
+    """The colour of "#rrggbb"; shared, not to be changed."""
+    return QColor(colour)
+
+
 def hatch(painter: QPainter, box: QRectF, theme: Theme) -> None:
     """What is not there yet: a ground of its own with lines across, to be told from blank by more than colour."""
-    painter.fillRect(box, QColor(theme.absent))
-    lines = QColor(theme.faint)
+    painter.fillRect(box, tint(theme.absent))
+    painter.fillRect(box, _hatching(theme.faint))
+
+
+@lru_cache(maxsize=8)
+def _hatching(colour: str) -> QBrush:
+    lines = QColor(colour)
     lines.setAlphaF(0.55)
-    painter.fillRect(box, QBrush(lines, Qt.BrushStyle.BDiagPattern))
+    return QBrush(lines, Qt.BrushStyle.BDiagPattern)
 
 
 def small(font: QFont) -> QFont:
@@ -203,32 +220,3 @@ def small(font: QFont) -> QFont:
     else:
         smaller.setPixelSize(round(font.pixelSize() * 0.9))
     return smaller
-
-
-def put(painter: QPainter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str | None = None) -> None:
-    """Text inside a box, cut with … if it does not fit."""
-    if colour is not None:
-        painter.setPen(QColor(colour))
-    painter.drawText(box, _single_line(where), _elided(text, int(box.width()) + 1, painter.font().toString()))
-
-
-@lru_cache
-def _single_line(where: Qt.AlignmentFlag) -> int:
-    """The flags of one line as a number; joining enums costs as much as drawing."""
-    return where.value | Qt.TextFlag.TextSingleLine.value
-
-
-@lru_cache(maxsize=8192)
-def _elided(text: str, width: int, font: str) -> str:
-    made = QFont()
-    made.fromString(font)
-    return QFontMetricsF(made).elidedText(text, Qt.TextElideMode.ElideRight, width)
-
-
-def put_rotated(painter: QPainter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str | None = None) -> None:
-    """Text that reads from bottom to top inside a box; AlignRight puts its end at the top."""
-    painter.save()
-    painter.translate(box.left(), box.bottom())
-    painter.rotate(-90)
-    put(painter, QRectF(0, 0, box.height(), box.width()), text, where, colour)
-    painter.restore()

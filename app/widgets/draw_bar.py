@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QPainter, QPolygonF
+from PySide6.QtGui import QPolygonF
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, pen, put
+from app.widgets.canvas import Canvas, pen, tint
+from app.widgets.lettering import CENTRE, LEFT, Painter, put
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,16 @@ class DrawBar(Canvas):
         left = bar.left() + stretch.low * bar.width()
         return QRectF(left, bar.top(), (stretch.high - stretch.low) * bar.width(), bar.height())
 
-    def draw(self, painter: QPainter) -> None:
+    def draw(self, painter: Painter) -> None:
         if self.drawn is None:
             return
         painter.setFont(self.font())
         bar = self._bar()
-        painter.fillRect(bar, QColor(self.theme.raised))
+        painter.fillRect(bar, tint(self.theme.raised))
         for index, stretch in enumerate(self.drawn.stretches):
             if stretch.low != self.drawn.chosen.low:
                 self._draw_stretch(painter, stretch, self.theme.line if index % 2 else self.theme.raised)
-        painter.fillRect(self._box(self.drawn.chosen), QColor(self.theme.decode))
+        painter.fillRect(self._box(self.drawn.chosen), tint(self.theme.decode))
         self._name(painter, self.drawn.chosen, self.theme.panel)
         painter.setPen(pen(self.theme.faint))
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -76,32 +77,29 @@ class DrawBar(Canvas):
         if self.drawn.number is not None:
             self._draw_number(painter, self.drawn.number)
 
-    def _draw_stretch(self, painter: QPainter, stretch: Stretch, colour: str) -> None:
-        painter.fillRect(self._box(stretch), QColor(colour))
+    def _draw_stretch(self, painter: Painter, stretch: Stretch, colour: str) -> None:
+        painter.fillRect(self._box(stretch), tint(colour))
         self._name(painter, stretch, self.theme.text)
 
-    def _name(self, painter: QPainter, stretch: Stretch, colour: str) -> None:
+    def _name(self, painter: Painter, stretch: Stretch, colour: str) -> None:
         box = self._box(stretch)
         if box.width() > self.metrics().horizontalAdvance(stretch.text) + 4:
-            put(painter, box, stretch.text, Qt.AlignmentFlag.AlignCenter, colour)
+            put(painter, box, stretch.text, CENTRE, colour)
 
-    def _draw_number(self, painter: QPainter, number: float) -> None:
+    def _draw_number(self, painter: Painter, number: float) -> None:
         """A pointer from above, so that it does not hide what it points at."""
         high, bar = self.metrics().height(), self._bar()
         x = bar.left() + number * bar.width()
         tip = [QPointF(x, bar.top() + 2), QPointF(x - high * 0.35, bar.top() - high * 0.45)]
         painter.setPen(pen(self.theme.panel))
-        painter.setBrush(QColor(self.theme.accent))
+        painter.setBrush(tint(self.theme.accent))
         painter.drawPolygon(QPolygonF([*tip, QPointF(x + high * 0.35, bar.top() - high * 0.45)]))
         painter.setPen(pen(self.theme.accent, 2))
         painter.drawLine(QPointF(x, bar.top()), QPointF(x, bar.bottom()))
         text = f"{number:.4f}"
         wide = self.metrics().horizontalAdvance(text) + 4
         left = x + high * 0.5 if x + high * 0.5 + wide < self.width() else x - high * 0.5 - wide
-        put(painter, QRectF(left, bar.top() - high * 1.1, wide, high), text, _LEFT, self.theme.accent)
+        put(painter, QRectF(left, bar.top() - high * 1.1, wide, high), text, LEFT, self.theme.accent)
 
-    def draw_marks(self, painter: QPainter) -> None:
+    def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
-
-
-_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter

@@ -8,11 +8,12 @@ from functools import lru_cache
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QImage, QKeyEvent, QPainter
+from PySide6.QtGui import QImage, QKeyEvent
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, hatch, pen, put, small
+from app.widgets.canvas import Canvas, hatch, pen, small
 from app.widgets.heatmap import ABSENT, MASKED
+from app.widgets.lettering import LEFT, RIGHT, Painter, put
 from app.widgets.scale import Scale, word
 
 
@@ -155,7 +156,7 @@ class HeadGrid(Canvas):
         kind = QImage.Format.Format_ARGB32_Premultiplied if absent.any() else QImage.Format.Format_RGB32
         self._image = QImage(self._words.data, columns, n_heads * rows, columns * 4, kind)
 
-    def draw(self, painter: QPainter) -> None:
+    def draw(self, painter: Painter) -> None:
         if self.heads is None:
             return
         painter.setFont(small(self.font()))
@@ -165,7 +166,7 @@ class HeadGrid(Canvas):
         for head in range(n_heads):
             self._draw_tile(painter, self.tile(head), head, QRectF(0, head * rows, columns, rows))
 
-    def _draw_groups(self, painter: QPainter) -> None:
+    def _draw_groups(self, painter: Painter) -> None:
         assert self.heads is not None
         for group in range(len(self.heads.maps) // self.heads.per_group):
             colour = self.theme.groups[group % len(self.theme.groups)]
@@ -174,7 +175,7 @@ class HeadGrid(Canvas):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.drawRect(box)
             title = QRectF(box.left() + gap * 1.5, box.top() + 1, box.width() - gap * 2, self._header())
-            put(painter, title, self._group_text(group, title.width()), _LEFT, colour)
+            put(painter, title, self._group_text(group, title.width()), LEFT, colour)
 
     def _group_text(self, group: int, width: float) -> str:
         """The longest name of a group that fits."""
@@ -183,7 +184,7 @@ class HeadGrid(Canvas):
         whole = self.tr("KV {0} · heads {1}–{2}").format(group, first, last)
         return whole if self.metrics().horizontalAdvance(whole) < width else self.tr("KV {0}").format(group)
 
-    def _draw_tile(self, painter: QPainter, box: QRectF, head: int, source: QRectF) -> None:
+    def _draw_tile(self, painter: Painter, box: QRectF, head: int, source: QRectF) -> None:
         if self._image.hasAlphaChannel():
             hatch(painter, box, self.theme)
         painter.drawImage(box, self._image, source)
@@ -193,9 +194,9 @@ class HeadGrid(Canvas):
         if box.width() > self.metrics().height() * 2.4:  # the blank triangle above the diagonal has room for it
             corner = box.adjusted(box.width() / 2, 1, -self._gap(), 0)
             corner.setHeight(self.metrics().height())
-            put(painter, corner, str(head), _RIGHT, self.theme.text)
+            put(painter, corner, str(head), RIGHT, self.theme.text)
 
-    def draw_marks(self, painter: QPainter) -> None:
+    def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
         for head, colour in ((self.hovered, self.theme.hover), (self.pinned, self.theme.accent)):
             if self.heads is not None and head is not None and head < len(self.heads.maps):
@@ -248,5 +249,3 @@ class HeadGrid(Canvas):
 
 
 _DIRECTIONS = {Qt.Key.Key_Left: (-1, 0), Qt.Key.Key_Right: (1, 0), Qt.Key.Key_Up: (0, -1), Qt.Key.Key_Down: (0, 1)}
-_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QImage, QKeyEvent, QPainter
+from PySide6.QtGui import QImage, QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels, row_labels
-from app.widgets.canvas import Canvas, hatch, pen, put, put_rotated
+from app.widgets.canvas import Canvas, hatch, pen, tint
 from app.widgets.legend import Legend, draw_legend, legend_width
+from app.widgets.lettering import CENTRE, RIGHT, Painter, put, put_rotated
 from app.widgets.scale import word
 
 SHOWN, MASKED, ABSENT = 0, 1, 2  # states of a cell: a figure, blank by definition, not computed yet
@@ -183,7 +184,7 @@ class Heatmap(Canvas):
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
-    def draw(self, painter: QPainter) -> None:
+    def draw(self, painter: Painter) -> None:
         if self.cells is None or self.plot.isEmpty():
             return
         painter.setFont(self.font())
@@ -200,10 +201,10 @@ class Heatmap(Canvas):
         gap = self.metrics().height() * 0.35
         return QRectF(self.plot.right() + gap, 0, self.width() - self.plot.right() - gap, self.plot.bottom())
 
-    def _draw_labels(self, painter: QPainter) -> None:
+    def _draw_labels(self, painter: Painter) -> None:
         assert self.cells is not None
         for cell, text in zip(self._rows.cells, self._rows.texts, strict=True):
-            put(painter, self._row_box(cell), text, _RIGHT, self.theme.text)
+            put(painter, self._row_box(cell), text, RIGHT, self.theme.text)
         for cell, text in zip(self._columns.cells, self._columns.texts, strict=True):
             self._put_column(painter, cell, text, self.theme.text)
         if self._titled:
@@ -212,11 +213,11 @@ class Heatmap(Canvas):
                 painter,
                 QRectF(self.plot.left(), self.height() - high - 2, self.plot.width(), high),
                 self.cells.columns.title,
-                Qt.AlignmentFlag.AlignCenter,
+                CENTRE,
                 self.theme.faint,
             )
             box = QRectF(2, self.plot.top(), high, self.plot.height())
-            put_rotated(painter, box, self.cells.rows.title, Qt.AlignmentFlag.AlignCenter, self.theme.faint)
+            put_rotated(painter, box, self.cells.rows.title, CENTRE, self.theme.faint)
 
     def _row_box(self, row: int) -> QRectF:
         metrics = self.metrics()
@@ -232,7 +233,7 @@ class Heatmap(Canvas):
         left = min(max(middle - wide / 2, 0.0), self.width() - wide)
         return QRectF(left, top, wide, metrics.height())
 
-    def _put_column(self, painter: QPainter, column: int, text: str, colour: str, *, cover: bool = False) -> None:
+    def _put_column(self, painter: Painter, column: int, text: str, colour: str, *, cover: bool = False) -> None:
         wide = self.metrics().horizontalAdvance
         box = self._column_box(column, wide(text) + 2)
         if cover:
@@ -241,11 +242,11 @@ class Heatmap(Canvas):
             shown = zip(self._columns.cells, self._columns.texts, strict=True)
             self._cover(painter, box, [self._column_box(cell, wide(other)) for cell, other in shown])
         if self._columns.rotated:
-            put_rotated(painter, box, text, _RIGHT, colour)
+            put_rotated(painter, box, text, RIGHT, colour)
         else:
-            put(painter, box, text, Qt.AlignmentFlag.AlignCenter, colour)
+            put(painter, box, text, CENTRE, colour)
 
-    def draw_marks(self, painter: QPainter) -> None:
+    def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
         if self.cells is None or self.plot.isEmpty():
             return
@@ -257,7 +258,7 @@ class Heatmap(Canvas):
         if self.pointer is not None:
             self._crosshair(painter, *self.pointer)
 
-    def _outline(self, painter: QPainter, place: tuple[int | None, int | None], colour: str) -> None:
+    def _outline(self, painter: Painter, place: tuple[int | None, int | None], colour: str) -> None:
         row, column = place
         if (row is None and column is None) or not self._exists(row or 0, column or 0):
             return
@@ -269,7 +270,7 @@ class Heatmap(Canvas):
         painter.drawRect(box)
         self._emphasise(painter, row, column, colour)
 
-    def _emphasise(self, painter: QPainter, row: int | None, column: int | None, colour: str) -> None:
+    def _emphasise(self, painter: Painter, row: int | None, column: int | None, colour: str) -> None:
         """The label of an outlined row or column, also where it was thinned away."""
         assert self.cells is not None
         if row is not None and self._rows.extent:
@@ -277,18 +278,18 @@ class Heatmap(Canvas):
             text = axis.text(row * axis.block, indexed=self._rows.indexed)
             box.setLeft(max(0.0, min(box.left(), box.right() - self.metrics().horizontalAdvance(text) - 1)))
             self._cover(painter, box, [self._row_box(cell) for cell in self._rows.cells])
-            put(painter, box, text, _RIGHT, colour)
+            put(painter, box, text, RIGHT, colour)
         if column is not None:
             axis = self.cells.columns
             text = axis.text(column * axis.block, indexed=self._columns.indexed)
             self._put_column(painter, column, text, colour, cover=True)
 
-    def _cover(self, painter: QPainter, box: QRectF, others: list[QRectF]) -> None:
+    def _cover(self, painter: Painter, box: QRectF, others: list[QRectF]) -> None:
         """Blank a label's place, and labels that reach into it as a whole."""
         for other in (box, *(other for other in others if other.intersects(box))):
-            painter.fillRect(other, QColor(self.theme.panel))
+            painter.fillRect(other, tint(self.theme.panel))
 
-    def _crosshair(self, painter: QPainter, row: int, column: int) -> None:
+    def _crosshair(self, painter: Painter, row: int, column: int) -> None:
         box = self.box(row, column)
         painter.setPen(pen(self.theme.hover, 1, Qt.PenStyle.DashLine))
         painter.drawLine(QPointF(self.plot.left(), box.center().y()), QPointF(box.left(), box.center().y()))
@@ -338,9 +339,6 @@ class Heatmap(Canvas):
             event.accept()  # arrow keys belong to the picture while it has the focus
             return True
         return super().event(event)
-
-
-_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 def _is_step(event: QEvent) -> bool:

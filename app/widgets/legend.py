@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFontMetricsF, QImage, QPainter, QPolygonF
+from PySide6.QtGui import QFontMetricsF, QImage, QPolygonF
 
 from app.theme import Theme
-from app.widgets.canvas import hatch, pen, put
+from app.widgets.canvas import hatch, pen, tint
+from app.widgets.lettering import Painter, put
 from app.widgets.scale import Scale, colour_words, marks, word
 
 
@@ -40,7 +41,7 @@ def legend_width(legend: Legend, metrics: QFontMetricsF) -> float:
     return max(bar, min(wide(legend.title), metrics.height() * 6)) + metrics.height() * 0.4
 
 
-def draw_legend(painter: QPainter, box: QRectF, legend: Legend, theme: Theme) -> None:
+def draw_legend(painter: Painter, box: QRectF, legend: Legend, theme: Theme) -> None:
     """Into a box whose bottom is the picture's bottom; its first line takes the title."""
     high = QFontMetricsF(painter.font()).height()
     left, middle = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignVCenter
@@ -52,7 +53,7 @@ def draw_legend(painter: QPainter, box: QRectF, legend: Legend, theme: Theme) ->
         _draw_bar(painter, below, legend, theme)
 
 
-def _draw_kinds(painter: QPainter, box: QRectF, kinds: Kinds, theme: Theme) -> None:
+def _draw_kinds(painter: Painter, box: QRectF, kinds: Kinds, theme: Theme) -> None:
     high = QFontMetricsF(painter.font()).height()
     colours: list[str | None] = [*kinds.colours, None]
     for row, (name, colour) in enumerate(zip((*kinds.names, kinds.absent), colours, strict=True)):
@@ -63,12 +64,12 @@ def _draw_kinds(painter: QPainter, box: QRectF, kinds: Kinds, theme: Theme) -> N
         if colour is None:
             hatch(painter, patch, theme)
         else:
-            painter.fillRect(patch, QColor(colour))
+            painter.fillRect(patch, tint(colour))
         where = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         put(painter, line.adjusted(high * 1.1, 0, 0, 0), name, where, theme.text)
 
 
-def _draw_bar(painter: QPainter, box: QRectF, scale: Scale, theme: Theme) -> None:
+def _draw_bar(painter: Painter, box: QRectF, scale: Scale, theme: Theme) -> None:
     metrics = QFontMetricsF(painter.font())
     high = metrics.height()
     cap = high * 0.4 if scale.clips else high * 0.2
@@ -83,16 +84,16 @@ def _draw_bar(painter: QPainter, box: QRectF, scale: Scale, theme: Theme) -> Non
     _draw_ticks(painter, bar, box, scale, theme)
 
 
-def _draw_caps(painter: QPainter, bar: QRectF, cap: float, colours: tuple[str, str]) -> None:
+def _draw_caps(painter: Painter, bar: QRectF, cap: float, colours: tuple[str, str]) -> None:
     """Pointed ends in the colours of what lies beyond the scale."""
     middle = bar.center().x()
     ends = ((bar.top(), bar.top() - cap), (bar.bottom(), bar.bottom() + cap))
     for colour, (base, tip) in zip(colours, ends, strict=True):
-        painter.setBrush(QColor(colour))
+        painter.setBrush(tint(colour))
         painter.drawPolygon(QPolygonF([QPointF(bar.left(), base), QPointF(bar.right(), base), QPointF(middle, tip)]))
 
 
-def _draw_ticks(painter: QPainter, bar: QRectF, box: QRectF, scale: Scale, theme: Theme) -> None:
+def _draw_ticks(painter: Painter, bar: QRectF, box: QRectF, scale: Scale, theme: Theme) -> None:
     """The ends always, those between where there is room."""
     metrics = QFontMetricsF(painter.font())
     high = metrics.height()

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent, QPainter, QPolygonF
+from PySide6.QtGui import QKeyEvent, QPolygonF
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, hatch, pen, put, put_rotated
+from app.widgets.canvas import Canvas, hatch, pen, tint
+from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
 from app.widgets.scale import figure, nice_step
 
 
@@ -109,7 +110,7 @@ class LineChart(Canvas):
 
     # --- drawing ----------------------------------------------------------------------------------------------
 
-    def draw(self, painter: QPainter) -> None:
+    def draw(self, painter: Painter) -> None:
         if self.chart is None:
             return
         painter.setFont(self.font())
@@ -121,24 +122,24 @@ class LineChart(Canvas):
             self._draw_line(painter, line)
         self._draw_names(painter)
 
-    def _draw_axes(self, painter: QPainter) -> None:
+    def _draw_axes(self, painter: Painter) -> None:
         assert self.chart is not None
         high, plot = self.metrics().height(), self.plot
         for value, text in self._y_ticks():
             y = float(self._y_of(np.array(value)))
             painter.setPen(pen(self.theme.line))
             painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
-            put(painter, QRectF(0, y - high / 2, plot.left() - high * 0.35, high), text, _RIGHT, self.theme.text)
+            put(painter, QRectF(0, y - high / 2, plot.left() - high * 0.35, high), text, RIGHT, self.theme.text)
         self._draw_x_ticks(painter)
         painter.setPen(pen(self.theme.faint))
         painter.drawLine(plot.bottomLeft(), plot.bottomRight())
         if self._titled:
             foot = QRectF(plot.left(), self.height() - high - 2, plot.width(), high)
-            put(painter, foot, self.chart.x_title, Qt.AlignmentFlag.AlignCenter, self.theme.faint)
+            put(painter, foot, self.chart.x_title, CENTRE, self.theme.faint)
             side = QRectF(1, plot.top(), high, plot.height())
-            put_rotated(painter, side, self.chart.y_title, Qt.AlignmentFlag.AlignCenter, self.theme.faint)
+            put_rotated(painter, side, self.chart.y_title, CENTRE, self.theme.faint)
 
-    def _draw_x_ticks(self, painter: QPainter) -> None:
+    def _draw_x_ticks(self, painter: Painter) -> None:
         assert self.chart is not None
         metrics, plot = self.metrics(), self.plot
         widest = metrics.horizontalAdvance(figure(self.chart.x_high)) + metrics.height()
@@ -147,10 +148,10 @@ class LineChart(Canvas):
         while value <= self.chart.x_high + 1e-9:
             top = plot.bottom() + metrics.height() * 0.2
             box = QRectF(self.x_of(value) - widest / 2, top, widest, metrics.height())
-            put(painter, box, figure(value), Qt.AlignmentFlag.AlignCenter, self.theme.text)
+            put(painter, box, figure(value), CENTRE, self.theme.text)
             value += step
 
-    def _draw_line(self, painter: QPainter, line: Line) -> None:
+    def _draw_line(self, painter: Painter, line: Line) -> None:
         xs = np.array([self.x_of(x) for x in line.x.tolist()])
         points = [QPointF(x, y) for x, y in zip(xs.tolist(), self._y_of(line.y).tolist(), strict=True)]
         colour = getattr(self.theme, line.colour)
@@ -158,11 +159,11 @@ class LineChart(Canvas):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawPolyline(QPolygonF(points))
         if len(points) <= 80:  # every point is a figure: show where they are
-            painter.setBrush(QColor(colour))
+            painter.setBrush(tint(colour))
             for point in points:
                 painter.drawRect(QRectF(point.x() - 2, point.y() - 2, 4, 4))
 
-    def _draw_names(self, painter: QPainter) -> None:
+    def _draw_names(self, painter: Painter) -> None:
         """At the right end of each line, pushed apart where lines end together."""
         assert self.chart is not None
         high = self.metrics().height()
@@ -175,9 +176,9 @@ class LineChart(Canvas):
         spill = max(0.0, (names[-1][0] - self.plot.bottom()) if names else 0.0)
         for y, line in names:
             box = QRectF(self.plot.right() + high * 0.5, y - spill - high / 2, self.width() - self.plot.right(), high)
-            put(painter, box, line.name, _LEFT, getattr(self.theme, line.colour))
+            put(painter, box, line.name, LEFT, getattr(self.theme, line.colour))
 
-    def draw_marks(self, painter: QPainter) -> None:
+    def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
         if self.chart is None:
             return
@@ -218,7 +219,3 @@ class LineChart(Canvas):
             return
         start = self.chart.x_low if self.pinned is None else self.pinned
         self.place_picked.emit(round(min(max(start + step, self.chart.x_low), self.chart.x_high)))
-
-
-_LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
-_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter

@@ -141,7 +141,7 @@ def test_arrow_keys_and_clicks_pick_heads(qtbot: Any) -> None:
     shown = figures(qtbot)
     heads = shown.panel._heads
     heads.settle()
-    qtbot.mouseClick(heads.viewport(), Qt.MouseButton.LeftButton, pos=heads.tile(4).center().toPoint())
+    qtbot.mouseClick(heads, Qt.MouseButton.LeftButton, pos=heads.tile(4).center().toPoint())
     assert shown.cursor.pinned.head == 4
     qtbot.keyClick(heads, Qt.Key.Key_Right)
     assert shown.cursor.pinned.head == 5
