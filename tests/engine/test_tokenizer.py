@@ -228,7 +228,7 @@ def test_the_real_tokenizer(smollm2_gguf: Path) -> None:
     tokenizer = Tokenizer.from_gguf(metadata)
     assert time.perf_counter() - began < 1.5
     assert tokenizer.encode("The capital of France is") == [504, 3575, 282, 4649, 314]
-    assert (tokenizer.n_vocab, tokenizer.bos_id, tokenizer.eos_ids) == (49152, 1, (2,))
+    assert (tokenizer.n_vocab, tokenizer.bos_id, tokenizer.eos_ids) == (49152, 1, (2, 0))
     text = tokenizer.chat([{"role": "user", "content": "Hi"}])
     assert text == (
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n"
