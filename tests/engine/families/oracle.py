@@ -60,9 +60,17 @@ class Oracle:
 
     def run(self, ids: Tensor, cache: Any = None, *, use_cache: bool = False) -> Run:
         """Read ``ids`` [batch, pos] behind ``cache``; with ``use_cache`` the result's cache can be read on."""
+        if cache is None:
+            self.forget_length()
         with torch.inference_mode():
             out = self.model(input_ids=ids, past_key_values=cache, use_cache=use_cache or cache is not None)
         return Run(out.logits, getattr(out, "past_key_values", None))
+
+    def forget_length(self) -> None:
+        """Dynamic ropes keep the base of the longest text read; a text shorter than the context resets them."""
+        if not self.variant.decodes_as_prefill:
+            with torch.inference_mode():
+                self.model(input_ids=torch.tensor([[3]]), use_cache=False)
 
     def in_parts(self, ids: Tensor, cuts: list[int]) -> Tensor:
         """Logits of all positions, read part by part into transformers' own cache."""
@@ -83,8 +91,8 @@ class Oracle:
 
     def in_float64(self, attention: str) -> Oracle:
         """The same weights in float64, with "eager" or "sdpa" attention, loaded anew."""
-        model = load(self.folder, self.variant, attention)
-        return Oracle(self.variant, self.folder, model.double())
+        model = load(self.folder, self.variant, attention, torch.float64)
+        return Oracle(self.variant, self.folder, model)
 
 
 class Oracles:
@@ -111,10 +119,10 @@ def build(variant: Variant, folder: Path) -> Oracle:
     return Oracle(variant, folder, model)
 
 
-def load(folder: Path, variant: Variant, attention: str = "eager") -> Any:
-    """The saved model, read back by transformers in float32."""
+def load(folder: Path, variant: Variant, attention: str = "eager", dtype: torch.dtype = torch.float32) -> Any:
+    """The saved model, read back by transformers."""
     model = _auto_class(variant).from_pretrained(
-        folder, dtype=torch.float32, attn_implementation=attention, experts_implementation=EXPERTS
+        folder, dtype=dtype, attn_implementation=attention, experts_implementation=EXPERTS
     )
     return model.eval().requires_grad_(False)
 
@@ -151,3 +159,12 @@ def _multiplies(owner: nn.Module) -> bool:
     """Whether a module is a norm whose weight is used as it stands; Gemma's norms multiply with 1 + weight."""
     kind = type(owner).__name__
     return "Norm" in kind and not kind.startswith("Gemma")
+
+
+def with_other_fields(oracle: Oracle, fields: dict[str, Any]) -> Oracle:
+    """The same weights under a config with other fields."""
+    values = _fresh({**oracle.variant.config, **fields})
+    config = AutoConfig.for_model(oracle.variant.family, **values)
+    model = _auto_class(oracle.variant).from_config(config, attn_implementation="eager", experts_implementation=EXPERTS)
+    model.load_state_dict(oracle.model.state_dict())
+    return Oracle(oracle.variant, oracle.folder, model.eval().requires_grad_(False))

@@ -514,6 +514,9 @@ _MOE_VARIANTS = (
 VARIANTS: dict[str, Variant] = {variant.id: variant for variant in (*_DENSE_VARIANTS, *_MOE_VARIANTS)}
 """Every variant by its id."""
 
+ROUTED: tuple[str, ...] = tuple(variant.id for variant in _MOE_VARIANTS)
+"""Ids of the variants with experts."""
+
 
 def variants_of(family: str) -> tuple[Variant, ...]:
     """The variants of one model_type."""

@@ -1,0 +1,72 @@
+"""Reading with a cache gives what reading at once gives: token by token and in pieces, past the window's edge."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import engine
+from engine.loading import Loaded
+from tests.engine.families.compare import apart, read_in_parts
+from tests.engine.families.oracle import Oracle
+
+PIECES = {
+    "token-by-token": list(range(1, 48)),
+    "sevens": list(range(7, 48, 7)),
+    "over-the-edge": [10, 11, 12, 13, 14, 15, 16, 17, 18, 33, 34],
+    "prompt-then-tokens": [16, 17, 18, 19, 20],
+}
+
+
+@pytest.mark.parametrize("pieces", PIECES)
+def test_decode_equals_prefill(pieces: str, oracle: Oracle, loaded: Loaded) -> None:
+    """Of transformers' prefill; where its own decode differs by design (tables that follow the length), of that."""
+    cuts = [cut for cut in PIECES[pieces] if cut < oracle.ids.shape[1]]
+    theirs = oracle.logits if oracle.variant.decodes_as_prefill else oracle.in_parts(oracle.ids, cuts)
+    ours = read_in_parts(loaded, oracle.ids, cuts)
+    distance = (ours - theirs).abs().amax(dim=(0, 2))
+    wrong = (distance > oracle.variant.tolerance).nonzero().flatten().tolist()
+    assert not wrong, f"from position {wrong[0]} on, up to {float(distance.max()):.2g} apart"
+
+
+def test_decode_equals_our_prefill(oracle: Oracle, loaded: Loaded) -> None:
+    if not oracle.variant.decodes_as_prefill:
+        short = oracle.ids[:, :20]  # within every original context
+        assert apart(read_in_parts(loaded, short, [5, 6]), loaded.model(short)) <= 1e-4
+        return
+    assert apart(read_in_parts(loaded, oracle.ids, PIECES["sevens"]), loaded.model(oracle.ids)) <= 1e-4
+
+
+def test_a_cut_cache_reads_on_as_if_it_had_never_been_longer(oracle: Oracle, loaded: Loaded) -> None:
+    ids = oracle.ids[:, : min(20, oracle.ids.shape[1])]
+    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
+    first = loaded.model(ids, cache)
+    cache.truncate(9)
+    assert cache.length == 9
+    assert apart(loaded.model(ids[:, 9:], cache), first[:, 9:]) <= 1e-4
+
+
+def test_the_length_counts_committed_positions(oracle: Oracle, loaded: Loaded) -> None:
+    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
+    for part in oracle.ids.tensor_split([7, 8], dim=1):
+        loaded.model(part, cache)
+    assert cache.length == oracle.ids.shape[1]
+    assert len(cache.shapes) == loaded.config.n_layers
+
+
+def test_a_full_or_latent_cache_stores_just_what_its_kind_says(oracle: Oracle, loaded: Loaded) -> None:
+    """Per position and layer: 2 · n_kv · d_head numbers, or d_c + d_r of a latent cache; a window only bounds it."""
+    cache = engine.KVCache(loaded.config, batch=2, dtype=torch.float32)
+    loaded.model(oracle.ids, cache)
+    attention = oracle.model.config.get_text_config()
+    keys = oracle.run(oracle.ids, use_cache=True).cache.layers
+    per_position = sum(layer.keys[0, :, 0].numel() + layer.values[0, :, 0].numel() for layer in keys)
+    if oracle.variant.family == "falcon":  # transformers stores copies of shared keys
+        shared = {"falcon-40b": 2, "falcon-11b": 2}.get(oracle.variant.id, 1)
+        per_position //= shared
+    expected = per_position * oracle.ids.numel() * 4
+    assert attention.num_hidden_layers == loaded.config.n_layers
+    if oracle.variant.cache in ("full", "latent"):
+        assert cache.bytes_now == expected
+    else:
+        assert 0 < cache.bytes_now <= expected
