@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QDockWidget, QFileDialog, QHBoxLayout, QLabel, QMe
 from app.export import WRITERS
 from app.panels.panel import Panel
 from app.theme import Theme, icon
+from app.widgets.still_label import StillLabel
 
 
 class PanelDock(QDockWidget):
@@ -89,17 +90,21 @@ class TitleBar(QWidget):
     def __init__(self, dock: PanelDock) -> None:
         super().__init__(dock)
         self._dock = dock
-        self._title, self._badge, self._caption = QLabel(), QLabel(), QLabel()
+        self._title, self._badge, self._caption = QLabel(), QLabel(), StillLabel()
+        self._texts: tuple[str, str, str] | None = None
         self._caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._export, self._maximise = QToolButton(), QToolButton()
         self._export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self._export.setMenu(self._menu())
         self._maximise.clicked.connect(dock.maximise_asked)
-        for label in (self._title, self._badge, self._caption):
+        for label in (self._title, self._badge, self._caption.label):
             label.setTextFormat(Qt.TextFormat.PlainText)
         self._arrange()
 
     def show_texts(self, title: str, badge: str, caption: str) -> None:
+        if self._texts == (title, badge, caption):
+            return
+        self._texts = (title, badge, caption)
         self._title.setText(title)
         self._badge.setText(badge)
         self._badge.setVisible(bool(badge))
@@ -114,8 +119,10 @@ class TitleBar(QWidget):
             button.setIcon(icon(name, theme))
             button.setIconSize(QSize(side, side))
             button.setAutoRaise(True)
+        ground = self.palette()
+        ground.setColor(self.backgroundRole(), theme.raised)
+        self.setPalette(ground)
         self.setStyleSheet(
-            f"TitleBar {{ background: {theme.raised}; }} QLabel {{ background: transparent; }}"
             f"QLabel#badge {{ color: {theme.faint}; border: 1px solid {theme.line}; padding: 0 3px; }}"
             f"QLabel#caption {{ color: {theme.faint}; }} QLabel#title {{ font-weight: 600; }}"
         )
@@ -125,8 +132,8 @@ class TitleBar(QWidget):
         self._dock.maximise_asked.emit()
 
     def _arrange(self) -> None:
-        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
-        for label, name in ((self._title, "title"), (self._badge, "badge"), (self._caption, "caption")):
+        self.setAutoFillBackground(True)  # opaque, so that a new caption paints nothing behind it
+        for label, name in ((self._title, "title"), (self._badge, "badge"), (self._caption.label, "caption")):
             label.setObjectName(name)
         self._export.setToolTip(self.tr("Copy or save what this panel shows"))
         self._maximise.setToolTip(self.tr("Maximise or restore (double click)"))

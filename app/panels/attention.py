@@ -18,6 +18,7 @@ from app.widgets.heatmap import ABSENT, MASKED, Cells, Heatmap
 from app.widgets.pages import Pages, fill
 from app.widgets.pattern import attention_scale, closest_cell, padded, pattern_state
 from app.widgets.scale import Scale, exact, figure
+from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
 from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue
 from engine.questions import AskAttentionGrid, AskAttentionMap, AskAttentionRow, AskExactValue, Question
@@ -39,8 +40,8 @@ class AttentionPanel(Panel):
         self._heads = HeadGrid(theme, self.tr("Attention of every head of the layer"))
         self._large = Heatmap(theme, self.tr("Attention of one head"), self._describe_cell)
         self._bars = BarChart(theme, self.tr("Where the pinned position looks"), self._describe_bar)
-        self._row_title = QLabel(wordWrap=True)
-        self._row_title.setContentsMargins(self.fontMetrics().height() // 2, 0, 0, 0)
+        self._row_title = StillLabel(wrap=True)
+        self._row_title.label.setContentsMargins(self.fontMetrics().height() // 2, 0, 0, 0)
         self._controls = self._make_controls()
         self._pages = Pages(self._make_content())
         fill(self, self._pages)
@@ -206,6 +207,8 @@ class AttentionPanel(Panel):
         layer, head = self._place()
         limits = (len(self.context.run.model.layers) - 1, self.context.run.model.layers[layer].n_heads - 1)
         for box, value, most in zip((self._layer, self._head), (layer, head), limits, strict=True):
+            if (box.maximum(), box.value()) == (most, value):
+                continue  # a range that is set is laid out and painted again, the same one too
             box.blockSignals(True)
             box.setRange(0, most)
             box.setValue(value)

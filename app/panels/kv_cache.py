@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QLabel, QSplitter, QWidget
+from PySide6.QtWidgets import QSplitter, QWidget
 
 from app.panels.panel import Context, Panel
 from app.widgets.amounts import bytes_text, grouped
@@ -18,6 +18,7 @@ from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import Pages, fill
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import beyond, exact, nice_step, signed_scale
+from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
 from engine.frames import Answer, CacheState, CacheVectors, LayerFacts, ModelFrame
 from engine.questions import AskCacheState, AskCacheVectors, Question
@@ -38,9 +39,10 @@ class CachePanel(Panel):
         self._asked = 0
         theme = context.theme
         self._map = Heatmap(theme, self.tr("Positions stored by each layer"), self._describe_cell)
-        self._facts = QLabel(wordWrap=True, textFormat=Qt.TextFormat.PlainText)
-        self._facts.setMargin(self.fontMetrics().height() // 3)
-        self._facts.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self._facts = StillLabel(wrap=True)
+        self._facts.label.setTextFormat(Qt.TextFormat.PlainText)
+        self._facts.label.setMargin(self.fontMetrics().height() // 3)
+        self._facts.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._growth = LineChart(theme, self.tr("Bytes stored against positions"))
         self._keys = Heatmap(theme, self.tr("Keys of the picked cell"), self._describe_key)
         self._values = Heatmap(theme, self.tr("Values of the picked cell"), self._describe_value)
@@ -167,7 +169,7 @@ class CachePanel(Panel):
     def _draw_state(self) -> None:
         state = self._state
         if state is None or self.context.run.model is None:
-            self._facts.clear()
+            self._facts.setText("")
             self._map.show_cells(None)
             self._growth.show_chart(None)
             return

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QLabel, QVBoxLayout
+from PySide6.QtWidgets import QVBoxLayout
 
 from app.panels.panel import Context, Panel
 from app.widgets.pass_rows import stages_computed, state
 from app.widgets.pass_view import PassView
+from app.widgets.still_label import StillLabel
 
 
 class LayersPanel(Panel):
@@ -19,9 +20,8 @@ class LayersPanel(Panel):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.head = QLabel(self)
-        self.head.setWordWrap(True)
-        self.head.setContentsMargins(8, 4, 8, 4)
+        self.head = StillLabel(wrap=True)
+        self.head.label.setContentsMargins(8, 4, 8, 4)
         self.view = PassView(context.theme, self)
         self.view.setAccessibleName(self.tr("Layers of the pass"))
         self.view.hovered.connect(self._hover)

@@ -47,6 +47,7 @@ class Panel(QWidget):
         super().__init__()
         self.context = context
         self.setObjectName(self.key)
+        self.setAutoFillBackground(True)  # opaque: what lies behind is not painted again with every token
 
     def title(self) -> str:
         """The translated title, e.g. tr("Attention")."""

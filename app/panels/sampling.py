@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QFrame, QLabel, QScrollArea, QSizePolicy, QWidget
+from PySide6.QtWidgets import QBoxLayout, QFrame, QScrollArea, QSizePolicy, QWidget
 
 from app.panels.panel import Context, Panel
 from app.run import visible
@@ -14,6 +14,7 @@ from app.widgets.candidates import Candidate, CandidateTable
 from app.widgets.draw_bar import DrawBar, Drawn, Stretch
 from app.widgets.pages import Pages, fill
 from app.widgets.stage_controls import StageControls
+from app.widgets.still_label import StillLabel
 from engine.frames import SamplingFrame, StepFrame
 from engine.settings import Sampling
 
@@ -29,10 +30,10 @@ class SamplingPanel(Panel):
         super().__init__(context)
         self._step: StepFrame | None = None
         theme = context.theme
-        self._title = QLabel(wordWrap=True)
-        self._title.setMargin(self.fontMetrics().height() // 3)
-        self._sentence = QLabel(wordWrap=True)
-        self._sentence.setMargin(self.fontMetrics().height() // 3)
+        self._title = StillLabel(wrap=True)
+        self._title.label.setMargin(self.fontMetrics().height() // 3)
+        self._sentence = StillLabel(wrap=True)
+        self._sentence.label.setMargin(self.fontMetrics().height() // 3)
         self._table = CandidateTable(theme, self.tr("Most probable tokens"))
         self._bar = DrawBar(theme, self.tr("The draw"))
         self._bar.setSizePolicy(self._bar.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Fixed)

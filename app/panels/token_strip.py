@@ -18,10 +18,11 @@ from PySide6.QtGui import (
     QPen,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from app.panels.panel import Context, Panel
 from app.theme import Theme, icon, lut
+from app.widgets.still_label import StillLabel
 from app.widgets.token_view import Marks, TokenView, shown
 from engine.frames import Piece
 
@@ -49,7 +50,7 @@ class TokenStrip(Panel):
         self.chip = QToolButton(self)
         self.chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.chip.clicked.connect(self._free)
-        self.reading = QLabel(self)
+        self.reading = StillLabel()
         self.reading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
         self.legend = _Legend(self.context.theme, self)
         self.legend.setMinimumWidth(1)  # it is hidden where it does not fit

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 
 from app.theme import Theme
 from app.widgets.amounts import grouped, percent
+from app.widgets.still_label import StillLabel
 from engine.frames import SamplingFrame, StageFrame
 from engine.settings import SAMPLING_RANGES, Sampling
 
@@ -65,7 +66,7 @@ class StageControls(QWidget):
         self._settings = Sampling()
         self._shown: SamplingFrame | None = None
         self._names: dict[str, QLabel] = {}
-        self._effects: dict[str, QLabel] = {}
+        self._effects: dict[str, StillLabel] = {}
         self._boxes: dict[str, QSpinBox | QDoubleSpinBox] = {}
         self._grid = QGridLayout(self)
         gap = self.fontMetrics().height() // 4
@@ -164,7 +165,7 @@ class StageControls(QWidget):
 
     def _add_row(self, name: str, box: QWidget) -> None:
         row = self._grid.rowCount()
-        label, effect = QLabel(self.titles()[name]), QLabel()
+        label, effect = QLabel(self.titles()[name]), StillLabel()
         label.setBuddy(box)
         box.setAccessibleName(self.titles()[name])
         effect.setMinimumWidth(self.fontMetrics().horizontalAdvance(_WIDEST))

@@ -1,0 +1,67 @@
+"""A text that changes with every token, and does not set the layout of the whole window in motion each time."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QSize
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
+
+
+class StillLabel(QWidget):
+    """A QLabel that keeps the room it once needed: what lies around it moves only when a text needs more.
+
+    A QLabel tells the layout of every text, and that goes up to the window: all docks are laid out again. ``label``
+    is for how the text looks. Another width or font starts afresh.
+    """
+
+    def __init__(self, *, wrap: bool = False) -> None:
+        super().__init__()
+        self.label = QLabel(self)
+        self.label.setWordWrap(wrap)
+        self._room = QSize(0, 0)
+        policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        policy.setHeightForWidth(wrap)
+        self.setSizePolicy(policy)
+
+    def text(self) -> str:
+        return self.label.text()
+
+    def setText(self, text: str) -> None:  # noqa: N802
+        if text != self.label.text():
+            self.label.setText(text)
+            self._grow()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return self._room.expandedTo(self.label.sizeHint())
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        return self.label.minimumSizeHint()
+
+    def heightForWidth(self, width: int) -> int:  # noqa: N802
+        if not self.label.wordWrap():
+            return -1
+        needed = self.label.heightForWidth(width)
+        return max(needed, self._room.height()) if width == self.width() else needed
+
+    def _needed(self) -> QSize:
+        if self.label.wordWrap():
+            return QSize(0, self.label.heightForWidth(self.width()))
+        return self.label.sizeHint()
+
+    def _grow(self) -> None:
+        room = self._room.expandedTo(self._needed())
+        if room != self._room:
+            self._room = room
+            self.updateGeometry()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self.label.setGeometry(self.rect())
+        if event.size().width() != event.oldSize().width():
+            self._room = self._needed()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_room"):
+            self._room = QSize(0, 0)
+            self._grow()
