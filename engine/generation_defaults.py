@@ -90,7 +90,9 @@ def from_metadata(metadata: Mapping[str, Any]) -> Sampling | None:
     if not chosen:
         return None
     # stored as float32, where 0.7 is 0.699999988
-    rounded = {name: value if name == "top_k" else float(f"{value:.7g}") for name, value in chosen.items()}
+    rounded: dict[str, Any] = {
+        name: value if name == "top_k" else float(f"{value:.7g}") for name, value in chosen.items()
+    }
     return Sampling(**rounded)
 
 
