@@ -164,7 +164,13 @@ def _multiplies(owner: nn.Module) -> bool:
 def with_other_fields(oracle: Oracle, fields: dict[str, Any]) -> Oracle:
     """The same weights under a config with other fields."""
     values = _fresh({**oracle.variant.config, **fields})
-    config = AutoConfig.for_model(oracle.variant.family, **values)
-    model = _auto_class(oracle.variant).from_config(config, attn_implementation="eager", experts_implementation=EXPERTS)
+    return with_config(oracle, AutoConfig.for_model(oracle.variant.family, **values))
+
+
+def with_config(oracle: Oracle, config: Any) -> Oracle:
+    """The same weights under another config of transformers."""
+    model = _auto_class(oracle.variant).from_config(
+        config, dtype=torch.float32, attn_implementation="eager", experts_implementation=EXPERTS
+    )
     model.load_state_dict(oracle.model.state_dict())
     return Oracle(oracle.variant, oracle.folder, model.eval().requires_grad_(False))

@@ -95,7 +95,7 @@ LOST: tuple[tuple[str, dict[str, Any]], ...] = (
     ("gpt_neox-parallel", {"rope_parameters": rope(partial_rotary_factor=1.0)}),
     ("olmo-clip", {"clip_qkv": None}),
     ("olmo3-default", {"layer_types": ["full_attention"] * 4}),
-    ("olmo3-yarn", {"rope_parameters": {"full_attention": rope(), "sliding_attention": rope()}}),
+    ("olmo3-yarn", {"rope_parameters": None}),
     ("granite-default", {"attention_multiplier": 8**-0.5}),
     ("granite-default", {"residual_multiplier": 1.0}),
     ("granite-default", {"embedding_multiplier": 1.0}),

@@ -342,7 +342,12 @@ _DENSE_VARIANTS = (
         "yarn",
         FOUR_LAYERS
         | {"sliding_window": 12}
-        | {"rope_parameters": {"full_attention": YARN["rope_parameters"], "sliding_attention": rope()}},
+        | {
+            "rope_parameters": {
+                "full_attention": scaled("yarn", 500000.0)["rope_parameters"],
+                "sliding_attention": rope(theta=500000.0),
+            }
+        },
         "only full layers are stretched",
         gguf="olmo2",
         cache="sliding",
