@@ -45,10 +45,8 @@ YARN: dict[str, str] = {
 
 def text_model(config: Config) -> Metadata:
     """What every architecture gets whose class in the converter adds to the base class."""
-    found: Metadata = {
-        key: int(value) for key, fields in INTEGERS.items() if (value := first(config, fields)) is not None
-    }
-    found |= {key: float(value) for key, fields in FLOATS.items() if (value := first(config, fields)) is not None}
+    found: Metadata = {key: int(first(config, fields)) for key, fields in INTEGERS.items() if has(config, fields)}
+    found |= {key: float(first(config, fields)) for key, fields in FLOATS.items() if has(config, fields)}
     if config.get("scoring_func"):
         found["expert_gating_func"] = GATING[config["scoring_func"]]
     return found | rope(config)
@@ -82,6 +80,10 @@ def rope_scaling(parameters: dict[str, Any]) -> Metadata:
 def first(config: Config, fields: tuple[str, ...]) -> Any:
     """The value of the first field that is there and not null, or None."""
     return next((config[field] for field in fields if config.get(field) is not None), None)
+
+
+def has(config: Config, fields: tuple[str, ...]) -> bool:
+    return first(config, fields) is not None
 
 
 def head_dim(config: Config) -> int:

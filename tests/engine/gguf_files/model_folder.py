@@ -40,7 +40,7 @@ def read_state(folder: Path) -> State:
 
 def rope_parameters(config: Config) -> dict[str, Any]:
     """The rope of the full-attention layers: the converter describes no other, but for its base."""
-    parameters = config.get("rope_parameters") or {}
+    parameters: dict[str, Any] = config.get("rope_parameters") or {}
     return parameters.get("full_attention", parameters)
 
 

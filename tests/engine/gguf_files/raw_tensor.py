@@ -11,13 +11,14 @@ import gguf
 import numpy as np
 from gguf import GGMLQuantizationType as Kind
 
-# byte offsets of the half-precision scales in a block of 256 values; every other byte may hold anything
-K_TYPES: dict[Kind, tuple[int, ...]] = {
-    Kind.Q2_K: (80, 82),
-    Kind.Q3_K: (108,),
-    Kind.Q4_K: (0, 2),
-    Kind.Q5_K: (0, 2),
-    Kind.Q6_K: (208,),
+# byte offset of each half-precision scale in a block of 256 values -> its largest value; every other byte may hold
+# anything. The second scale is that of the block's minimum, large enough to bring the mean near zero.
+K_TYPES: dict[Kind, dict[int, float]] = {
+    Kind.Q2_K: {80: 0.026, 82: 0.039},
+    Kind.Q3_K: {108: 0.01},
+    Kind.Q4_K: {0: 0.00145, 2: 0.0109},
+    Kind.Q5_K: {0: 0.0007, 2: 0.0109},
+    Kind.Q6_K: {208: 0.0003},
 }
 
 
@@ -38,15 +39,15 @@ class RawTensor:
 
 
 def random_k_tensor(kind: Kind | str, shape: tuple[int, ...], seed: int) -> RawTensor:
-    """Random blocks with finite scales of about 0.004; rows must be whole blocks of 256. Values are about ±0.5."""
+    """Random blocks with finite scales; rows must be whole blocks of 256. The values have a deviation of about 0.25."""
     kind = Kind[kind] if isinstance(kind, str) else kind
     generator = np.random.default_rng(seed)
     per_block, size = gguf.GGML_QUANT_SIZES[kind]
     if shape[-1] % per_block:
         raise ValueError(f"A row of {shape[-1]} values is no whole number of {kind.name} blocks of {per_block}.")
     blocks = generator.integers(0, 256, (*shape[:-1], shape[-1] // per_block, size), dtype=np.uint8)
-    for offset in K_TYPES[kind]:
-        scales = generator.uniform(0.0005, 0.004, (*blocks.shape[:-1], 1)).astype("<f2")
+    for offset, largest in K_TYPES[kind].items():
+        scales = generator.uniform(largest / 8, largest, (*blocks.shape[:-1], 1)).astype("<f2")
         blocks[..., offset : offset + 2] = scales.view(np.uint8)
     return RawTensor(kind, blocks.reshape(*shape[:-1], -1))
 

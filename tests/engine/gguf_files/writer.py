@@ -45,14 +45,14 @@ def write_gguf(
     norms, vectors, routers, positions and other rows stay F32. ``expert_quantisation``: the same for stacked experts
     (gpt-oss is published with MXFP4 experts). ``parts``: files of about equally many tensors, named
     ``stem-00001-of-0000N.gguf``. ``old_experts``: one tensor per expert, as old Mixtral files. ``old_kv_b``: deepseek2
-    with ``attn_kv_b`` in one piece. ``metadata`` adds or replaces keys by full name (None leaves one out), ``raw`` replaces
-    tensors by name, for types that cannot be quantised here.
+    with ``attn_kv_b`` in one piece. ``metadata`` adds or replaces keys by full name (None leaves one out), ``raw``
+    replaces tensors by name, for types that cannot be quantised here.
     Raises ValueError for a model that the converter refuses too: a tensor without a name in the architecture.
     """
     config = read_config(folder)
     table = table_of(config["model_type"])
-    tensors = file_tensors(table, config, read_state(folder), old_experts=old_experts, old_kv_b=old_kv_b)
-    tensors = {name: _with_offset(table, name, values) for name, values in tensors.items()} | _extra(table, config)
+    moved = file_tensors(table, config, read_state(folder), old_experts=old_experts, old_kv_b=old_kv_b)
+    tensors = {name: _with_offset(table, name, values) for name, values in moved.items()} | _extra(table, config)
     replaced = dict(raw or {})
     _check_replacements(tensors, replaced)
     writer = GGUFWriter(path, table.ARCHITECTURE, split_max_tensors=math.ceil(len(tensors) / parts) if parts > 1 else 0)
@@ -60,7 +60,7 @@ def write_gguf(
         _add(writer, key, value)
     for name, values in tensors.items():
         wanted = expert_quantisation if expert_quantisation and "_exps." in name else quantisation
-        _add_tensor(writer, name, replaced.get(name, values), Kind[wanted])
+        _add_tensor(writer, name, replaced[name] if name in replaced else values, Kind[wanted])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -126,15 +126,16 @@ def _unstacked(table: ModuleType, tensors: State) -> State:
 
 
 def _with_offset(table: ModuleType, name: str, values: np.ndarray | RawTensor) -> np.ndarray | RawTensor:
-    offset = norm_offset(table, name)
-    return values + np.float32(offset) if offset else values
+    if isinstance(values, RawTensor) or not norm_offset(table, name):
+        return values
+    return values + np.float32(norm_offset(table, name))
 
 
-def _extra(table: ModuleType, config: Config) -> State:
+def _extra(table: ModuleType, config: Config) -> dict[str, Any]:
     return table.extra(config) if hasattr(table, "extra") else {}
 
 
-def _check_replacements(tensors: State, replaced: dict[str, RawTensor]) -> None:
+def _check_replacements(tensors: dict[str, Any], replaced: dict[str, RawTensor]) -> None:
     for name, tensor in replaced.items():
         if name not in tensors or tensors[name].shape != tensor.shape:
             raise ValueError(f"The file has no tensor {name} of shape {tensor.shape} to replace.")

@@ -11,8 +11,9 @@ head_count, ``key_length`` qk_nope + qk_rope, ``value_length`` v_head_dim, no ``
 ``rope.dimension_count``. ``q_lora_rank`` absent: ``attn_q`` instead of ``attn_q_a``, ``attn_q_a_norm``,
 ``attn_q_b``. ``rope.scaling.yarn_log_multiplier`` is 0.1 · mscale_all_dim.
 Implied: layers below ``leading_dense_block_count`` are dense; ``expert_gating_func`` absent (old V2 files):
-softmax; softmax: groups are ranked by their best expert (V2), sigmoid: by the sum of the best two and with
-``exp_probs_b`` (V3); groups only if ``expert_group_count`` > 1 (V2's topk_method is not held);
+softmax; softmax: groups are ranked by their best expert (V2; llama.cpp takes the sum of two here too), sigmoid: by
+the sum of the best two and with ``exp_probs_b`` (V3); groups only if ``expert_group_count`` > 1 (V2's topk_method
+is not held);
 ``expert_weights_norm`` absent: not renormalised; ``expert_weights_scale`` absent: 1; the shared experts are one MLP
 of width expert_shared_count · expert_feed_forward_length, added ungated. mscale equals mscale_all_dim, so cosines
 are not scaled and the attention scale is 1/√key_length_mla · (1 + yarn_log_multiplier · ln factor)². Norms of the
