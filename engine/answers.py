@@ -168,9 +168,10 @@ def _attention_row(session: Session, question: ask.AskAttentionRow) -> Answering
 def _cache_state(session: Session, question: ask.AskCacheState) -> Answering:
     yield from ()
     cache, per_token = session.cache, session.cache.bytes_per_token
-    growth = np.array([(end, end * per_token) for _, end in session.trace.spans], dtype=np.int64).reshape(-1, 2)
+    growth = np.array([(end, cache.bytes_after(end)) for _, end in session.trace.spans], dtype=np.int64).reshape(-1, 2)
     return CacheState(
         lengths=np.array(cache.lengths),
+        firsts=np.array(cache.firsts),
         committed=cache.length,
         n_prompt=len(session.prompt),
         bytes_now=cache.bytes_now,
@@ -182,12 +183,31 @@ def _cache_state(session: Session, question: ask.AskCacheState) -> Answering:
 
 def _cache_vectors(session: Session, question: ask.AskCacheVectors) -> Answering:
     yield from ()
+    layer = question.layer
     position = session.newest if question.position is None else question.position
-    keys, values = session.cache.keys(question.layer), session.cache.values(question.layer)
-    stored = slice(position, position + 1) if position < keys.shape[2] else slice(0, 0)
-    host = _host(keys=keys[0, :, stored].float(), values=values[0, :, stored].float())  # [n_kv_heads, 0 | 1, d_head]
-    shape = (-1, keys.shape[3])
-    return CacheVectors(question.layer, position, host["keys"].reshape(shape), host["values"].reshape(shape))
+    latent, keys, values = _stored_vectors(session, layer, position)
+    host = _host(latent=latent.float(), keys=keys.float(), values=values.float())
+    return CacheVectors(layer, position, host["keys"], host["values"], host["latent"])
+
+
+def _stored_vectors(session: Session, layer: int, position: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Latent ``[d]`` (empty unless the layer stores one), keys and values ``[heads, d]`` (no heads if not stored)."""
+    cache, attention = session.cache, session.loaded.model.layers[layer].attn
+    index = position - cache.firsts[layer]
+    if attention.spec.kind == "latent":
+        stored = cache.part(layer, "latent")
+        if not 0 <= index < stored.shape[2]:
+            nothing = stored.new_empty(0)
+            return nothing, nothing.view(0, attention.spec.d_head), nothing.view(0, attention.spec.d_value)
+        keys, values = attention.head_vectors(stored[:, :, index : index + 1])
+        return stored[0, 0, index], keys[:, 0], values[:, 0]
+    keys, values = cache.keys(layer)[0], cache.values(layer)[0]
+    heads = slice(None) if 0 <= index < keys.shape[1] else slice(0, 0)
+    index = index if 0 <= index < keys.shape[1] else 0
+    if not keys.shape[1]:
+        nothing = keys.new_empty(0, keys.shape[2])
+        return keys.new_empty(0), nothing, nothing
+    return keys.new_empty(0), keys[heads, index], values[heads, index]
 
 
 # -- one exact figure ----------------------------------------------------------------------------------------------
@@ -232,12 +252,17 @@ def _exact_delta(which: int) -> Callable[..., Tensor | None]:
     return read
 
 
-def _exact_cached(name: str) -> Callable[..., Tensor | None]:
-    def read(session: Session, layer: int, kv_head: int, position: int, dimension: int) -> Tensor | None:
-        stored = getattr(session.cache, name)(layer)
-        return stored[0, kv_head, position, dimension] if 0 <= position < stored.shape[2] else None
+def _exact_cached(which: int) -> Callable[..., Tensor | None]:
+    def read(session: Session, layer: int, head: int, position: int, dimension: int) -> Tensor | None:
+        vectors = _stored_vectors(session, layer, position)[which]
+        return vectors[head, dimension] if len(vectors) else None
 
     return read
+
+
+def _exact_latent(session: Session, layer: int, position: int, dimension: int) -> Tensor | None:
+    latent = _stored_vectors(session, layer, position)[0]
+    return latent[dimension] if len(latent) else None
 
 
 _EXACT: dict[str, tuple[Callable[..., Tensor | None], str]] = {
@@ -246,8 +271,9 @@ _EXACT: dict[str, tuple[Callable[..., Tensor | None], str]] = {
     "residual_norm": (_exact_residual_norm, "captured"),
     "delta_attention_norm": (_exact_delta(0), "captured"),
     "delta_mlp_norm": (_exact_delta(1), "captured"),
-    "key": (_exact_cached("keys"), "captured"),
-    "value": (_exact_cached("values"), "captured"),
+    "key": (_exact_cached(1), "captured"),
+    "value": (_exact_cached(2), "captured"),
+    "latent": (_exact_latent, "captured"),
 }
 
 _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {

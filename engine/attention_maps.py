@@ -29,11 +29,13 @@ class AttentionMaps:
         heads = n_heads if head is None else 1
         self._maps = torch.zeros(heads, self._most, self._most, device=device)
         self._detach: Callable[[], None] | None = None
+        self._end: Callable[[], int] = lambda: 0
         self.row: Tensor | None = None  # [n_heads, keys] of the last decode pass
 
-    def follow(self, point: HookPoint) -> None:
-        """Take the rows of every decode pass from its hook_pattern."""
+    def follow(self, point: HookPoint, end: Callable[[], int]) -> None:
+        """Take the rows of every decode pass from its hook_pattern; ``end()`` is one past its newest position."""
         self.leave()
+        self._end = end
         self._detach = point.observe(self._capture)
 
     def leave(self) -> None:
@@ -60,8 +62,10 @@ class AttentionMaps:
 
     def _capture(self, pattern: Tensor) -> None:
         """Only a row that continues the map: after a jump the rows before are recomputed first."""
+        end = self._end()
+        pattern = F.pad(pattern, (end - pattern.shape[3], 0))  # keys that the layer has let go are not seen
         self.row = pattern[0, :, 0] if pattern.shape[2] == 1 else None
-        if pattern.shape[3] - pattern.shape[2] == self.n:
+        if end - pattern.shape[2] == self.n:
             self.captured += pattern.shape[2]
             self.add(pattern[0])
 

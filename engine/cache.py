@@ -1,6 +1,8 @@
-"""The KV cache: keys (after rope) and values of every position read so far, layer by layer.
+"""The KV cache: what attention keeps of every position read so far, layer by layer.
 
-A pass appends to one layer after the other and commits once at its end, so a cancelled pass leaves no trace.
+A layer stores the parts that its spec names: keys (after rope) and values, or a latent. A layer that attends through a
+window or within a chunk lets go of positions that no later query can see. A pass appends to one layer after the other
+and commits once at its end, so a cancelled pass leaves no trace.
 """
 
 from __future__ import annotations
@@ -8,17 +10,63 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.config import ModelConfig
+from engine.config import AttentionSpec, LatentAttentionSpec, ModelConfig
 from engine.errors import ContextError
 
 _FIRST_CAPACITY = 256
 
 
-class KVCache:
-    """Buffers ``[batch, n_kv_heads, capacity, d_head]`` per layer; they double when full, up to the context.
+class _LayerCache:
+    """One layer's buffers, one per part: ``[batch, heads, capacity, width]``. Column 0 holds position ``base``."""
 
-    ``length`` counts committed positions; ``lengths[layer]`` also what the pass under way has appended.
-    """
+    def __init__(self, spec: AttentionSpec | LatentAttentionSpec, n_ctx: int, batch: int, like: Tensor) -> None:
+        self.spec, self.n_ctx = spec, n_ctx
+        self.base = self.first = self.end = 0  # positions [first, end) are stored
+        self.buffers = [like.new_empty(batch, part.heads, 0, part.width) for part in spec.cached]
+
+    @property
+    def capacity(self) -> int:
+        return self.buffers[0].shape[2]
+
+    def append(self, start: int, parts: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        end = start + parts[0].shape[2]
+        if end - self.base > self.capacity:
+            self._make_room(start, end)
+        count, column = end - start, start - self.base
+        for buffer, part in zip(self.buffers, parts, strict=True):
+            buffer.narrow(2, column, count).copy_(part)
+        self.end = end
+        return self.views()
+
+    def views(self) -> tuple[Tensor, ...]:
+        column, count = self.first - self.base, self.end - self.first
+        return tuple(buffer.narrow(2, column, count) for buffer in self.buffers)
+
+    def commit(self, length: int) -> None:
+        """Positions that the next query does not see are let go; after a long prefill their memory too."""
+        self.first = max(self.first, min(length, self.spec.first_seen(length)))
+        if self.capacity > max(4 * (self.end - self.first), 4 * _FIRST_CAPACITY) and self.first > self.base:
+            self._move(max(_FIRST_CAPACITY, 2 * (self.end - self.first)))
+
+    def _make_room(self, start: int, end: int) -> None:
+        """Doubles, unless letting go of what is not seen any more makes room enough."""
+        needed, self.end = end - self.first, start
+        if 2 * needed <= self.capacity:
+            self._move(self.capacity)
+        else:
+            self._move(max(needed, min(max(2 * (start - self.first), _FIRST_CAPACITY), self.n_ctx)))
+
+    def _move(self, capacity: int) -> None:
+        kept = self.end - self.first
+        for index, stored in enumerate(self.views()):
+            larger = stored.new_empty(*stored.shape[:2], capacity, stored.shape[3])
+            larger[:, :, :kept] = stored
+            self.buffers[index] = larger
+        self.base = self.first
+
+
+class KVCache:
+    """What each layer stores, and how far: ``length`` counts committed positions."""
 
     def __init__(
         self,
@@ -30,99 +78,114 @@ class KVCache:
     ) -> None:
         self.config = config
         self.length = 0
-        self.lengths = [0] * config.n_layers
-        self._batch, self._dtype, self._device = batch, dtype, device
-        self._capacity = 0
-        self._keys: list[Tensor] = []
-        self._values: list[Tensor] = []
+        self._batch = batch
+        like = torch.empty(0, dtype=dtype, device=device)
+        self._layers = [_LayerCache(spec.attention, config.n_ctx, batch, like) for spec in config.layers]
+        self._itemsize = dtype.itemsize
 
-    def reserve(self, positions: int) -> None:
-        """Make room for this many positions. Raises ContextError beyond the model's context."""
+    def check(self, positions: int) -> None:
+        """Raises ContextError beyond the model's context."""
         if positions > self.config.n_ctx:
             raise ContextError(
                 f"{positions} positions do not fit into this model's context of {self.config.n_ctx}; shorten the text."
             )
-        if positions > self._capacity:
-            self._grow(min(max(positions, 2 * self._capacity, _FIRST_CAPACITY), self.config.n_ctx))
 
-    def append(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-        """Write ``[batch, n_kv_heads, pos, d_head]`` behind the committed positions of a layer.
+    def append(self, layer: int, *parts: Tensor) -> tuple[Tensor, ...]:
+        """Write ``[batch, heads, pos, width]`` of every part behind the committed positions of a layer.
 
-        Returns views of all keys and values of the layer, ``[batch, n_kv_heads, key, d_head]``.
+        Returns views of all that the layer holds, ``[batch, heads, key, width]``; the last key is the newest position.
         """
-        end = self.length + keys.shape[2]
-        self.reserve(end)
-        self._keys[layer][:, :, self.length : end] = keys
-        self._values[layer][:, :, self.length : end] = values
-        self.lengths[layer] = end
-        return self._keys[layer][:, :, :end], self._values[layer][:, :, :end]
+        self.check(self.length + parts[0].shape[2])
+        return self._layers[layer].append(self.length, parts)
 
     def commit(self, positions: int) -> None:
         """The pass is done: every layer has these positions more."""
         self.length += positions
+        for stored in self._layers:
+            stored.commit(self.length)
 
     def rollback(self) -> None:
         """Forget what an unfinished pass has appended."""
-        self.lengths = [self.length] * len(self.lengths)
+        for stored in self._layers:
+            stored.end = min(stored.end, self.length)
 
     def truncate(self, length: int) -> None:
-        """Keep the first ``length`` positions."""
+        """Keep the first ``length`` positions.
+
+        Raises ContextError where there are fewer, or where a layer has let go of positions that the next query sees.
+        """
         if not 0 <= length <= self.length:
             raise ContextError(f"The cache holds {self.length} positions; it cannot be cut to {length}.")
+        for index, stored in enumerate(self._layers):
+            if min(length, stored.spec.first_seen(length)) < stored.first and length:
+                raise ContextError(
+                    f"Layer {index} keeps positions from {stored.first} on; the cache cannot be cut to {length}."
+                )
         self.length = length
+        for stored in self._layers:
+            stored.first = min(stored.first, length)
+            stored.base = min(stored.base, stored.first)
         self.rollback()
+
+    def part(self, layer: int, name: str) -> Tensor:
+        """One part as stored: a view ``[batch, heads, key, width]`` of positions [firsts[layer], lengths[layer])."""
+        stored = self._layers[layer]
+        names = [part.name for part in stored.spec.cached]
+        return stored.views()[names.index(name)]
+
+    def first_part(self, layer: int) -> Tensor:
+        """What scores are made with, as stored: keys, or the latent."""
+        return self._layers[layer].views()[0]
 
     def keys(self, layer: int) -> Tensor:
         """Keys after rope, as stored: a view ``[batch, n_kv_heads, key, d_head]``."""
-        return self._view(self._keys, layer)
+        return self.part(layer, "k")
 
     def values(self, layer: int) -> Tensor:
         """Values as stored: a view ``[batch, n_kv_heads, key, d_head]``."""
-        return self._view(self._values, layer)
+        return self.part(layer, "v")
+
+    @property
+    def lengths(self) -> list[int]:
+        """Per layer: one past the last position stored, counting those of a pass under way."""
+        return [stored.end for stored in self._layers]
+
+    @property
+    def firsts(self) -> list[int]:
+        """Per layer: the first position stored; those before it have been let go."""
+        return [stored.first for stored in self._layers]
 
     @property
     def shapes(self) -> list[tuple[int, int, int, int]]:
-        """[batch, n_kv_heads, key, d_head] of each layer's keys; values have the same."""
-        facts = zip(self.config.layers, self.lengths, strict=True)
-        return [(self._batch, spec.attention.n_kv_heads, n, spec.attention.d_head) for spec, n in facts]
+        """[batch, heads, key, width] of each layer's first part: keys (values have the same), or the latent."""
+        return [tuple(stored.views()[0].shape) for stored in self._layers]  # type: ignore[misc]  # four axes
 
     @property
     def bytes_per_token(self) -> int:
-        """Sum over layers of 2 · n_kv_heads · d_head · bytes, times batch."""
+        """What one position adds while every layer keeps it: the sum of ``layer_bytes``."""
         return sum(self.layer_bytes(layer) for layer in range(self.config.n_layers))
 
     @property
     def bytes_now(self) -> int:
         """Bytes of the positions stored, counting those of a pass under way."""
-        return sum(n * self.layer_bytes(layer) for layer, n in enumerate(self.lengths))
+        return sum((s.end - s.first) * self.layer_bytes(layer) for layer, s in enumerate(self._layers))
 
     @property
     def bytes_allocated(self) -> int:
         """Bytes of the buffers."""
-        return self._capacity * self.bytes_per_token
+        return sum(buffer.numel() * self._itemsize for stored in self._layers for buffer in stored.buffers)
+
+    def bytes_after(self, length: int) -> int:
+        """Bytes that are stored once ``length`` positions have been read."""
+        attentions = [spec.attention for spec in self.config.layers]
+        kept = [length - min(length, attention.first_seen(length)) for attention in attentions]
+        return sum(count * self.layer_bytes(layer) for layer, count in enumerate(kept))
 
     def layer_bytes(self, layer: int) -> int:
-        """Bytes that one position takes in one layer."""
-        attention = self.config.layers[layer].attention
-        return 2 * self._batch * attention.n_kv_heads * attention.d_head * self._dtype.itemsize
+        """Bytes that one position takes in one layer: 2 · n_kv_heads · d_head, or d_latent + d_rope, times bytes."""
+        return self._batch * entries_per_position(self.config, layer) * self._itemsize
 
-    def _view(self, buffers: list[Tensor], layer: int) -> Tensor:
-        if not buffers:
-            attention = self.config.layers[layer].attention
-            shape = (self._batch, attention.n_kv_heads, 0, attention.d_head)
-            return torch.empty(shape, dtype=self._dtype, device=self._device)
-        return buffers[layer][:, :, : self.lengths[layer]]
 
-    def _grow(self, capacity: int) -> None:
-        """Layer by layer, so that only one layer is held twice."""
-        for buffers in (self._keys, self._values):
-            for layer, spec in enumerate(self.config.layers):
-                shape = (self._batch, spec.attention.n_kv_heads, capacity, spec.attention.d_head)
-                larger = torch.empty(shape, dtype=self._dtype, device=self._device)
-                if len(buffers) <= layer:
-                    buffers.append(larger)
-                    continue
-                kept = self.lengths[layer]
-                larger[:, :, :kept] = buffers[layer][:, :, :kept]
-                buffers[layer] = larger
-        self._capacity = capacity
+def entries_per_position(config: ModelConfig, layer: int) -> int:
+    """Numbers that one position takes in one layer's cache."""
+    return sum(part.heads * part.width for part in config.layers[layer].attention.cached)

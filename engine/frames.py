@@ -34,13 +34,22 @@ class Piece:
 
 @dataclass(frozen=True)
 class LayerFacts:
-    """What a panel must know about one layer."""
+    """What a panel must know about one layer.
+
+    ``attention``: which keys a query sees; ``reach`` is the window or chunk in positions. ``cached``: what the layer
+    stores per position, (name, heads, width) by part. ``d_mlp`` is one expert's where there are ``n_experts``.
+    """
 
     n_heads: int
     n_kv_heads: int
     d_head: int
     d_mlp: int
     stages: tuple[str, ...]  # names of the stages of this layer, in the order of the pass
+    attention: Literal["full", "sliding", "chunked", "latent"] = "full"
+    reach: int | None = None
+    cached: tuple[tuple[str, int, int], ...] = ()
+    n_experts: int = 0
+    top_k: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +71,7 @@ class ModelFrame:
     stored_as: str  # "safetensors bfloat16", "GGUF Q4_1", ...
     has_chat_template: bool
     seconds: float
+    warnings: tuple[str, ...] = ()
 
     @property
     def n_layers(self) -> int:
@@ -267,14 +277,17 @@ class AttentionRow:
 
 @dataclass(frozen=True)
 class CacheState:
-    """The KV cache: ``lengths`` int64 [n_layers] positions stored (a pass under way has appended to some layers).
+    """The KV cache: layer l stores positions [firsts[l], lengths[l]), both int64 [n_layers].
+
+    A pass under way has appended to some layers. Layers with a window or chunk have let go of what is before firsts.
 
     ``bytes_now`` counts stored positions; ``bytes_allocated`` the buffers. ``growth`` int64 [n_steps, 2]:
     (positions, bytes) after each finished step. ``n_prompt``: positions written by prefill.
-    bytes_per_token = sum over layers of 2 · n_kv_heads · d_head · itemsize.
+    bytes_per_token = sum over layers of entries per position (2 · n_kv_heads · d_head, or latent + rope) · itemsize.
     """
 
     lengths: Array
+    firsts: Array
     committed: int
     n_prompt: int
     bytes_now: int
@@ -286,12 +299,17 @@ class CacheState:
 
 @dataclass(frozen=True)
 class CacheVectors:
-    """Keys (after rope) and values as stored: both [n_kv_heads, d_head]; empty [0, d_head] if not stored yet."""
+    """Keys (after rope) and values as stored: both [n_kv_heads, d_head]; empty [0, d_head] if not stored (any more).
+
+    With latent attention ``latent`` [d_latent + d_rope] is what is stored, and keys [n_heads, d_head] and values
+    [n_heads, d_value] are what the heads make of it; else it is empty.
+    """
 
     layer: int
     position: int
     keys: Array
     values: Array
+    latent: Array
     source: str = "captured"
 
 

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from engine.errors import Cancelled
 from engine.frames import Answer, Kind, Where
-from engine.hooks import HookPoint
+from engine.hooks import LAST_STAGE, HookPoint
 from engine.questions import Question
 
 StepKind = Literal["stage", "layer", "token"]
@@ -173,7 +173,7 @@ class Gate:
         raise Cancelled
 
     def _between_layers(self) -> bool:
-        return self._stage in (START, "add 2")
+        return self._stage in (START, LAST_STAGE)
 
     def _at_stop(self) -> bool:
         if self._stage == START and self._first:

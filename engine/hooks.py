@@ -1,8 +1,10 @@
 """Named points of the forward pass: their table, and how a tensor passes through one.
 
 Names, shapes and meanings are TransformerLens's; points marked *additive* are ours. ``hook_table`` is data: it can
-be read before a weight is loaded. Shapes are symbols: batch, pos (positions of this pass), key (positions in the
-cache), n_heads, n_kv_heads, d_head, d_model, d_mlp, d_vocab.
+be read before a weight is loaded. Shapes are symbols: batch, pos (positions of this pass), key (positions that the layer
+has cached, up to the newest), n_heads, n_kv_heads, d_head, d_value, d_model, d_mlp, d_vocab; for a mixture of experts
+n_experts, top_k, d_expert, routed (positions that chose the expert); for latent attention d_latent, d_q_latent, d_nope,
+d_rope, d_cached = d_latent + d_rope.
 """
 
 from __future__ import annotations
@@ -10,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from engine.config import ModelConfig
+from engine.config import AttentionSpec, LatentAttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec, NormSpec
 from engine.errors import HookError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+LAST_STAGE = "add 2"  # the stage that ends every layer
 
 Listener = Callable[["Tensor", "HookPoint"], "Tensor | None"]
 
@@ -25,7 +30,7 @@ Listener = Callable[["Tensor", "HookPoint"], "Tensor | None"]
 class PointInfo:
     """One row of the table. ``lazy``: the tensor is formed in the pass only when a hook asks for it.
 
-    ``dtype`` is "activation" (the model's dtype), "float32", "int64" or "bool". ``stage`` names the stage of the
+    ``dtype`` is "activation" (the model's dtype), "router" (the type the router computes in), "float32", "int64" or "bool". ``stage`` names the stage of the
     pass that ends at this point, "" where none does.
     """
 
@@ -44,10 +49,11 @@ class HookPoint:
     Listeners may replace the tensor; observers only look, and never make a lazy tensor be formed; the gate stops here.
     """
 
-    __slots__ = ("active", "gate", "info", "layer", "listeners", "name", "observers")
+    __slots__ = ("_hooked", "active", "gate", "info", "layer", "listeners", "name", "observers")
 
-    def __init__(self, info: PointInfo) -> None:
+    def __init__(self, info: PointInfo, hooked: dict[str, None] | None = None) -> None:
         self.info = info
+        self._hooked = {} if hooked is None else hooked  # the names of all points that have listeners
         self.name = info.name
         self.layer = info.layer
         self.listeners: tuple[Listener, ...] = ()
@@ -86,6 +92,10 @@ class HookPoint:
         for name, value in changes.items():
             setattr(self, name, value)
         self.active = bool(self.listeners or self.observers or self.gate is not None)
+        if self.listeners:
+            self._hooked[self.name] = None
+        else:
+            self._hooked.pop(self.name, None)
 
     def _dispatch(self, tensor: Tensor) -> Tensor:
         for listener in self.listeners:
@@ -121,7 +131,8 @@ class HookPoints(Mapping[str, HookPoint]):
 
     def __init__(self, config: ModelConfig) -> None:
         self.tenant: Callable[[], None] | None = None
-        self._points = {info.name: HookPoint(info) for info in hook_table(config).values()}
+        self._hooked: dict[str, None] = {}
+        self._points = {info.name: HookPoint(info, self._hooked) for info in hook_table(config).values()}
 
     def __getitem__(self, name: str) -> HookPoint:
         return self._points[name]
@@ -131,6 +142,11 @@ class HookPoints(Mapping[str, HookPoint]):
 
     def __len__(self) -> int:
         return len(self._points)
+
+    @property
+    def hooked(self) -> tuple[str, ...]:
+        """The points that have listeners now."""
+        return tuple(self._hooked)
 
     @contextmanager
     def attached(self, hooks: Mapping[str, Listener]) -> Iterator[None]:
@@ -151,9 +167,16 @@ class HookPoints(Mapping[str, HookPoint]):
 
 _Row = tuple[str, str, str, str, bool, str]
 
-_INPUT: tuple[_Row, ...] = (
+_TOKENS: tuple[_Row, ...] = (
     ("hook_tokens", "batch pos", "int64", "token ids that this pass reads (additive)", False, ""),
     ("hook_embed", "batch pos d_model", "activation", "rows of the embedding W_E", False, ""),
+)
+
+_LEARNED: tuple[_Row, ...] = (
+    ("hook_pos_embed", "1 pos d_model", "activation", "rows of the learned position embedding", False, ""),
+)
+
+_SCALED: tuple[_Row, ...] = (
     ("hook_embed_scaled", "batch pos d_model", "activation", "what enters layer 0 (additive)", False, "embed"),
 )
 
@@ -162,36 +185,122 @@ _ROPE: tuple[_Row, ...] = (
     ("hook_sin", "pos d_rotary", "activation", "sines of the rotary angles of this pass (additive)", False, ""),
 )
 
-_BLOCK: tuple[_Row, ...] = (
+_ENTER: tuple[_Row, ...] = (
     ("hook_resid_pre", "batch pos d_model", "activation", "residual stream entering the layer", False, ""),
-    ("ln1.hook_scale", "batch pos 1", "float32", "root mean square that norm 1 divides by", False, ""),
-    ("ln1.hook_normalized", "batch pos d_model", "activation", "x / scale, before the weight", False, "norm 1"),
-    ("attn.hook_q", "batch pos n_heads d_head", "activation", "queries before rope", False, ""),
-    ("attn.hook_k", "batch pos n_kv_heads d_head", "activation", "keys before rope", False, ""),
+)
+
+_HEADS: tuple[_Row, ...] = (
+    ("attn.hook_q", "batch pos n_heads d_head", "activation", "queries before norm and rope", False, ""),
+    ("attn.hook_k", "batch pos n_kv_heads d_head", "activation", "keys before norm and rope", False, ""),
     ("attn.hook_v", "batch pos n_kv_heads d_head", "activation", "values", False, "q k v"),
+)
+
+_NORMED: tuple[_Row, ...] = (
+    ("attn.hook_q_normed", "batch pos n_heads d_head", "activation", "queries after their norm", False, ""),
+    ("attn.hook_k_normed", "batch pos n_kv_heads d_head", "activation", "keys after their norm", False, "q k norm"),
+)
+
+_ROTATED: tuple[_Row, ...] = (
     ("attn.hook_rot_q", "batch pos n_heads d_head", "activation", "queries after rope", False, ""),
     ("attn.hook_rot_k", "batch pos n_kv_heads d_head", "activation", "keys after rope", False, "rope"),
+)
+
+_KV: tuple[_Row, ...] = (
     ("kv.hook_append", "3", "int64", "event: first position, positions, bytes appended (additive)", False, "cache"),
     ("kv.hook_k", "batch key n_kv_heads d_head", "activation", "keys as cached, after rope (additive)", False, ""),
     ("kv.hook_v", "batch key n_kv_heads d_head", "activation", "values as cached (additive)", False, ""),
+)
+
+_SCORES: tuple[_Row, ...] = (
     ("attn.hook_attn_scores", "batch n_heads pos key", "activation", "q · k · scale, masked -inf", True, "scores"),
+)
+
+_SINK: tuple[_Row, ...] = (
+    ("attn.hook_sink", "batch n_heads pos", "activation", "probability that went to the sink (additive)", True, ""),
+)
+
+_PATTERN: tuple[_Row, ...] = (
     ("attn.hook_pattern", "batch n_heads pos key", "activation", "softmax of the scores over keys", True, "softmax"),
-    ("attn.hook_z", "batch pos n_heads d_head", "activation", "values mixed by the pattern", False, "mix"),
+    ("attn.hook_z", "batch pos n_heads d_value", "activation", "values mixed by the pattern", False, "mix"),
     ("attn.hook_result", "batch pos n_heads d_model", "activation", "what each head writes, z · W_O", True, ""),
+)
+
+_QUERY_LATENT: tuple[_Row, ...] = (
+    ("attn.hook_q_latent", "batch pos d_q_latent", "activation", "latent of the queries, after its norm", False, ""),
+)
+
+_LATENT: tuple[_Row, ...] = (
+    ("attn.hook_q_nope", "batch pos n_heads d_nope", "activation", "queries, the part without position", False, ""),
+    ("attn.hook_rot_q", "batch pos n_heads d_rope", "activation", "queries, the part after rope", False, "q"),
+)
+
+_LATENT_MADE: tuple[_Row, ...] = (
+    ("attn.hook_kv_latent", "batch pos d_latent", "activation", "latent of keys and values, normalised", False, ""),
+    ("attn.hook_rot_k", "batch pos 1 d_rope", "activation", "the one rotated key of all heads", False, "latent"),
+)
+
+_LATENT_KV: tuple[_Row, ...] = (
+    ("kv.hook_append", "3", "int64", "event: first position, positions, bytes appended (additive)", False, "cache"),
+    ("kv.hook_latent", "batch key d_cached", "activation", "as cached: latent, then the rotated key", False, ""),
+    ("attn.hook_k_nope", "batch key n_heads d_nope", "activation", "keys made of the latent, without rope", True, ""),
+    ("attn.hook_v", "batch key n_heads d_value", "activation", "values made of the latent", True, ""),
+)
+
+_ATTN_OUT: tuple[_Row, ...] = (
     ("hook_attn_out", "batch pos d_model", "activation", "exactly what attention adds", False, "attention out"),
+)
+
+_MIDDLE: tuple[_Row, ...] = (
     ("hook_resid_mid", "batch pos d_model", "activation", "residual stream after attention", False, "add 1"),
-    ("ln2.hook_scale", "batch pos 1", "float32", "root mean square that norm 2 divides by", False, ""),
-    ("ln2.hook_normalized", "batch pos d_model", "activation", "x / scale, before the weight", False, "norm 2"),
+)
+
+_GATED: tuple[_Row, ...] = (
     ("mlp.hook_pre", "batch pos d_mlp", "activation", "gate, before the activation", False, ""),
     ("mlp.hook_pre_linear", "batch pos d_mlp", "activation", "up", False, "gate up"),
     ("mlp.hook_post", "batch pos d_mlp", "activation", "activation(gate) · up", False, "activation"),
+)
+
+_PLAIN: tuple[_Row, ...] = (
+    ("mlp.hook_pre", "batch pos d_mlp", "activation", "before the activation", False, "up"),
+    ("mlp.hook_post", "batch pos d_mlp", "activation", "after the activation", False, "activation"),
+)
+
+_ROUTER: tuple[_Row, ...] = (
+    ("mlp.hook_router_logits", "batch pos n_experts", "router", "the router's logits", False, ""),
+    ("mlp.hook_router_scores", "batch pos n_experts", "router", "their softmax or sigmoid", False, ""),
+    ("mlp.hook_router_choice", "batch pos n_experts", "router", "what is chosen by; -inf where barred", False, ""),
+    ("mlp.hook_expert_indices", "batch pos top_k", "int64", "the experts chosen, best first", False, ""),
+    ("mlp.hook_expert_weights", "batch pos top_k", "activation", "the weights that are used", False, "router"),
+)
+
+_EXPERT: tuple[_Row, ...] = (
+    ("hook_pre", "routed d_expert", "activation", "gate of the positions that chose this expert", False, ""),
+    ("hook_pre_linear", "routed d_expert", "activation", "up of these positions", False, ""),
+    ("hook_post", "routed d_expert", "activation", "activation(gate) · up of these positions", False, ""),
+    ("hook_out", "routed d_model", "activation", "what the expert gives, before its weight", False, ""),
+)
+
+_ROUTED: tuple[_Row, ...] = (
+    ("mlp.hook_routed_out", "batch pos d_model", "activation", "sum over the chosen experts", False, "experts"),
+)
+
+_SHARED_GATE: tuple[_Row, ...] = (
+    ("mlp.hook_shared_gate", "batch pos 1", "activation", "what the shared expert is multiplied by", False, ""),
+)
+
+_SHARED: tuple[_Row, ...] = (
+    ("mlp.hook_shared_out", "batch pos d_model", "activation", "what the shared expert adds", False, "shared"),
+)
+
+_MLP_OUT: tuple[_Row, ...] = (
     ("hook_mlp_out", "batch pos d_model", "activation", "exactly what the MLP adds", False, "mlp out"),
-    ("hook_resid_post", "batch pos d_model", "activation", "residual stream leaving the layer", False, "add 2"),
+)
+
+_LEAVE: tuple[_Row, ...] = (
+    ("hook_resid_post", "batch pos d_model", "activation", "residual stream leaving the layer", False, LAST_STAGE),
 )
 
 _OUTPUT: tuple[_Row, ...] = (
-    ("ln_final.hook_scale", "batch pos 1", "float32", "root mean square that the final norm divides by", False, ""),
-    ("ln_final.hook_normalized", "batch pos d_model", "activation", "x / scale, before weight", False, "final norm"),
     ("hook_logits", "batch pos d_vocab", "activation", "logits as the unembedding makes them (additive)", False, ""),
     ("hook_logits_final", "batch pos d_vocab", "activation", "logits given to sampling (additive)", False, "logits"),
 )
@@ -208,16 +317,83 @@ _SAMPLER: tuple[_Row, ...] = (
 )
 
 
+def _norm(
+    place: str, what: str, stage: str, *, size: str = "batch pos d_model", float32: bool = True
+) -> tuple[_Row, ...]:
+    """The two points of a normalisation."""
+    scale = " ".join((*size.split()[:-1], "1"))
+    return (
+        (f"{place}.hook_scale", scale, "float32" if float32 else "activation", f"what {what} divides by", False, ""),
+        (f"{place}.hook_normalized", size, "activation", f"{what}: x / scale, before the weight", False, stage),
+    )
+
+
 def hook_table(config: ModelConfig) -> dict[str, PointInfo]:
     """Every hook point of a model, in the order of the pass."""
-    infos = list(_infos("", None, _INPUT))
+    infos = list(_infos("", None, (*_TOKENS, *(_LEARNED if config.learned_positions else ()), *_SCALED)))
     for rope in config.ropes:
         infos.extend(_infos(f"rotary_emb.{rope}.", None, _ROPE))
-    for layer in range(config.n_layers):
-        infos.extend(_infos(f"blocks.{layer}.", layer, _BLOCK))
-    infos.extend(_infos("", None, _OUTPUT))
+    for layer, spec in enumerate(config.layers):
+        infos.extend(_infos(f"blocks.{layer}.", layer, _block_rows(spec)))
+    final = _norm("ln_final", "the final norm", "final norm", float32=config.final_norm.float32)
+    infos.extend(_infos("", None, (*final, *_OUTPUT)))
     infos.extend(_infos("sampler.", None, _SAMPLER))
     return {info.name: info for info in infos}
+
+
+@cache
+def _block_rows(spec: LayerSpec) -> tuple[_Row, ...]:
+    """The points of one layer, in the order of the pass."""
+    rows = [*_ENTER, *_block_norm("ln1", spec.norm1, "norm 1"), *_attention_rows(spec.attention)]
+    rows += [*_block_norm("ln1_post", spec.norm1_post, "norm 1 after"), *_ATTN_OUT]
+    rows += () if spec.parallel else _MIDDLE
+    rows += [*_block_norm("ln2", spec.norm2, "norm 2"), *_mlp_rows(spec.mlp)]
+    rows += [*_block_norm("ln2_post", spec.norm2_post, "norm 2 after"), *_MLP_OUT, *_LEAVE]
+    return tuple(rows)
+
+
+def _block_norm(place: str, spec: NormSpec | None, stage: str) -> tuple[_Row, ...]:
+    return () if spec is None else _norm(place, stage, stage, float32=spec.float32)
+
+
+def _attention_rows(spec: AttentionSpec | LatentAttentionSpec) -> tuple[_Row, ...]:
+    if isinstance(spec, LatentAttentionSpec):
+        return _latent_rows(spec)
+    normed: tuple[_Row, ...] = ()
+    if spec.qk_norm is not None:
+        normed = (*_qk_norm("q", "n_heads", spec), *_qk_norm("k", "n_kv_heads", spec), *_NORMED)
+    turned = _ROTATED if spec.rope is not None else ()
+    order = (turned, normed) if spec.qk_norm_over == "rotated" else (normed, turned)
+    sink = _SINK if spec.sinks else ()
+    return (*_HEADS, *order[0], *order[1], *_KV, *_SCORES, *sink, *_PATTERN)
+
+
+def _qk_norm(which: str, heads: str, spec: AttentionSpec) -> tuple[_Row, ...]:
+    size = f"batch pos {heads}·d_head" if spec.qk_norm_over == "all" else f"batch pos {heads} d_head"
+    return _norm(f"attn.{which}_norm", f"the norm of {which}", "", size=size)
+
+
+def _latent_rows(spec: LatentAttentionSpec) -> tuple[_Row, ...]:
+    rows: list[_Row] = []
+    if spec.d_q_latent is not None:
+        rows += [
+            *_norm("attn.q_latent_norm", "the query latent's norm", "", size="batch pos d_q_latent"),
+            *_QUERY_LATENT,
+        ]
+    rows += [*_LATENT, *_norm("attn.kv_latent_norm", "the latent's norm", "", size="batch pos d_latent")]
+    return (*rows, *_LATENT_MADE, *_LATENT_KV, *_SCORES, *_PATTERN)
+
+
+def _mlp_rows(spec: MLPSpec | MoESpec) -> tuple[_Row, ...]:
+    if isinstance(spec, MLPSpec):
+        return _GATED if spec.gated else _PLAIN
+    rows = list(_ROUTER)
+    for expert in range(spec.n_experts):
+        rows += [(f"mlp.experts.{expert}.{name}", *rest) for name, *rest in _EXPERT]
+    rows += _ROUTED
+    rows += _SHARED_GATE if spec.shared_gate else ()
+    rows += _SHARED if spec.shared is not None else ()
+    return tuple(rows)
 
 
 def _infos(prefix: str, layer: int | None, rows: tuple[_Row, ...]) -> Iterator[PointInfo]:
@@ -227,4 +403,4 @@ def _infos(prefix: str, layer: int | None, rows: tuple[_Row, ...]) -> Iterator[P
 
 def layer_stages(config: ModelConfig, layer: int) -> tuple[str, ...]:
     """The stages of one layer, in the order of the pass."""
-    return tuple(row[5] for row in _BLOCK if row[5])
+    return tuple(row[5] for row in _block_rows(config.layers[layer]) if row[5])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,8 @@ from torch.overrides import TorchFunctionMode
 from engine.checkpoint.memory import check_memory
 from engine.checkpoint.opened import Checkpoint, open_checkpoint
 from engine.checkpoint.source import Source, resolve
-from engine.checkpoint.weights import Report, count_parameters, fill
-from engine.config import ModelConfig
+from engine.checkpoint.weights import Report, fill
+from engine.config import MLPSpec, ModelConfig, MoESpec
 from engine.errors import EngineError, MemoryShortage, SourceError
 from engine.frames import LayerFacts, ModelFrame, ProgressFrame
 
@@ -41,6 +42,7 @@ class Loaded:
 
     ``stored_as`` says how its file holds the weights ("safetensors bfloat16", "GGUF Q4_1"), ``weight_bytes`` what they
     take in memory, ``seconds`` what loading took. ``tokenizer`` is None for a folder without tokenizer files.
+    ``warnings``: sentences about what the file has and the model does without.
     """
 
     config: ModelConfig
@@ -54,6 +56,7 @@ class Loaded:
     seconds: float
     device: torch.device
     dtype: torch.dtype
+    warnings: tuple[str, ...] = ()
 
     def model_frame(self) -> ModelFrame:
         """What the window needs to know about the model, without torch."""
@@ -73,15 +76,27 @@ class Loaded:
             stored_as=self.stored_as,
             has_chat_template=self.tokenizer is not None and self.tokenizer.has_chat_template,
             seconds=self.seconds,
+            warnings=self.warnings,
         )
 
 
 def _layer_facts(config: ModelConfig, index: int) -> LayerFacts:
     from engine.hooks import layer_stages
 
-    layer = config.layers[index]
-    heads = layer.attention
-    return LayerFacts(heads.n_heads, heads.n_kv_heads, heads.d_head, layer.mlp.d_mlp, layer_stages(config, index))
+    spec, mlp = config.layers[index].attention, config.layers[index].mlp
+    experts = mlp if isinstance(mlp, MoESpec) else None
+    return LayerFacts(
+        n_heads=spec.n_heads,
+        n_kv_heads=spec.n_kv_heads,
+        d_head=spec.d_head,
+        d_mlp=mlp.d_mlp if isinstance(mlp, MLPSpec) else mlp.expert.d_mlp,
+        stages=layer_stages(config, index),
+        attention=spec.kind,
+        reach=getattr(spec, "window", None) or getattr(spec, "chunk", None),
+        cached=tuple((part.name, part.heads, part.width) for part in spec.cached),
+        n_experts=0 if experts is None else experts.n_experts,
+        top_k=0 if experts is None else experts.top_k,
+    )
 
 
 def load(
@@ -121,7 +136,16 @@ def load(
         seconds=time.perf_counter() - began,
         device=chosen_device,
         dtype=chosen_dtype,
+        warnings=_warnings(checkpoint),
     )
+
+
+def _warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
+    if not checkpoint.unknown:
+        return ()
+    listed = ", ".join(checkpoint.unknown[:3]) + (", ..." if len(checkpoint.unknown) > 3 else "")
+    count = len(checkpoint.unknown)
+    return (f"The file has {count} tensors that this model does not know and does without: {listed}.",)
 
 
 def choose_device(wanted: str) -> torch.device:
@@ -176,11 +200,12 @@ def _decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, r
     """The decoder with its weights, and how many parameters it has."""
     from engine.model.decoder import Decoder
 
-    parameters = count_parameters(checkpoint.slots)
-    check_memory(checkpoint.config, parameters * dtype.itemsize, device, dtype)
     with torch.device("meta"), _Unfilled():
         decoder = Decoder(checkpoint.config)
-    decoder.load_state_dict(_state(checkpoint, device, dtype, report), assign=True, strict=True)
+    shapes = {name: tuple(parameter.shape) for name, parameter in decoder.named_parameters()}
+    parameters = sum(prod(shape) for shape in shapes.values())
+    check_memory(checkpoint.config, parameters * dtype.itemsize, device, dtype)
+    decoder.load_state_dict(_state(checkpoint, shapes, device, dtype, report), assign=True, strict=True)
     return decoder.eval().requires_grad_(False), parameters
 
 
@@ -193,9 +218,15 @@ class _Unfilled(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def _state(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, report: Report) -> dict[str, torch.Tensor]:
+def _state(
+    checkpoint: Checkpoint,
+    shapes: Mapping[str, tuple[int, ...]],
+    device: torch.device,
+    dtype: torch.dtype,
+    report: Report,
+) -> dict[str, torch.Tensor]:
     try:
-        return fill(checkpoint.slots, checkpoint.weights, device, dtype, report)
+        return fill(shapes, checkpoint.slots, checkpoint.weights, device, dtype, report)
     except torch.OutOfMemoryError as error:
         raise MemoryShortage(f"The memory of {device} ran out while the weights were loaded; free some.") from error
 

@@ -70,10 +70,12 @@ class AskExactValue:
 
     ``pattern`` (layer, head, query, key) · ``residual`` (boundary, position, dimension) ·
     ``residual_norm`` / ``delta_attention_norm`` / ``delta_mlp_norm`` (row, position) ·
-    ``key`` / ``value`` (layer, kv_head, position, dimension)
+    ``key`` / ``value`` (layer, kv_head, position, dimension) · ``latent`` (layer, position, dimension)
     """
 
-    quantity: Literal["pattern", "residual", "residual_norm", "delta_attention_norm", "delta_mlp_norm", "key", "value"]
+    quantity: Literal[
+        "pattern", "residual", "residual_norm", "delta_attention_norm", "delta_mlp_norm", "key", "value", "latent"
+    ]
     index: tuple[int, ...]
 
 

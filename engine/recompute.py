@@ -5,12 +5,14 @@ The same stage functions as in the pass, from the recorded residual stream and t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from engine.cache import KVCache
 from engine.model.decoder import Decoder
-from engine.model.rope import rotate, turn
 from engine.trace import Trace
 
 
@@ -19,13 +21,32 @@ def pattern_rows(model: Decoder, trace: Trace, cache: KVCache, layer: int, start
 
     The queries must lie inside one pass: dynamic rope depends on its length.
     """
-    attention = model.layers[layer].attn
-    x = model.layers[layer].ln1.recompute(trace.residual(layer, start, end)[None])
-    q, _ = attention.split(attention.project(x)[0])
-    rope = model.ropes[attention.spec.rope]
-    q = rotate(q, turn(*rope.tables(start, end, trace.span_end(start), q)))
-    keys = cache.keys(layer)[:, :, :end]
-    return attention.softmax(attention.scores(q, keys, start))[0]
+    block = model.layers[layer]
+    x = block.attention_input(trace.residual(layer, start, end)[None])
+    q = block.attn.queries(x, model.turn(layer, start, end, trace.span_end(start), x), start)
+    first = block.spec.attention.first_seen(start)
+    pattern = block.attn.softmax(block.attn.scores(q, _keys(model, trace, cache, layer, first, end), start))[0]
+    return F.pad(pattern, (first, 0))  # keys before the first that is seen get nothing
+
+
+def _keys(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int) -> Tensor:
+    """Keys (or latents) of positions [start, end); those that the cache has let go are made again."""
+    kept = cache.firsts[layer]
+    stored = cache.first_part(layer)[:, :, max(start, kept) - kept : end - kept]
+    if start >= kept:
+        return stored
+    return torch.cat((*_made_keys(model, trace, layer, start, min(kept, end)), stored), dim=2)
+
+
+def _made_keys(model: Decoder, trace: Trace, layer: int, start: int, end: int) -> Iterator[Tensor]:
+    """Pass by pass, since dynamic rope depends on a pass's length."""
+    block = model.layers[layer]
+    while start < end:
+        span_end = trace.span_end(start)
+        stop = min(end, span_end)
+        x = block.attention_input(trace.residual(layer, start, stop)[None])
+        yield block.attn.keys(x, model.turn(layer, start, stop, span_end, x))
+        start = stop
 
 
 def patterns_known(trace: Trace, cache: KVCache, layer: int) -> int:

@@ -259,7 +259,7 @@ class Session:
             seconds=time.perf_counter() - began - (self._waited - waited),
             cache_bytes=self.cache.bytes_now,
             finish=self._finish(token, end, last),
-            hooked=tuple(point.name for point in self.loaded.model.points.values() if point.listeners),
+            hooked=self.loaded.model.points.hooked,
             _choice=choice,
             _session=self,
             _trace=self.trace,
@@ -355,7 +355,7 @@ class Session:
         return detach
 
     def _follow(self, layer: int, maps: AttentionMaps) -> None:
-        maps.follow(self.loaded.model.points[f"blocks.{layer}.attn.hook_pattern"])
+        maps.follow(self.loaded.model.points[f"blocks.{layer}.attn.hook_pattern"], lambda: self.cache.lengths[layer])
 
     def _new_stream(self) -> PieceStream | NumberedTokens:
         return NumberedTokens() if self.loaded.tokenizer is None else PieceStream(self.loaded.tokenizer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import psutil
 import torch
 
+from engine.cache import entries_per_position
 from engine.config import ModelConfig
 from engine.errors import MemoryShortage
 
@@ -22,9 +23,8 @@ def free_bytes(device: torch.device) -> int:
 
 
 def cache_bytes(config: ModelConfig, positions: int, itemsize: int) -> int:
-    """2 · n_kv_heads · d_head · itemsize, summed over the layers, times positions."""
-    heads = sum(layer.attention.n_kv_heads * layer.attention.d_head for layer in config.layers)
-    return 2 * heads * itemsize * positions
+    """What the layers store per position, times positions; windows and chunks are counted as if they kept all."""
+    return sum(entries_per_position(config, layer) for layer in range(config.n_layers)) * itemsize * positions
 
 
 def check_memory(config: ModelConfig, weight_bytes: int, device: torch.device, dtype: torch.dtype) -> None:

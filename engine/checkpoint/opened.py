@@ -17,8 +17,9 @@ from engine.checkpoint.gguf_file import GGUFFile
 from engine.checkpoint.tensors import TensorInfo
 from engine.checkpoint.weights import TYPE_NAMES, GGUFWeights, SafetensorsWeights, Weights, check
 from engine.config import ModelConfig
-from engine.errors import ConfigError, SourceError
-from engine.families import Slot, family_of, family_of_gguf
+from engine.errors import CheckpointError, ConfigError, SourceError
+from engine.families import family_of, family_of_gguf, read_config, slots_of
+from engine.naming import Slot
 
 if TYPE_CHECKING:
     from engine.tokenizer import Tokenizer
@@ -30,12 +31,12 @@ LARGEST_CONFIG = 2**20  # bytes; a config.json has a few kilobytes
 class Checkpoint:
     """A model's files, opened and understood but not read: what filling the decoder needs."""
 
-    family: ModuleType
     config: ModelConfig
-    slots: Mapping[str, Slot]
+    slots: tuple[Slot, ...]
     weights: Weights
     stored_as: str
     read_tokenizer: Callable[[], Tokenizer | None]
+    unknown: tuple[str, ...]  # tensors that the model does not know and does without
 
 
 @contextmanager
@@ -43,7 +44,6 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
     """Open a model folder or GGUF file, read its configuration, and check every tensor's name, shape and type."""
     opener = _open_folder if path.is_dir() else _open_gguf
     with opener(path) as checkpoint:
-        check(checkpoint.slots, checkpoint.weights, checkpoint.family.ignored)
         yield checkpoint
 
 
@@ -51,23 +51,41 @@ def open_checkpoint(path: Path) -> Iterator[Checkpoint]:
 def _open_folder(folder: Path) -> Iterator[Checkpoint]:
     values = read_json(folder / "config.json")
     family = family_of(values)
-    config = _with_generation_config(family.config(values), folder)
-    tensors = safetensors_file.read_folder(folder)
-    slots = family.slots(config)
+    config = _with_generation_config(read_config(values), folder)
+    tensors = _canonical(safetensors_file.read_folder(folder), family)
     stored_as = f"safetensors {_common_type(tensors)}"
     with OpenFiles({info.file for info in tensors.values()}) as files:
         weights = SafetensorsWeights(tensors, files)
-        yield Checkpoint(family, config, slots, weights, stored_as, lambda: _folder_tokenizer(folder))
+        slots = slots_of(family, config, weights.tensors.__contains__)
+        unknown = check(slots, weights, _ignored(family))
+        yield Checkpoint(config, slots, weights, stored_as, lambda: _folder_tokenizer(folder), unknown)
 
 
 @contextmanager
 def _open_gguf(path: Path) -> Iterator[Checkpoint]:
     with GGUFFile(path) as file:
-        family = family_of_gguf(file.architecture)
-        config = _with_turn_ends(family.config(family.gguf_values(file.metadata, file.small)), file.metadata)
-        slots = family.gguf_slots(config)
+        values = family_of_gguf(file.architecture).gguf_values(file.metadata, file.small)
+        family = family_of(values)
+        config = _with_turn_ends(read_config(values), file.metadata)
         weights = GGUFWeights(file)
-        yield Checkpoint(family, config, slots, weights, file.stored_as, lambda: _gguf_tokenizer(file.metadata))
+        slots = slots_of(family, config, weights.tensors.__contains__, gguf=True)
+        unknown = check(slots, weights, _ignored(family))
+        yield Checkpoint(config, slots, weights, file.stored_as, lambda: _gguf_tokenizer(file.metadata), unknown)
+
+
+def _canonical(tensors: Mapping[str, TensorInfo], family: ModuleType) -> dict[str, TensorInfo]:
+    """The tensors by the names that the family uses. Raises CheckpointError where two have the same."""
+    rename = getattr(family, "canonical", None)
+    if rename is None:
+        return dict(tensors)
+    renamed = {rename(name): info for name, info in tensors.items()}
+    if len(renamed) != len(tensors):
+        raise CheckpointError("Two tensors of the weights have the same name but for a prefix; fetch the model again.")
+    return renamed
+
+
+def _ignored(family: ModuleType) -> Callable[[str], bool]:
+    return getattr(family, "ignored", lambda name: False)
 
 
 def _folder_tokenizer(folder: Path) -> Tokenizer | None:

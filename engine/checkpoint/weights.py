@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from math import prod
 from typing import Protocol
 
@@ -13,8 +14,8 @@ from engine.checkpoint.files import OpenFiles
 from engine.checkpoint.gguf_file import GGUFFile, can_dequantise
 from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError
-from engine.families import Slot
 from engine.model.linear import empty_parameter
+from engine.naming import Slot
 
 SLICE = 2**18  # elements converted at a time: small enough for the cache, and all the memory that loading adds
 
@@ -63,25 +64,27 @@ class GGUFWeights:
         return torch.from_numpy(self._file.rows(name, start, stop))
 
 
-def check(slots: Mapping[str, Slot], weights: Weights, ignored: Callable[[str], bool]) -> None:
+def check(slots: Sequence[Slot], weights: Weights, ignored: Callable[[str], bool]) -> tuple[str, ...]:
     """Compare names, shapes and types with what the configuration needs, before anything is allocated.
 
-    Raises CheckpointError naming the first tensor at fault.
+    Returns the tensors that the file has and the model does not know. Raises CheckpointError naming the first tensor
+    that is missing or not as it should be.
     """
-    missing = [name for name in slots if name not in weights.tensors]
+    missing = list(dict.fromkeys(slot.name for slot in slots if slot.name not in weights.tensors))
     if missing:
         raise CheckpointError(f"The weights lack {_listed(missing)}, which the configuration needs.")
-    surplus = [name for name in weights.tensors if name not in slots and not ignored(name)]
-    if surplus:
-        raise CheckpointError(f"The weights have {_listed(surplus)}, which the configuration does not know.")
-    for name, slot in slots.items():
-        info = weights.tensors[name]
+    for slot in slots:
+        info = weights.tensors[slot.name]
         if info.shape != slot.shape:
             raise CheckpointError(
-                f"The tensor {name} has the shape {list(info.shape)}; the configuration needs {list(slot.shape)}."
+                f"The tensor {slot.name} has the shape {list(info.shape)}; the configuration needs {list(slot.shape)}."
             )
         if not weights.readable(info.dtype):
-            raise CheckpointError(f"The tensor {name} is stored as {info.dtype}, which cannot be read as a weight yet.")
+            raise CheckpointError(
+                f"The tensor {slot.name} is stored as {info.dtype}, which cannot be read as a weight."
+            )
+    known = {slot.name for slot in slots}
+    return tuple(name for name in weights.tensors if name not in known and not ignored(name))
 
 
 def _listed(names: list[str]) -> str:
@@ -89,51 +92,40 @@ def _listed(names: list[str]) -> str:
     return f"the tensor {names[0]}{more}"
 
 
-def parameter_shapes(slots: Mapping[str, Slot]) -> dict[str, tuple[int, ...]]:
-    """The shape of every parameter of the decoder; a fused one is as long as its last part reaches."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    for slot in slots.values():
-        rows = slot.rows[1] if slot.rows else slot.shape[0]
-        rows = max(rows, shapes.get(slot.parameter, (0,))[0])
-        shapes[slot.parameter] = (rows, *slot.shape[1:])
-    return shapes
-
-
-def count_parameters(slots: Mapping[str, Slot]) -> int:
-    return sum(prod(shape) for shape in parameter_shapes(slots).values())
-
-
 def fill(
-    slots: Mapping[str, Slot], weights: Weights, device: torch.device, dtype: torch.dtype, report: Report
+    shapes: Mapping[str, tuple[int, ...]],
+    slots: Sequence[Slot],
+    weights: Weights,
+    device: torch.device,
+    dtype: torch.dtype,
+    report: Report,
 ) -> dict[str, Tensor]:
-    """The decoder's state: each parameter allocated once in its final place and type, then filled from the file."""
-    shapes = parameter_shapes(slots)
+    """The decoder's state: each parameter of ``shapes`` allocated once in its final place and type, then filled."""
     state = {name: empty_parameter(shape, dtype, device) for name, shape in shapes.items()}
-    total, done = sum(weights.tensors[name].size for name in slots), 0
-    for name, slot in slots.items():
-        parameter = state[slot.parameter]
-        target = parameter[slice(*slot.rows)] if slot.rows else parameter
-        row_bytes = weights.tensors[name].size // slot.shape[0]
+    total, done = sum(weights.tensors[slot.name].size for slot in slots), 0
+    filled: Counter[str] = Counter()
+    for slot in slots:
+        place = slot.place(state[slot.parameter])
+        row_bytes = weights.tensors[slot.name].size // slot.shape[0]
         for start, stop in _slices(slot):
-            report(name, done, total)
-            _copy_rows(target[start:stop], weights.rows(name, start, stop), slot)
+            report(slot.name, done, total)
+            rows = weights.rows(slot.name, start, stop)
+            target = place if slot.arrange is not None and not slot.unit else place[start:stop]
+            target.copy_(rows if slot.arrange is None else slot.arrange(rows))
             done += row_bytes * (stop - start)
+        filled[slot.parameter] += place.numel()
+    unfilled = next((name for name, tensor in state.items() if filled[name] != tensor.numel()), None)
+    if unfilled is not None:
+        raise CheckpointError(f"No tensor of the file fills {unfilled}; the names of this family are incomplete.")
     report("", done, total)
     return state
 
 
 def _slices(slot: Slot) -> list[tuple[int, int]]:
-    """Row ranges of about SLICE elements, whole heads where rows move within a head."""
+    """Row ranges of about SLICE elements, whole units where rows move within one."""
     rows = slot.shape[0]
-    unit = rows // slot.unpermute_heads if slot.unpermute_heads else 1
+    if slot.arrange is not None and not slot.unit:
+        return [(0, rows)]
+    unit = slot.unit or 1
     step = max(unit, SLICE // prod(slot.shape[1:]) // unit * unit)
     return [(start, min(start + step, rows)) for start in range(0, rows, step)]
-
-
-def _copy_rows(target: Tensor, source: Tensor, slot: Slot) -> None:
-    """Copy, converting the type; undo the converter's interleaving (row 2i + j of a head back to j·d_head/2 + i)."""
-    if slot.unpermute_heads:
-        half = slot.shape[0] // slot.unpermute_heads // 2
-        target = target.view(-1, 2, half, *slot.shape[1:])
-        source = source.view(-1, half, 2, *slot.shape[1:]).transpose(1, 2)
-    target.copy_(source)

@@ -2,16 +2,22 @@
 
 A family module has
 
-* ``MODEL_TYPES``: the values of ``model_type`` in ``config.json`` that it reads;
-* ``config(values) -> ModelConfig``: what that config means;
-* ``slots(config) -> dict[str, Slot]``: where each tensor of a safetensors checkpoint goes;
-* ``ignored(name) -> bool``: tensors that may stand in a file and are not weights of the decoder;
+* ``MODEL_TYPES``: the values of ``model_type`` in ``config.json`` that it reads; ``WRAPPERS`` (optional): those of
+  multimodal wrappers whose ``text_config`` it reads;
+* ``DEFAULTS``: what an absent key means;
+* ``config(fields) -> ModelConfig``: what the config means (``engine/dialect.py`` has what most families share);
+* ``NAMES``, the names of its tensors in safetensors (``engine/naming.py``), or ``names(config, has) -> Names`` where
+  they differ from file to file; ``has(name)`` tells whether the file has a tensor;
+* ``ignored(name) -> bool`` (optional): tensors that may stand in a file and are not weights of the decoder;
+* ``canonical(name) -> str`` (optional): the name that ``NAMES`` uses for a name in a file (prefixes of wrappers);
 
 and, where GGUF files of it exist,
 
 * ``GGUF_ARCHITECTURES``: the values of ``general.architecture``;
-* ``gguf_values(metadata, read) -> dict``: the metadata in the dialect of ``config.json``;
-* ``gguf_slots(config) -> dict[str, Slot]``: where each tensor of a GGUF file goes.
+* ``gguf_values(metadata, read) -> dict``: the metadata in the dialect of ``config.json``, with a ``model_type``
+  (``engine/gguf_dialect.py`` has what most architectures share); ``read(name)`` gives a small tensor of the file as a
+  tuple, () for a large one, None where it is absent;
+* ``GGUF_NAMES`` or ``gguf_names(config, has) -> Names``.
 """
 
 from __future__ import annotations
@@ -19,36 +25,30 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 from engine.config import ModelConfig
 from engine.errors import ConfigError
+from engine.fields import Fields
+from engine.naming import Slot, slots
+
+ReadTensor = Callable[[str], "tuple[float, ...] | None"]
+Has = Callable[[str], bool]
+
+_QUANTISATIONS = ("fp8", "mxfp4")  # of safetensors; their tensors are read as what they stand for
 
 
-@dataclass(frozen=True)
-class Slot:
-    """Where one tensor of a file goes: ``rows`` of ``parameter``, after ``unpermute_heads`` if set.
-
-    ``shape`` is the shape the file must have, in torch order. ``rows`` is None for a whole parameter.
-    ``unpermute_heads`` = number of heads whose rotary rows a GGUF converter interleaved.
-    """
-
-    parameter: str
-    shape: tuple[int, ...]
-    rows: tuple[int, int] | None = None
-    unpermute_heads: int = 0
+@cache
+def _modules() -> tuple[ModuleType, ...]:
+    return tuple(importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
 
 
-def _modules() -> list[ModuleType]:
-    return [importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__)]
-
-
-def _find(attribute: str, wanted: str, what: str) -> ModuleType:
+def _find(attributes: tuple[str, ...], wanted: str, what: str) -> ModuleType:
     known: list[str] = []
     for module in _modules():
-        names = getattr(module, attribute, ())
+        names = [name for attribute in attributes for name in getattr(module, attribute, ())]
         if wanted in names:
             return module
         known.extend(names)
@@ -60,17 +60,49 @@ def family_of(values: Mapping[str, Any]) -> ModuleType:
     model_type = values.get("model_type")
     if not isinstance(model_type, str):
         raise ConfigError("The config has no model_type, so it is not a language model's config.json.")
-    return _find("MODEL_TYPES", model_type, "model type")
+    return _find(("MODEL_TYPES", "WRAPPERS"), model_type, "model type")
 
 
 def family_of_gguf(architecture: str) -> ModuleType:
     """The family module for a GGUF file's ``general.architecture``. Raises ConfigError for an unknown one."""
-    return _find("GGUF_ARCHITECTURES", architecture, "GGUF architecture")
+    return _find(("GGUF_ARCHITECTURES",), architecture, "GGUF architecture")
 
 
 def read_config(values: Mapping[str, Any]) -> ModelConfig:
-    """A parsed config.json, in either dialect, as specs. Raises ConfigError."""
-    return family_of(values).config(values)
+    """A parsed config.json, in either dialect, as specs.
+
+    Raises ConfigError naming the field at fault, also for one that changes the arithmetic and is not understood.
+    """
+    family = family_of(values)
+    if values["model_type"] in getattr(family, "WRAPPERS", ()):
+        values = _unwrapped(values, family)
+    _check_quantisation(values.get("quantization_config"))
+    fields = Fields(values, family.DEFAULTS)
+    config = family.config(fields)
+    fields.refuse_unread()
+    return config
 
 
-ReadTensor = Callable[[str], "tuple[float, ...] | None"]
+def _unwrapped(values: Mapping[str, Any], family: ModuleType) -> dict[str, Any]:
+    """The text model of a multimodal one; what its own table lacks stands in the outer one."""
+    text = values.get("text_config")
+    if not isinstance(text, Mapping):
+        raise ConfigError(f"The config of a {values['model_type']} has no text_config; its language model is unknown.")
+    outer = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
+    return {**outer, **text, "model_type": family.MODEL_TYPES[0]}
+
+
+def _check_quantisation(table: Any) -> None:
+    method = table.get("quant_method") if isinstance(table, Mapping) else table
+    if method is not None and method not in _QUANTISATIONS:
+        raise ConfigError(
+            f"The config says quantization_config.quant_method = {method!r}; weights quantised so cannot be read, "
+            f"only {' and '.join(_QUANTISATIONS)} and GGUF can."
+        )
+
+
+def slots_of(family: ModuleType, config: ModelConfig, has: Has, *, gguf: bool = False) -> tuple[Slot, ...]:
+    """Where each tensor of a file of this family goes; ``has`` tells which tensors the file has."""
+    table, function = ("GGUF_NAMES", "gguf_names") if gguf else ("NAMES", "names")
+    names = getattr(family, function)(config, has) if hasattr(family, function) else getattr(family, table)
+    return slots(config, names)

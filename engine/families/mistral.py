@@ -1,19 +1,17 @@
-"""Mistral without a sliding window (v0.2 and later): Llama with other defaults.
+"""Mistral: Llama with a sliding window on every layer (v0.1) or none (v0.2 and later).
 
-Facts: transformers ``configuration_mistral.py``. GGUF stores it as architecture ``llama``.
+Facts: transformers ``configuration_mistral.py``. GGUF stores it as architecture ``llama``, without its window.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-from engine.config import Fields, ModelConfig
-from engine.errors import ConfigError
+from engine.config import LayerSpec, ModelConfig
+from engine.dialect import LLAMA_NAMES, attention, gated_mlp, layer_count, model_config, rms_norm
 from engine.families import llama
-from engine.families.llama import ignored, slots
-
-__all__ = ["DEFAULTS", "MODEL_TYPES", "config", "ignored", "slots"]
+from engine.fields import Fields
+from engine.rope_fields import rope_spec
 
 MODEL_TYPES = ("mistral",)
 
@@ -24,12 +22,14 @@ DEFAULTS: dict[str, Any] = llama.DEFAULTS | {
     "sliding_window": 4096,
 }
 
+NAMES = LLAMA_NAMES
+ignored = llama.ignored
 
-def config(values: Mapping[str, Any]) -> ModelConfig:
-    """The specs of a mistral config.json. Raises ConfigError where a window would hide positions."""
-    read = llama.config({**values, "attention_bias": False, "mlp_bias": False}, DEFAULTS)
-    fields = Fields(values, DEFAULTS)
-    window = None if fields.get("sliding_window") is None else fields.integer("sliding_window")
-    if window is not None and window < read.n_ctx:
-        raise ConfigError(f"This Mistral attends through a sliding window of {window}; windows are not supported yet.")
-    return read
+
+def config(fields: Fields) -> ModelConfig:
+    """The specs of a mistral config.json."""
+    heads = attention(fields, bias=None, window=fields.optional_integer("sliding_window"))
+    norm = rms_norm(fields)
+    layer = LayerSpec(heads, gated_mlp(fields, bias=None), norm1=norm, norm2=norm)
+    ropes = {"global": rope_spec(fields, dim=heads.d_head)}
+    return model_config(fields, [layer] * layer_count(fields), ropes, norm)

@@ -1,7 +1,7 @@
 """Multi-head and grouped-query attention.
 
 One query (decode) is computed explicitly, so that every head's pattern row is there for free; several (prefill)
-run through the fused kernel, unless a hook asks for scores or pattern.
+run through the fused kernel, unless a hook asks for scores or pattern, or the scores are more than q · k · scale.
 """
 
 from __future__ import annotations
@@ -14,21 +14,35 @@ from engine.cache import KVCache
 from engine.config import AttentionSpec
 from engine.hooks import HookPoints
 from engine.model.linear import Linear
+from engine.model.mask import alibi_bias, visible
+from engine.model.norm import Norm
 from engine.model.rope import Turn, rotate
+from engine.model.scores import mixed, products, softmax
+
+_ROWS = 128  # queries at a time where scores are formed: bounds the memory of a long prefill
 
 
 class Attention(nn.Module):
-    """Query head h reads key/value head h // group."""
+    """Query head h reads key/value head h // group. Positions: the pass reads [start, start + pos)."""
 
     def __init__(self, spec: AttentionSpec, d_model: int, points: HookPoints, layer: int) -> None:
         super().__init__()
         self.spec, self.layer = spec, layer
         self.n_all = spec.n_heads + 2 * spec.n_kv_heads
+        self.n_rotated = spec.n_heads + spec.n_kv_heads
         self.qkv = Linear(d_model, self.n_all * spec.d_head, bias=spec.qkv_bias)
         self.out = Linear(spec.n_heads * spec.d_head, d_model, bias=spec.out_bias)
+        self.sinks = nn.Parameter(torch.empty(spec.n_heads)) if spec.sinks else None
         prefix = f"blocks.{layer}.attn."
+        if spec.qk_norm is not None:
+            self.q_norm = Norm(spec.qk_norm, self._norm_size(spec.n_heads), points, f"{prefix}q_norm")
+            self.k_norm = Norm(spec.qk_norm, self._norm_size(spec.n_kv_heads), points, f"{prefix}k_norm")
+            self.hook_q_normed, self.hook_k_normed = points[f"{prefix}hook_q_normed"], points[f"{prefix}hook_k_normed"]
+        if spec.rope is not None:
+            self.hook_rot_q, self.hook_rot_k = points[f"{prefix}hook_rot_q"], points[f"{prefix}hook_rot_k"]
+        if spec.sinks:
+            self.hook_sink = points[f"{prefix}hook_sink"]
         self.hook_q, self.hook_k, self.hook_v = (points[f"{prefix}hook_{name}"] for name in "qkv")
-        self.hook_rot_q, self.hook_rot_k = points[f"{prefix}hook_rot_q"], points[f"{prefix}hook_rot_k"]
         self.hook_append = points[f"blocks.{layer}.kv.hook_append"]
         self.hook_cached_k = points[f"blocks.{layer}.kv.hook_k"]
         self.hook_cached_v = points[f"blocks.{layer}.kv.hook_v"]
@@ -36,35 +50,75 @@ class Attention(nn.Module):
         self.hook_pattern = points[f"{prefix}hook_pattern"]
         self.hook_z = points[f"{prefix}hook_z"]
         self.hook_result = points[f"{prefix}hook_result"]
+        self._plain = spec.qk_norm is None and spec.rope is not None and spec.temperature is None
+        self._has_terms = spec.sinks or spec.alibi or spec.softcap is not None
 
-    def forward(self, x: Tensor, turn: Turn, cache: KVCache | None) -> Tensor:
+    def forward(self, x: Tensor, turn: Turn | None, cache: KVCache | None) -> Tensor:
         """``[batch, pos, d_model]`` to what the heads write together, ``[batch, pos, d_model]``."""
-        qk, v = self.project(x)  # [batch, pos, n_heads + n_kv_heads | n_kv_heads, d_head]
-        if self.hook_q.active or self.hook_k.active:
-            q, k = self.split(qk)
-            qk = torch.cat((self.hook_q(q), self.hook_k(k)), dim=2)
-        v = self.hook_v(v)
-        q, k = self.split(rotate(qk, turn))
-        q, k = self.hook_rot_q(q), self.hook_rot_k(k)
-        keys, values = self._stored(k, v, cache)  # [batch, n_kv_heads, key, d_head]
-        z = self.hook_z(self._mix(q, keys, values))  # [batch, pos, n_heads, d_head]
+        start = 0 if cache is None else cache.length
+        q, k, v = self._heads(x, turn, start)
+        keys, values = self._stored(k, v, cache, start)  # [batch, n_kv_heads, key, d_head]
+        z = self.hook_z(self._mix(q, keys, values, start))  # [batch, pos, n_heads, d_head]
         if self.hook_result.wanted:
             return self._written_by_head(z)
         return self.out(z.flatten(2))
 
-    def project(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys ``[batch, pos, n_heads + n_kv_heads, d_head]``, values; after bias, before rope."""
+    # -- queries, keys, values -----------------------------------------------------------------------------------
+
+    def _heads(self, x: Tensor, turn: Turn | None, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        qk, v = self._projected(x)
+        if self._plain and not (self.hook_q.active or self.hook_k.active):  # queries and keys turn together
+            q, k = self._split(rotate(qk, turn))  # type: ignore[arg-type]  # _plain: there is a rope
+            v = self.hook_v(v)
+            return self.hook_rot_q(q), self.hook_rot_k(k), v
+        q, k = self._split(qk)
+        q, k, v = self.hook_q(q), self.hook_k(k), self.hook_v(v)
+        q, k = self._normed(q, k, "head", "all")
+        if turn is not None:
+            q, k = self.hook_rot_q(rotate(q, turn)), self.hook_rot_k(rotate(k, turn))
+        q, k = self._normed(q, k, "rotated")
+        return self._tempered(q, start), k, v
+
+    def _projected(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries and keys ``[batch, pos, n_heads + n_kv_heads, d_head]``, values; after bias and clip."""
         heads = self.qkv(x).view(*x.shape[:2], self.n_all, self.spec.d_head)
-        n_rotated = self.n_all - self.spec.n_kv_heads
-        return heads[:, :, :n_rotated], heads[:, :, n_rotated:]
+        qk, v = heads.split((self.n_rotated, self.spec.n_kv_heads), dim=2)
+        if self.spec.clip is None:
+            return qk, v
+        return (qk if self.spec.qk_norm else self._clipped(qk)), self._clipped(v)
 
-    def split(self, qk: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries and keys apart."""
-        return qk[:, :, : self.spec.n_heads], qk[:, :, self.spec.n_heads :]
+    def _split(self, qk: Tensor) -> tuple[Tensor, Tensor]:
+        q, k = qk.split((self.spec.n_heads, self.spec.n_kv_heads), dim=2)
+        return q, k
 
-    def _stored(self, k: Tensor, v: Tensor, cache: KVCache | None) -> tuple[Tensor, Tensor]:
+    def _clipped(self, x: Tensor) -> Tensor:
+        return x if self.spec.clip is None else x.clamp(-self.spec.clip, self.spec.clip)
+
+    def _normed(self, q: Tensor, k: Tensor, *when: str, hooked: bool = True) -> tuple[Tensor, Tensor]:
+        if self.spec.qk_norm is None or self.spec.qk_norm_over not in when:
+            return q, k
+        normed = []
+        for x, norm in ((q, self.q_norm), (k, self.k_norm)):
+            flat = x.flatten(2) if self.spec.qk_norm_over == "all" else x
+            normed.append(self._clipped((norm if hooked else norm.recompute)(flat).view_as(x)))
+        return (self.hook_q_normed(normed[0]), self.hook_k_normed(normed[1])) if hooked else (normed[0], normed[1])
+
+    def _norm_size(self, heads: int) -> int:
+        return heads * self.spec.d_head if self.spec.qk_norm_over == "all" else self.spec.d_head
+
+    def _tempered(self, q: Tensor, start: int) -> Tensor:
+        """Queries grow with the logarithm of their position (Nakanishi 2025; transformers Llama4TextAttention)."""
+        if self.spec.temperature is None:
+            return q
+        scale, floor = self.spec.temperature
+        positions = torch.arange(start, start + q.shape[1], device=q.device).float()
+        factor = torch.log1p(torch.floor((positions + 1.0) / floor)) * scale + 1.0
+        return (q * factor[:, None, None]).to(q.dtype)
+
+    # -- the cache -----------------------------------------------------------------------------------------------
+
+    def _stored(self, k: Tensor, v: Tensor, cache: KVCache | None, start: int) -> tuple[Tensor, Tensor]:
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
-        start = 0 if cache is None else cache.length
         if cache is not None:
             keys, values = cache.append(self.layer, keys, values)
         if self.hook_append.active:
@@ -76,40 +130,65 @@ class Attention(nn.Module):
             values = self.hook_cached_v(values.transpose(1, 2)).transpose(1, 2)
         return keys, values
 
-    def _mix(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        if q.shape[1] == 1 or self.hook_attn_scores.wanted or self.hook_pattern.wanted:
-            scores = self.hook_attn_scores(self.scores(q, keys, keys.shape[2] - q.shape[1]))
-            return self.weigh(self.hook_pattern(self.softmax(scores)), values)
+    # -- scores, pattern, mix ------------------------------------------------------------------------------------
+
+    def _mix(self, q: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
+        wanted = self.hook_attn_scores.wanted or self.hook_pattern.wanted
+        if q.shape[1] == 1 or wanted or (self.spec.sinks and self.hook_sink.wanted):
+            scores = self.hook_attn_scores(self.scores(q, keys, start))
+            return mixed(self._hooked_pattern(scores), values)
         self.hook_attn_scores.visit()
         self.hook_pattern.visit()
-        return self._fused(q, keys, values)
+        return self._in_blocks(q, keys, values, start)
 
-    def scores(self, q: Tensor, keys: Tensor, first: int) -> Tensor:
-        """q · k · scale, -inf where key > query: ``[batch, n_heads, pos, key]``; query 0 stands at position first."""
-        batch, n_queries, n_heads, d_head = q.shape
-        n_keys = keys.shape[2]
-        grouped = q.transpose(1, 2).reshape(-1, self.spec.group * n_queries, d_head)
-        scores = torch.bmm(grouped, keys.reshape(-1, n_keys, d_head).transpose(1, 2))
-        scores = scores.mul_(self.spec.scale).view(batch, n_heads, n_queries, n_keys)
-        if n_queries > 1 or first + 1 < n_keys:
-            scores.masked_fill_(~causal_mask(n_queries, n_keys, first, q.device), float("-inf"))
-        return scores
+    def _hooked_pattern(self, scores: Tensor) -> Tensor:
+        pattern, sunk = softmax(scores, self.sinks, float32=self.spec.softmax_float32)
+        if sunk is not None and self.hook_sink.active:
+            self.hook_sink(sunk)
+        return self.hook_pattern(pattern)
+
+    def scores(self, q: Tensor, keys: Tensor, start: int) -> Tensor:
+        """q · k · scale, capped where the spec says so, -inf where a query does not see the key.
+
+        ``[batch, n_heads, pos, key]``. Query 0 stands at position ``start``; the last key where the last query does.
+        """
+        spec, n_queries, n_keys = self.spec, q.shape[1], keys.shape[2]
+        scores = products(q, keys, spec.scale)
+        if spec.alibi:
+            first_key = start + n_queries - n_keys
+            scores = scores + alibi_bias(spec.n_heads, first_key, n_keys, scores) * spec.scale
+        if spec.softcap is not None:
+            scores = spec.softcap * torch.tanh(scores / spec.softcap)
+        seen = visible(spec, start, n_queries, n_keys, q.device)
+        return scores if seen is None else scores.masked_fill_(~seen, float("-inf"))
 
     def softmax(self, scores: Tensor) -> Tensor:
-        """Over keys, in float32, cast back: ``[batch, n_heads, pos, key]``."""
-        return torch.softmax(scores, dim=-1, dtype=torch.float32).to(scores.dtype)
+        """The pattern of scores, without hooks: ``[batch, n_heads, pos, key]``."""
+        return softmax(scores, self.sinks, float32=self.spec.softmax_float32)[0]
 
-    def weigh(self, pattern: Tensor, values: Tensor) -> Tensor:
-        """Values mixed by the pattern: ``[batch, pos, n_heads, d_head]``."""
-        batch, n_heads, n_queries, n_keys = pattern.shape
-        grouped = pattern.reshape(-1, self.spec.group * n_queries, n_keys)
-        z = torch.bmm(grouped, values.reshape(-1, n_keys, self.spec.d_head))
-        return z.view(batch, n_heads, n_queries, -1).transpose(1, 2)
+    def _in_blocks(self, q: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
+        """Prefill: all queries at once where one kernel does it, else some rows at a time with the keys they see."""
+        n_queries, first_key = q.shape[1], start + q.shape[1] - keys.shape[2]
+        attend, rows = (self._explicit, _ROWS) if self._has_terms else (self._fused, self._fused_rows(n_queries))
+        parts = []
+        for row in range(0, n_queries, rows):
+            stop = min(row + rows, n_queries)
+            seen = slice(max(0, self.spec.first_seen(start + row) - first_key), start + stop - first_key)
+            parts.append(attend(q[:, row:stop], keys[:, :, seen], values[:, :, seen], start + row))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _fused(self, q: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    def _fused_rows(self, n_queries: int) -> int:
+        reach = self.spec.window or self.spec.chunk
+        return n_queries if reach is None else max(reach, _ROWS)
+
+    def _explicit(self, q: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
+        return mixed(self.softmax(self.scores(q, keys, start)), values)
+
+    def _fused(self, q: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
         n_queries, n_keys = q.shape[1], keys.shape[2]
-        whole = n_queries == n_keys  # torch's is_causal is aligned top left: right only for an empty cache
-        mask = None if whole else causal_mask(n_queries, n_keys, n_keys - n_queries, q.device)
+        # torch's is_causal is aligned top left: right only where query 0 and key 0 stand at the same position
+        whole = n_queries == n_keys and self.spec.first_seen(start + n_queries - 1) <= start
+        mask = None if whole else visible(self.spec, start, n_queries, n_keys, q.device)
         z = F.scaled_dot_product_attention(
             q.transpose(1, 2), keys, values, mask, is_causal=whole, scale=self.spec.scale, enable_gqa=True
         )
@@ -121,8 +200,19 @@ class Attention(nn.Module):
         written = result.sum(2)
         return written if self.out.bias is None else written + self.out.bias
 
+    # -- what is recomputed, without hooks -------------------------------------------------------------------------
 
-def causal_mask(n_queries: int, n_keys: int, first: int, device: torch.device) -> Tensor:
-    """True where a query may look: ``[pos, key]``; query 0 stands at position ``first``."""
-    queries = torch.arange(first, first + n_queries, device=device)
-    return torch.arange(n_keys, device=device)[None, :] <= queries[:, None]
+    def queries(self, x: Tensor, turn: Turn | None, start: int) -> Tensor:
+        """Queries as scores take them: ``[batch, pos, n_heads, d_head]``."""
+        return self._tempered(self._recomputed(x, turn)[0], start)
+
+    def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
+        """Keys as the cache stores them: ``[batch, n_kv_heads, pos, d_head]``."""
+        return self._recomputed(x, turn)[1].transpose(1, 2)
+
+    def _recomputed(self, x: Tensor, turn: Turn | None) -> tuple[Tensor, Tensor]:
+        qk, _ = self._projected(x)
+        q, k = self._normed(*self._split(qk), "head", "all", hooked=False)
+        if turn is not None:
+            q, k = rotate(q, turn), rotate(k, turn)
+        return self._normed(q, k, "rotated", hooked=False)

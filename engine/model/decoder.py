@@ -15,8 +15,8 @@ from engine.errors import ContextError
 from engine.hooks import HookPoints, Listener, PointInfo
 from engine.model.block import Block
 from engine.model.linear import Linear, project
-from engine.model.norm import RMSNorm
-from engine.model.rope import Rope, turn
+from engine.model.norm import Norm
+from engine.model.rope import Rope, Turn
 
 
 class Decoder(nn.Module):
@@ -29,9 +29,12 @@ class Decoder(nn.Module):
         self.embed = nn.Embedding(config.d_vocab, config.d_model)
         self.layers = [Block(spec, config.d_model, self.points, layer) for layer, spec in enumerate(config.layers)]
         self.blocks = nn.ModuleList(self.layers)
-        self.ln_final = RMSNorm(config.final_norm, config.d_model, self.points, "ln_final")
+        self.ln_final = Norm(config.final_norm, config.d_model, self.points, "ln_final")
         self.unembed = None if config.tied else Linear(config.d_model, config.d_vocab, bias=False)
         self.ropes = {name: Rope(name, spec, self.points) for name, spec in config.ropes.items()}
+        if config.learned_positions:
+            self.pos_embed = nn.Embedding(config.n_ctx, config.d_model)
+            self.hook_pos_embed = self.points["hook_pos_embed"]
         self.hook_tokens = self.points["hook_tokens"]
         self.hook_embed = self.points["hook_embed"]
         self.hook_embed_scaled = self.points["hook_embed_scaled"]
@@ -64,18 +67,24 @@ class Decoder(nn.Module):
         end = start + self._checked(input_ids, start)
         if cache is not None:
             cache.rollback()  # what a cancelled pass may have left
-            cache.reserve(end)
-        x = self._embedded(input_ids)
-        turns = {name: turn(*rope.forward(start, end, x)) for name, rope in self.ropes.items()}
+        x = self._embedded(input_ids, start)
+        turns: dict[str | None, Turn | None] = {None: None}
+        for name, rope in self.ropes.items():
+            turns[name] = rope.ready(*rope.forward(start, end, x))
         for block in self.layers:
-            x = block(x, turns[block.attn.spec.rope], cache)
+            x = block(x, turns[block.spec.attention.rope], cache)
         if cache is not None:
             cache.commit(end - start)
         return self._logits(x if logits == "all" else x[:, -1:])
 
     def unembedded(self, x: Tensor) -> Tensor:
-        """Final norm and unembedding without hooks: ``[..., d_model]`` to ``[..., d_vocab]``."""
-        return project(self.ln_final.recompute(x), self._unembedding())
+        """Final norm, unembedding, scale and cap without hooks: ``[..., d_model]`` to ``[..., d_vocab]``."""
+        return self._final(project(self.ln_final.recompute(x), self._unembedding()))
+
+    def turn(self, layer: int, start: int, end: int, n_positions: int, like: Tensor) -> Turn | None:
+        """How a layer turns positions [start, end) in a pass whose sequence was ``n_positions`` long; None: not."""
+        rope = self.config.layers[layer].attention.rope
+        return None if rope is None else self.ropes[rope].turn(start, end, n_positions, like)
 
     def _checked(self, input_ids: Tensor, start: int) -> int:
         if input_ids.dim() != 2 or input_ids.shape[1] == 0:
@@ -88,13 +97,30 @@ class Decoder(nn.Module):
             )
         return count
 
-    def _embedded(self, input_ids: Tensor) -> Tensor:
-        tokens = self.hook_tokens(input_ids)
-        return self.hook_embed_scaled(self.hook_embed(self.embed(tokens)))
+    def _embedded(self, input_ids: Tensor, start: int) -> Tensor:
+        x = self.hook_embed(self.embed(self.hook_tokens(input_ids)))
+        if self.config.learned_positions:
+            positions = torch.arange(start, start + input_ids.shape[1], device=input_ids.device)
+            x = x + self.hook_pos_embed(self.pos_embed(positions)[None])
+        return self.hook_embed_scaled(self._scaled(x))
+
+    def _scaled(self, x: Tensor) -> Tensor:
+        if self.config.embed_scale == 1:
+            return x
+        if self.config.embed_scale_rounded:
+            return x * torch.tensor(self.config.embed_scale, dtype=x.dtype, device=x.device)
+        return x * self.config.embed_scale
 
     def _logits(self, x: Tensor) -> Tensor:
-        logits = project(self.ln_final(x), self._unembedding())
-        return self.hook_logits_final(self.hook_logits(logits))
+        logits = self.hook_logits(project(self.ln_final(x), self._unembedding()))
+        return self.hook_logits_final(self._final(logits))
+
+    def _final(self, logits: Tensor) -> Tensor:
+        """Divided and capped, where the model does that."""
+        if self.config.logits_divisor != 1:
+            logits = logits / self.config.logits_divisor
+        cap = self.config.logits_softcap
+        return logits if cap is None else cap * torch.tanh(logits / cap)
 
     def _unembedding(self) -> Tensor:
         return self.embed.weight if self.unembed is None else self.unembed.weight

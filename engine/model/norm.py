@@ -1,41 +1,66 @@
-"""Root-mean-square normalisation."""
+"""Normalisation over the last axis: root-mean-square or layer norm, with and without weight and bias."""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import NormSpec
 from engine.hooks import HookPoints
 
 
-class RMSNorm(nn.Module):
-    """x / sqrt(mean(x²) + eps) · weight over the last axis (Zhang & Sennrich 2019).
+class Norm(nn.Module):
+    """(x - shift) / scale · (weight + offset) + bias; each part where the spec has it.
 
-    Normalised in float32 and cast back before the weight, as transformers' LlamaRMSNorm does.
+    Computed in float32 and cast back before or after the weight, as the spec says: with float64 weights too, so that
+    results equal transformers', which hard-codes these casts.
     """
 
-    def __init__(self, spec: NormSpec, d_model: int, points: HookPoints, prefix: str) -> None:
+    def __init__(self, spec: NormSpec, size: int, points: HookPoints, prefix: str) -> None:
         super().__init__()
-        self.eps = spec.eps
-        self.weight = nn.Parameter(torch.empty(d_model))
+        self.spec = spec
+        self.weight = nn.Parameter(torch.empty(size)) if spec.weight else None
+        self.bias = nn.Parameter(torch.empty(size)) if spec.bias else None
         self.hook_scale = points[f"{prefix}.hook_scale"]
         self.hook_normalized = points[f"{prefix}.hook_normalized"]
+        self._plain = spec.kind == "rms" and spec.weight and not spec.bias and not spec.offset
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.to(torch.float32)
-        inverse = self.inverse_scale(wide)
-        if self.hook_scale.active:
-            scale = inverse.reciprocal()
-            replaced = self.hook_scale(scale)
-            inverse = inverse if replaced is scale else replaced.reciprocal()
-        return self.weight * self.hook_normalized((wide * inverse).to(x.dtype))
-
-    def inverse_scale(self, wide: Tensor) -> Tensor:
-        """1 / sqrt(mean(x²) + eps), ``[..., 1]`` float32."""
-        return torch.rsqrt(wide.pow(2).mean(-1, keepdim=True) + self.eps)
+        """``[..., size]`` to the same."""
+        if not (self.hook_scale.active or self.hook_normalized.active):
+            return self.recompute(x)
+        wide = self._centred(x)
+        inverse = self._inverse_scale(wide)
+        scale = inverse.reciprocal()
+        replaced = self.hook_scale(scale)
+        wide = wide * (inverse if replaced is scale else replaced.reciprocal())
+        if self.spec.weight_first:  # the hook sees the model's type, the weight the unrounded figures unless replaced
+            normalized = wide.to(x.dtype)
+            replaced = self.hook_normalized(normalized)
+            return self._weighted(wide if replaced is normalized else replaced.to(wide.dtype), x.dtype)
+        return self._weighted(self.hook_normalized(wide.to(x.dtype)), x.dtype)
 
     def recompute(self, x: Tensor) -> Tensor:
         """The same without hooks."""
-        wide = x.to(torch.float32)
-        return self.weight * (wide * self.inverse_scale(wide)).to(x.dtype)
+        if self._plain and x.dtype == torch.float32:  # the same figures in one call
+            return F.rms_norm(x, x.shape[-1:], self.weight, self.spec.eps)
+        wide = self._centred(x)
+        wide = wide * self._inverse_scale(wide)
+        return self._weighted(wide if self.spec.weight_first else wide.to(x.dtype), x.dtype)
+
+    def _centred(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.float32) if self.spec.float32 else x
+        return wide if self.spec.kind == "rms" else wide - wide.mean(-1, keepdim=True)
+
+    def _inverse_scale(self, centred: Tensor) -> Tensor:
+        """1 / sqrt(mean(x²) + eps), ``[..., 1]``."""
+        return torch.rsqrt(centred.pow(2).mean(-1, keepdim=True) + self.spec.eps)
+
+    def _weighted(self, normalized: Tensor, dtype: torch.dtype) -> Tensor:
+        if self.weight is not None:
+            weight = self.weight.to(torch.float32) if self.spec.offset else self.weight
+            normalized = (weight + self.spec.offset if self.spec.offset else weight) * normalized
+        if self.bias is not None:
+            normalized = normalized + self.bias
+        return normalized.to(dtype)

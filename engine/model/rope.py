@@ -1,12 +1,14 @@
 """Rotary position embedding: inverse frequencies, tables of cosines and sines, and the rotation.
 
-Formulas: transformers ``modeling_rope_utils.py``. Half-split layout: entry i of a head turns with entry i + d/2.
+Formulas: transformers ``modeling_rope_utils.py``. Half-split layout: entry i of a head turns with entry i + d/2;
+interleaved: entry 2i with entry 2i + 1.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,7 +18,7 @@ from engine.hooks import HookPoints
 
 
 def inverse_frequencies(spec: RopeSpec, n_positions: int) -> Tensor:
-    """``[dim / 2]`` float32. Only dynamic scaling depends on the length of the sequence."""
+    """``[dim / 2]`` float32. Only dynamic scaling and longrope depend on the length of the sequence."""
     inverse = _SCALINGS[spec.scaling](spec, n_positions)
     if spec.divisors:
         inverse = inverse / torch.tensor(spec.divisors, dtype=torch.float32)
@@ -68,12 +70,19 @@ def _yarn(spec: RopeSpec, n_positions: int) -> Tensor:
     return inverse / spec.factor * ramp + inverse * (1 - ramp)
 
 
+def _longrope(spec: RopeSpec, n_positions: int) -> Tensor:
+    divisors = spec.long_factors if n_positions > spec.original_n_ctx else spec.short_factors
+    stretched = torch.tensor(divisors, dtype=torch.float32)
+    return 1.0 / (stretched * spec.theta ** (torch.arange(0, spec.dim, 2, dtype=torch.int64).float() / spec.dim))
+
+
 _SCALINGS: dict[str, Callable[[RopeSpec, int], Tensor]] = {
     "default": _default,
     "linear": _linear,
     "dynamic": _dynamic,
     "llama3": _llama3,
     "yarn": _yarn,
+    "longrope": _longrope,
 }
 
 
@@ -85,6 +94,7 @@ class Rope:
         self.hook_cos = points[f"rotary_emb.{name}.hook_cos"]
         self.hook_sin = points[f"rotary_emb.{name}.hook_sin"]
         self._tables: tuple[Tensor, Tensor] | None = None
+        self._regime = 0
 
     def forward(self, start: int, end: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines ``[pos, dim]`` of positions [start, end) of this pass, in the dtype of ``like``."""
@@ -93,37 +103,71 @@ class Rope:
 
     def tables(self, start: int, end: int, n_positions: int, like: Tensor) -> tuple[Tensor, Tensor]:
         """The same without hooks, for a pass whose sequence was ``n_positions`` long."""
-        if self.spec.scaling == "dynamic" and n_positions > self.spec.n_ctx:
-            return self._computed(start, end, n_positions, like)
-        if self._tables is None or self._tables[0].shape[0] < end or not _alike(self._tables[0], like):
-            self._tables = self._computed(0, max(end, min(2 * end, self.spec.n_ctx)), 0, like)
-        cos, sin = self._tables
+        dtype = like.dtype if self.spec.precision == "activation" else torch.float32
+        if self.spec.scaling == "dynamic" and n_positions > self.spec.n_ctx:  # every length has tables of its own
+            return self._computed(start, end, n_positions, dtype, like.device)
+        regime = self.spec.regime(n_positions)
+        if not self._serves(end, regime, dtype, like.device):
+            last = max(end, min(2 * end, self.spec.n_ctx))
+            self._tables, self._regime = self._computed(0, last, n_positions, dtype, like.device), regime
+        cos, sin = self._tables  # type: ignore[misc]  # _serves says that there are some
         return cos[start:end], sin[start:end]
 
-    def _computed(self, start: int, end: int, n_positions: int, like: Tensor) -> tuple[Tensor, Tensor]:
+    def turn(self, start: int, end: int, n_positions: int, like: Tensor) -> Turn:
+        """Tables without hooks, ready for ``rotate``."""
+        return self.ready(*self.tables(start, end, n_positions, like))
+
+    def ready(self, cos: Tensor, sin: Tensor) -> Turn:
+        """Tables ``[pos, dim]`` made ready for ``rotate`` once per pass: a head axis, signs for the swapped half."""
+        if self.spec.interleaved:
+            signed = torch.stack((-sin[:, ::2], sin[:, 1::2]), dim=-1).flatten(-2)
+        else:
+            half = sin.shape[-1] // 2
+            signed = torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)
+        return Turn(cos[:, None], signed[:, None], self.spec)
+
+    def _serves(self, end: int, regime: int, dtype: torch.dtype, device: torch.device) -> bool:
+        if self._tables is None or self._regime != regime:
+            return False
+        cos = self._tables[0]
+        return cos.shape[0] >= end and cos.dtype == dtype and cos.device == device
+
+    def _computed(
+        self, start: int, end: int, n_positions: int, dtype: torch.dtype, device: torch.device
+    ) -> tuple[Tensor, Tensor]:
         inverse = inverse_frequencies(self.spec, n_positions)
         angles = torch.arange(start, end, dtype=torch.float32)[:, None] * inverse[None, :]
-        angles = torch.cat((angles, angles), dim=-1)
+        angles = angles.repeat_interleave(2, dim=-1) if self.spec.interleaved else torch.cat((angles, angles), dim=-1)
         factor = self.spec.attention_factor
-        return (angles.cos() * factor).to(like), (angles.sin() * factor).to(like)
+        return (angles.cos() * factor).to(device, dtype), (angles.sin() * factor).to(device, dtype)
 
 
-def _alike(table: Tensor, like: Tensor) -> bool:
-    return table.dtype == like.dtype and table.device == like.device
+class Turn(NamedTuple):
+    """The angles of the positions of a pass: ``cos`` and ``signed_sin`` ``[pos, 1, dim]``."""
+
+    cos: Tensor
+    signed_sin: Tensor
+    spec: RopeSpec
 
 
-Turn = tuple[Tensor, Tensor]
+def rotate(x: Tensor, turn: Turn) -> Tensor:
+    """Turn the first entries of ``[batch, pos, head, d_head]`` by the angles of their positions."""
+    dim = turn.spec.dim
+    if dim < x.shape[-1]:
+        return torch.cat((_rotated(x[..., :dim], turn), x[..., dim:]), dim=-1)
+    return _rotated(x, turn)
 
 
-def turn(cos: Tensor, sin: Tensor) -> Turn:
-    """Tables ``[pos, dim]`` made ready for ``rotate`` once per pass: a head axis, and the sign of the first half."""
-    half = sin.shape[-1] // 2
-    return cos[:, None], torch.cat((-sin[:, :half], sin[:, half:]), dim=-1)[:, None]
-
-
-def rotate(x: Tensor, turned_by: Turn) -> Tensor:
-    """Turn ``[batch, pos, head, d_head]`` by the angles of its positions."""
-    cos, signed_sin = turned_by
-    half = x.shape[-1] // 2
-    swapped = torch.cat((x[..., half:], x[..., :half]), dim=-1)
-    return x * cos + swapped * signed_sin
+def _rotated(x: Tensor, turn: Turn) -> Tensor:
+    precision = turn.spec.precision
+    wide = x.float() if precision == "float32" else x
+    if turn.spec.interleaved:
+        swapped = wide.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
+    else:
+        swapped = wide.roll(wide.shape[-1] // 2, -1)
+    turned = (
+        torch.addcmul(wide * turn.cos, swapped, turn.signed_sin)
+        if precision == "activation"
+        else (wide * turn.cos + swapped * turn.signed_sin)
+    )
+    return turned if precision == "activation" else turned.to(x.dtype)

@@ -50,7 +50,8 @@ def test_following_takes_rows_that_continue_the_map() -> None:
     full, point = _pattern(6), _point()
     maps = AttentionMaps(3, None, 32, torch.device("cpu"))
     maps.add(full[:, :4, :4])
-    maps.follow(point)
+    ends = iter((5, 6))
+    maps.follow(point, lambda: next(ends))
     assert not point.wanted, "a follower must not make the pass form what it would not"
     point(full[None, :, 4:5, :5])
     point(full[None, :, 5:6, :6])
@@ -62,7 +63,8 @@ def test_following_takes_rows_that_continue_the_map() -> None:
 def test_a_row_after_a_gap_waits_for_those_before() -> None:
     full, point = _pattern(6), _point()
     maps = AttentionMaps(3, None, 32, torch.device("cpu"))
-    maps.follow(point)
+    ends = iter((5, 6))
+    maps.follow(point, lambda: next(ends))
     point(full[None, :, 4:5, :5])
     assert (maps.n, maps.captured) == (0, 0)
     maps.add(full[:, :5, :5])
@@ -73,8 +75,8 @@ def test_a_row_after_a_gap_waits_for_those_before() -> None:
 def test_leaving_detaches_and_following_twice_counts_once() -> None:
     full, point = _pattern(2), _point()
     maps = AttentionMaps(3, None, 32, torch.device("cpu"))
-    maps.follow(point)
-    maps.follow(point)
+    for _ in range(2):
+        maps.follow(point, lambda: 1)
     point(full[None, :, :1, :1])
     assert maps.n == 1
     maps.leave()
@@ -82,6 +84,17 @@ def test_leaving_detaches_and_following_twice_counts_once() -> None:
     assert not point.active
     point(full[None, :, 1:, :2])
     assert maps.n == 1
+
+
+def test_keys_that_a_layer_has_let_go_get_nothing() -> None:
+    point = _point()
+    maps = AttentionMaps(3, None, 32, torch.device("cpu"))
+    maps.add(_pattern(4))
+    maps.follow(point, lambda: 5)
+    window = torch.full((1, 3, 1, 2), 0.5)  # only positions 3 and 4 are still stored
+    point(window)
+    assert maps.n == 5
+    np.testing.assert_array_equal(maps.maps()[:, 4].numpy(), np.tile([0, 0, 0, 0.5, 0.5], (3, 1)).astype(np.float32))
 
 
 def test_half_precision_rows_are_kept_as_they_are() -> None:

@@ -21,7 +21,8 @@ from engine.checkpoint.gguf_file import GGUFFile, can_dequantise
 from engine.checkpoint.gguf_header import read_header
 from engine.checkpoint.weights import GGUFWeights, fill
 from engine.errors import CheckpointError, ConfigError, EngineError, SourceError, TokenizerError
-from engine.families import llama
+from engine.families import llama, read_config, slots_of
+from engine.model.decoder import Decoder
 from engine.frames import ProgressFrame
 from tests.engine.gguf_writer import as_stored, write_gguf
 from tests.engine.tiny import tiny_llama

@@ -24,7 +24,7 @@ from engine.errors import (
     NetworkError,
     SourceError,
 )
-from engine.families import llama
+from engine.families import llama, read_config, slots_of
 from engine.frames import ProgressFrame
 from tests.engine.fake_hub import FakeHub
 from tests.engine.tiny import tiny_llama

@@ -1,0 +1,169 @@
+"""Multi-head latent attention (DeepSeek-AI 2024, DeepSeek-V2, section 2.1).
+
+The cache holds, per position, one latent for all heads and one rotated key. Prefill makes every head's keys and values
+from the latent; decode takes the map from latent to keys to the query's side instead ("absorbed"), so that no key or
+value of an old position is made again: q · (W_k c) = (q W_k) · c.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.cache import KVCache
+from engine.config import LatentAttentionSpec
+from engine.hooks import HookPoints
+from engine.model.linear import Linear
+from engine.model.mask import visible
+from engine.model.norm import Norm
+from engine.model.rope import Turn, rotate
+from engine.model.scores import mixed, products, softmax
+
+
+class LatentAttention(nn.Module):
+    """``k_up`` [n_heads, d_nope, d_latent] and ``v_up`` [n_heads, d_value, d_latent] make keys and values."""
+
+    def __init__(self, spec: LatentAttentionSpec, d_model: int, points: HookPoints, layer: int) -> None:
+        super().__init__()
+        self.spec, self.layer = spec, layer
+        prefix = f"blocks.{layer}.attn."
+        d_q = spec.n_heads * spec.d_head
+        if spec.d_q_latent is not None:
+            self.q_down = Linear(d_model, spec.d_q_latent, bias=spec.bias)
+            self.q_latent_norm = Norm(spec.latent_norm, spec.d_q_latent, points, f"{prefix}q_latent_norm")
+            self.hook_q_latent = points[f"{prefix}hook_q_latent"]
+        self.q = Linear(spec.d_q_latent or d_model, d_q, bias=False)
+        self.kv_down = Linear(d_model, spec.d_latent + spec.d_rope, bias=spec.bias)
+        self.kv_latent_norm = Norm(spec.latent_norm, spec.d_latent, points, f"{prefix}kv_latent_norm")
+        self.k_up = nn.Parameter(torch.empty(spec.n_heads, spec.d_nope, spec.d_latent))
+        self.v_up = nn.Parameter(torch.empty(spec.n_heads, spec.d_value, spec.d_latent))
+        self.out = Linear(spec.n_heads * spec.d_value, d_model, bias=spec.bias)
+        names = ("kv_latent", "q_nope", "rot_q", "k_nope", "rot_k", "v", "attn_scores", "pattern", "z", "result")
+        for name in names:
+            setattr(self, f"hook_{name}", points[f"{prefix}hook_{name}"])
+        self.hook_append = points[f"blocks.{layer}.kv.hook_append"]
+        self.hook_latent = points[f"blocks.{layer}.kv.hook_latent"]
+
+    def forward(self, x: Tensor, turn: Turn | None, cache: KVCache | None) -> Tensor:
+        """``[batch, pos, d_model]`` to what the heads write together, ``[batch, pos, d_model]``."""
+        start = 0 if cache is None else cache.length
+        nope, rotated = self._queries(x, turn, hooked=True)
+        latent, key = self._latent(x, turn, hooked=True)
+        stored = self._stored(torch.cat((latent, key), dim=-1), cache, start)  # [batch, 1, key, d_latent + d_rope]
+        z = self.hook_z(self._mix(nope, rotated, stored, start))  # [batch, pos, n_heads, d_value]
+        if self.hook_result.wanted:
+            return self._written_by_head(z)
+        return self.out(z.flatten(2))
+
+    def _queries(self, x: Tensor, turn: Turn | None, *, hooked: bool) -> tuple[Tensor, Tensor]:
+        """Without position ``[batch, pos, n_heads, d_nope]``, and rotated ``[batch, pos, n_heads, d_rope]``."""
+        if self.spec.d_q_latent is not None:
+            down = self.q_down(x)
+            x = self.hook_q_latent(self.q_latent_norm(down)) if hooked else self.q_latent_norm.recompute(down)
+        heads = self.q(x).unflatten(-1, (self.spec.n_heads, self.spec.d_head))
+        nope, rope = heads.split((self.spec.d_nope, self.spec.d_rope), dim=-1)
+        rope = rotate(rope, turn)  # type: ignore[arg-type]  # the spec names a rope
+        return (self.hook_q_nope(nope), self.hook_rot_q(rope)) if hooked else (nope, rope)
+
+    def _latent(self, x: Tensor, turn: Turn | None, *, hooked: bool) -> tuple[Tensor, Tensor]:
+        """The normalised latent ``[batch, pos, d_latent]`` and the rotated key ``[batch, pos, d_rope]``."""
+        latent, key = self.kv_down(x).split((self.spec.d_latent, self.spec.d_rope), dim=-1)
+        key = rotate(key[:, :, None], turn)  # type: ignore[arg-type]  # the spec names a rope
+        if not hooked:
+            return self.kv_latent_norm.recompute(latent), key[:, :, 0]
+        return self.hook_kv_latent(self.kv_latent_norm(latent)), self.hook_rot_k(key)[:, :, 0]
+
+    def _stored(self, entry: Tensor, cache: KVCache | None, start: int) -> Tensor:
+        stored = entry[:, None]
+        if cache is not None:
+            (stored,) = cache.append(self.layer, stored)
+        if self.hook_append.active:
+            size = entry.numel() * entry.element_size()
+            self.hook_append(torch.tensor([start, entry.shape[1], size]))
+        return self.hook_latent(stored[:, 0])[:, None] if self.hook_latent.active else stored
+
+    # -- scores, pattern, mix ------------------------------------------------------------------------------------
+
+    def _mix(self, nope: Tensor, rotated: Tensor, stored: Tensor, start: int) -> Tensor:
+        if self.hook_k_nope.wanted or self.hook_v.wanted:
+            return self._with_keys(nope, rotated, stored, start)
+        if nope.shape[1] == 1 or self.hook_attn_scores.wanted or self.hook_pattern.wanted:
+            scores = self.scores(self._absorbed(nope, rotated), stored, start)
+            pattern = self.hook_pattern(self.softmax(self.hook_attn_scores(scores)))
+            return self._values_of(mixed(pattern, stored[..., : self.spec.d_latent]))
+        self.hook_attn_scores.visit()
+        self.hook_pattern.visit()
+        return self._fused(nope, rotated, stored, start)
+
+    def _absorbed(self, nope: Tensor, rotated: Tensor) -> Tensor:
+        """Queries that read the latent itself: ``[batch, pos, n_heads, d_latent + d_rope]``."""
+        return torch.cat((torch.einsum("bphd,hdc->bphc", nope, self.k_up), rotated), dim=-1)
+
+    def _values_of(self, mixed_latent: Tensor) -> Tensor:
+        """Mixed latents ``[batch, pos, n_heads, d_latent]`` to ``[batch, pos, n_heads, d_value]``."""
+        return torch.einsum("bphc,hvc->bphv", mixed_latent, self.v_up)
+
+    def scores(self, q: Tensor, stored: Tensor, start: int) -> Tensor:
+        """q · k · scale, -inf where key > query: ``[batch, n_heads, pos, key]``; ``q`` as ``queries`` makes them."""
+        scores = products(q, stored, self.spec.scale)
+        seen = visible(self.spec, start, q.shape[1], stored.shape[2], q.device)
+        return scores if seen is None else scores.masked_fill_(~seen, float("-inf"))
+
+    def softmax(self, scores: Tensor) -> Tensor:
+        """The pattern of scores: ``[batch, n_heads, pos, key]``."""
+        return softmax(scores, None, float32=True)[0]
+
+    def _made(self, stored: Tensor) -> tuple[Tensor, Tensor]:
+        """Every head's keys without position and values, ``[batch, n_heads, key, d_nope | d_value]``."""
+        latent = stored[:, 0, :, : self.spec.d_latent]
+        return torch.einsum("bkc,hdc->bhkd", latent, self.k_up), torch.einsum("bkc,hvc->bhkv", latent, self.v_up)
+
+    def _whole(self, nope: Tensor, rotated: Tensor, keys: Tensor, stored: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries ``[batch, pos, n_heads, d_head]`` and keys ``[batch, n_heads, key, d_head]``, both parts together."""
+        shared = stored[..., self.spec.d_latent :].expand(-1, self.spec.n_heads, -1, -1)
+        return torch.cat((nope, rotated), dim=-1), torch.cat((keys, shared), dim=-1)
+
+    def _with_keys(self, nope: Tensor, rotated: Tensor, stored: Tensor, start: int) -> Tensor:
+        """A hook wants every head's keys or values: they are made, and used."""
+        keys, values = self._made(stored)
+        keys = self.hook_k_nope(keys.transpose(1, 2)).transpose(1, 2)
+        values = self.hook_v(values.transpose(1, 2)).transpose(1, 2)
+        q, whole = self._whole(nope, rotated, keys, stored)
+        pattern = self.hook_pattern(self.softmax(self.hook_attn_scores(self.scores(q, whole, start))))
+        return mixed(pattern, values)
+
+    def _fused(self, nope: Tensor, rotated: Tensor, stored: Tensor, start: int) -> Tensor:
+        keys, values = self._made(stored)
+        q, whole = self._whole(nope, rotated, keys, stored)
+        n_queries, n_keys = q.shape[1], whole.shape[2]
+        mask = None if n_queries == n_keys else visible(self.spec, start, n_queries, n_keys, q.device)
+        # torch's fused kernel wants values as wide as keys: without the padding it takes 2.6 times as long
+        padded = F.pad(values, (0, max(0, self.spec.d_head - self.spec.d_value)))
+        z = F.scaled_dot_product_attention(
+            q.transpose(1, 2), whole, padded, mask, is_causal=mask is None, scale=self.spec.scale
+        )
+        return z[..., : self.spec.d_value].transpose(1, 2)
+
+    def _written_by_head(self, z: Tensor) -> Tensor:
+        weight = self.out.weight.view(-1, self.spec.n_heads, self.spec.d_value)
+        result = self.hook_result(torch.einsum("bphd,mhd->bphm", z, weight))
+        written = result.sum(2)
+        return written if self.out.bias is None else written + self.out.bias
+
+    # -- what is recomputed, without hooks -------------------------------------------------------------------------
+
+    def queries(self, x: Tensor, turn: Turn | None, start: int) -> Tensor:
+        """Queries as scores take them: ``[batch, pos, n_heads, d_latent + d_rope]``."""
+        return self._absorbed(*self._queries(x, turn, hooked=False))
+
+    def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
+        """What the cache stores: ``[batch, 1, pos, d_latent + d_rope]``."""
+        return torch.cat(self._latent(x, turn, hooked=False), dim=-1)[:, None]
+
+    def head_vectors(self, stored: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys ``[n_heads, key, d_head]`` and values ``[n_heads, key, d_value]`` that the heads make of what is
+        stored, ``[1, 1, key, d_latent + d_rope]``."""
+        keys, values = self._made(stored)
+        shared = stored[..., self.spec.d_latent :].expand(-1, self.spec.n_heads, -1, -1)
+        return torch.cat((keys, shared), dim=-1)[0], values[0]
