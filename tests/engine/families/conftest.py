@@ -22,7 +22,15 @@ def oracle(request: pytest.FixtureRequest, oracles: Oracles) -> Oracle:
     return oracles[request.param]
 
 
+@pytest.fixture(scope="session")
+def engines() -> dict[str, Loaded]:
+    """Models that the engine has loaded, by variant id."""
+    return {}
+
+
 @pytest.fixture
-def loaded(oracle: Oracle) -> Loaded:
-    """The same weights in the engine, float32."""
-    return engine.load(oracle.folder, device="cpu", dtype="float32")
+def loaded(oracle: Oracle, engines: dict[str, Loaded]) -> Loaded:
+    """The same weights in the engine, float32, loaded once."""
+    if oracle.variant.id not in engines:
+        engines[oracle.variant.id] = engine.load(oracle.folder, device="cpu", dtype="float32")
+    return engines[oracle.variant.id]

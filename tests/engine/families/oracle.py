@@ -34,7 +34,7 @@ class Run:
     cache: Any
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Oracle:
     """A variant's model in transformers, float32, eager attention, and the folder it is saved in."""
 

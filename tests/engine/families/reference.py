@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -22,6 +23,15 @@ Record = dict[str, Tensor]
 
 def reference(oracle: Oracle, ids: Tensor) -> Record:
     """Every comparable tensor of one prefill of ``ids`` [batch, pos], by the name of our hook point."""
+    return _of_its_prompt(oracle) if ids is oracle.ids else _reference(oracle, ids)
+
+
+@lru_cache(maxsize=8)
+def _of_its_prompt(oracle: Oracle) -> Record:
+    return _reference(oracle, oracle.ids)
+
+
+def _reference(oracle: Oracle, ids: Tensor) -> Record:
     oracle.forget_length()
     seen: Record = {}
     cache = DynamicCache()  # without a config: no layer forgets what left its window
@@ -35,7 +45,7 @@ def in_one_form(record: Mapping[str, Tensor], oracle: Oracle) -> Record:
     anatomy = anatomy_of(oracle.variant.family, oracle.variant.id)
     fixed = dict(record)
     for name, tensor in record.items():
-        if name.endswith("hook_rot_k") and anatomy.interleaved_rope:
+        if name.endswith(("hook_rot_k", "hook_k_normed")) and anatomy.interleaved_rope:
             fixed[name] = tensor.sort(-1).values
         if name.endswith("hook_expert_indices"):
             order = tensor.argsort(-1)
@@ -161,14 +171,20 @@ class _Reader:
         if normed and clip is None:
             self._put(f"{ours}attn.hook_q_normed", self._normed(f"{theirs}{self.anatomy.attention}.q_norm 0", q))
             self._put(f"{ours}attn.hook_k_normed", self._normed(f"{theirs}{self.anatomy.attention}.k_norm 0", k))
-        if self._rotates(layer, theirs):
-            keys = self.cache.layers[layer].keys.transpose(1, 2)
-            self._put(f"{ours}attn.hook_rot_k", keys[:, :, :: keys.shape[2] // k.shape[2]])  # Falcon stores copies
+        self._rotated(layer, ours, theirs, k.shape[2])
 
-    def _rotates(self, layer: int, theirs: str) -> bool:
-        """Whether a cached key is the rotated one: the layer has rope, and no norm after it."""
-        if f"{theirs}{self.anatomy.attention}.qk_norm 0" in self.seen:
-            return False
+    def _rotated(self, layer: int, ours: str, theirs: str, n_kv_heads: int) -> None:
+        """Keys after rope: the cached ones, or what the norm after rope is given (its last call is for keys)."""
+        norm = f"{theirs}{self.anatomy.attention}.qk_norm"
+        if f"{norm} 0" in self.seen:
+            self._put(f"{ours}attn.hook_rot_k", self.seen[f"{norm} in"])
+            self._put(f"{ours}attn.hook_k_normed", self.seen[f"{norm} 0"])
+        elif self._rotates(layer):
+            keys = self.cache.layers[layer].keys.transpose(1, 2)
+            self._put(f"{ours}attn.hook_rot_k", keys[:, :, :: keys.shape[2] // n_kv_heads])  # Falcon stores copies
+
+    def _rotates(self, layer: int) -> bool:
+        """Whether the layer has rope; without it there is no rotated key."""
         if self.anatomy.positions is not None or getattr(self.config, "alibi", False):
             return False
         return bool((getattr(self.config, "no_rope_layers", None) or {layer: 1})[layer])

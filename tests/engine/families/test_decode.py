@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import engine
+from engine.errors import ContextError
 from engine.loading import Loaded
 from tests.engine.families.compare import apart, read_in_parts
 from tests.engine.families.oracle import Oracle
@@ -37,13 +38,31 @@ def test_decode_equals_our_prefill(oracle: Oracle, loaded: Loaded) -> None:
     assert apart(read_in_parts(loaded, oracle.ids, PIECES["sevens"]), loaded.model(oracle.ids)) <= 1e-4
 
 
-def test_a_cut_cache_reads_on_as_if_it_had_never_been_longer(oracle: Oracle, loaded: Loaded) -> None:
-    ids = oracle.ids[:, : min(20, oracle.ids.shape[1])]
+@pytest.mark.parametrize("kept", [0, 5])
+def test_a_cut_cache_reads_on_as_if_it_had_never_been_longer(kept: int, oracle: Oracle, loaded: Loaded) -> None:
+    """Within every window and chunk."""
+    ids = oracle.ids[:, :11]
     cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
     first = loaded.model(ids, cache)
-    cache.truncate(9)
-    assert cache.length == 9
-    assert apart(loaded.model(ids[:, 9:], cache), first[:, 9:]) <= 1e-4
+    cache.truncate(kept)
+    assert cache.length == kept
+    assert apart(loaded.model(ids[:, kept:], cache), first[:, kept:]) <= 1e-4
+
+
+def test_a_cut_to_what_a_layer_has_let_go_of_is_refused(oracle: Oracle, loaded: Loaded) -> None:
+    """A full or latent cache holds all; one that cannot be cut says so and stays as it was."""
+    ids = oracle.ids[:, :20]
+    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
+    first = loaded.model(ids[:, :19], cache)
+    try:
+        cache.truncate(9)
+    except ContextError:
+        assert oracle.variant.cache in ("sliding", "chunked")
+        assert cache.length == 19
+        whole = loaded.model(ids)
+        assert apart(loaded.model(ids[:, 19:], cache), whole[:, 19:]) <= 1e-4
+    else:
+        assert apart(loaded.model(ids[:, 9:19], cache), first[:, 9:]) <= 1e-4
 
 
 def test_the_length_counts_committed_positions(oracle: Oracle, loaded: Loaded) -> None:

@@ -42,7 +42,7 @@ def test_its_own_decode(oracle: Oracle) -> None:
     cuts = [cut for cut in (5, 6, 7, 14, 21, 40) if cut < oracle.ids.shape[1]]
     distance = apart(oracle.in_parts(oracle.ids, cuts), oracle.logits)
     assert (distance <= 1e-4) == oracle.variant.decodes_as_prefill
-    assert len(oracle.greedy(oracle.ids[:1], 8)) == 8
+    assert len(set(oracle.greedy(oracle.ids[:1], 8))) >= 3
 
 
 def test_what_its_modules_see_adds_up(oracle: Oracle) -> None:
