@@ -1,10 +1,10 @@
 """Named points of the forward pass: their table, and how a tensor passes through one.
 
 Names, shapes and meanings are TransformerLens's; points marked *additive* are ours. ``hook_table`` is data: it can
-be read before a weight is loaded. Shapes are symbols: batch, pos (positions of this pass), key (positions that the layer
-has cached, up to the newest), n_heads, n_kv_heads, d_head, d_value, d_model, d_mlp, d_vocab; for a mixture of experts
-n_experts, top_k, d_expert, routed (positions that chose the expert); for latent attention d_latent, d_q_latent, d_nope,
-d_rope, d_cached = d_latent + d_rope.
+be read before a weight is loaded. Shapes are symbols: batch, pos (positions of this pass), key (positions that the
+layer has cached, up to the newest), n_heads, n_kv_heads, d_head, d_value, d_model, d_mlp, d_vocab; for a mixture of
+experts n_experts, top_k, d_expert, routed (positions that chose the expert); for latent attention d_latent,
+d_q_latent, d_nope, d_rope, d_cached = d_latent + d_rope.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Listener = Callable[["Tensor", "HookPoint"], "Tensor | None"]
 class PointInfo:
     """One row of the table. ``lazy``: the tensor is formed in the pass only when a hook asks for it.
 
-    ``dtype`` is "activation" (the model's dtype), "router" (the type the router computes in), "float32", "int64" or "bool". ``stage`` names the stage of the
-    pass that ends at this point, "" where none does.
+    ``dtype`` is "activation" (the model's dtype), "router" (the type the router computes in), "float32", "int64" or
+    "bool". ``stage`` names the stage of the pass that ends at this point, "" where none does.
     """
 
     name: str

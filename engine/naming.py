@@ -72,8 +72,8 @@ def slots(config: ModelConfig, names: Names) -> tuple[Slot, ...]:
     norms: ``norm1``, ``norm1_post``, ``norm2``, ``norm2_post``; attention: ``q k v`` or ``qkv``, ``out``, ``q_norm``,
     ``k_norm``, ``sinks``; latent attention: ``q_down``, ``q_latent_norm``, ``q``, ``kv_down``, ``kv_latent_norm``,
     ``kv_up`` (rows [head][d_nope, d_value]) or ``k_up`` and ``v_up``, ``out``; MLP: ``gate up`` or ``gate_up``,
-    ``down``; mixture of experts: ``router``, ``choice_bias``, ``expert_gate expert_up`` or ``expert_gate_up``, ``expert_down``
-    (stacked, or one by one where the name has "{expert}"), ``shared_gate_proj shared_up_proj`` or
+    ``down``; mixture of experts: ``router``, ``choice_bias``, ``expert_gate expert_up`` or ``expert_gate_up``,
+    ``expert_down`` (stacked, or one by one where the name has "{expert}"), ``shared_gate_proj shared_up_proj`` or
     ``shared_gate_up_proj``, ``shared_down_proj``, ``shared_gate``.
     """
     return tuple(_all(config, names))

@@ -75,7 +75,7 @@ class Router(nn.Module):
 
 
 class Experts(nn.Module):
-    """Gated MLPs with stacked weights: ``gate_up`` [n_experts, 2 · d_mlp, d_model] and ``down`` [.., d_model, d_mlp]."""
+    """Gated MLPs with stacked weights: ``gate_up`` [n_experts, 2 · d_mlp, d_model] and ``down`` [, d_model, d_mlp]."""
 
     def __init__(self, spec: MoESpec, d_model: int, points: HookPoints, prefix: str) -> None:
         super().__init__()

@@ -165,9 +165,5 @@ def _rotated(x: Tensor, turn: Turn) -> Tensor:
         swapped = wide.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
     else:
         swapped = wide.roll(wide.shape[-1] // 2, -1)
-    turned = (
-        torch.addcmul(wide * turn.cos, swapped, turn.signed_sin)
-        if precision == "activation"
-        else (wide * turn.cos + swapped * turn.signed_sin)
-    )
+    turned = wide * turn.cos + swapped * turn.signed_sin
     return turned if precision == "activation" else turned.to(x.dtype)

@@ -102,7 +102,7 @@ def test_the_context_is_the_end() -> None:
     _read(cache, 1, seed=1)
     assert cache.bytes_allocated == 1000 * 3 * PER_LAYER  # never a buffer beyond the context
     with pytest.raises(ContextError):
-        cache.reserve(1001)
+        cache.append(0, *_rows(1))
 
 
 def test_bytes_and_shapes() -> None:

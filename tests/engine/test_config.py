@@ -260,11 +260,12 @@ def test_a_window_that_hides_positions_is_refused() -> None:
 
 FAMILY_FILE = """
 from engine.families import llama
+from engine.fields import Fields
 MODEL_TYPES = ("made_up",)
 GGUF_ARCHITECTURES = ("made_up_gguf",)
-def config(values):
-    return llama.config({**values, "hidden_size": 64})
-slots, ignored = llama.slots, llama.ignored
+DEFAULTS, NAMES, ignored = llama.DEFAULTS, llama.NAMES, llama.ignored
+def config(fields):
+    return llama.config(Fields({**fields._values, "hidden_size": 64}, DEFAULTS))
 """
 
 

@@ -22,8 +22,8 @@ from engine.checkpoint.gguf_header import read_header
 from engine.checkpoint.weights import GGUFWeights, fill
 from engine.errors import CheckpointError, ConfigError, EngineError, SourceError, TokenizerError
 from engine.families import llama, read_config, slots_of
-from engine.model.decoder import Decoder
 from engine.frames import ProgressFrame
+from engine.model.decoder import Decoder
 from tests.engine.gguf_writer import as_stored, write_gguf
 from tests.engine.tiny import tiny_llama
 
@@ -59,10 +59,10 @@ def test_biases_are_permuted_too(tmp_path: Path) -> None:
     model = tiny_llama(tmp_path / "folder", attention_bias=True, mlp_bias=True)
     values = {"attention_bias": True, "mlp_bias": True}
     with GGUFFile(write_gguf(tmp_path / "m.gguf", model)) as file:
-        config = llama.config({**llama.gguf_values(file.metadata, file.small), **values})
-        state = fill(
-            llama.gguf_slots(config), GGUFWeights(file), torch.device("cpu"), torch.float32, lambda *report: None
-        )
+        config = read_config({**llama.gguf_values(file.metadata, file.small), **values})
+        slots = slots_of(llama, config, file.tensors().__contains__, gguf=True)
+        shapes = {name: tuple(p.shape) for name, p in Decoder(config).named_parameters()}
+        state = fill(shapes, slots, GGUFWeights(file), torch.device("cpu"), torch.float32, lambda *report: None)
     folder = engine.load(tmp_path / "folder").model.state_dict()
     assert state.keys() == folder.keys()
     assert all(torch.equal(state[name], folder[name]) for name in state)

@@ -306,9 +306,9 @@ print(peak - before, loaded.weight_bytes)
 
 
 def _save_zeros(folder: Path, values: dict[str, Any]) -> None:
-    slots = llama.slots(llama.config(values))
+    slots = slots_of(llama, read_config(values), lambda name: False)
     save_file(
-        {name: torch.zeros(slot.shape, dtype=torch.bfloat16) for name, slot in slots.items()},
+        {slot.name: torch.zeros(slot.shape, dtype=torch.bfloat16) for slot in slots},
         folder / "model.safetensors",
     )
 

@@ -13,7 +13,7 @@ from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding, apply
 from engine.config import RopeSpec
 from engine.families import read_config
 from engine.hooks import HookPoints
-from engine.model.rope import Rope, inverse_frequencies, rotate, turn
+from engine.model.rope import Rope, inverse_frequencies, rotate
 
 LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32768}
@@ -156,7 +156,7 @@ def test_rotation_equals_transformers() -> None:
     q, k = torch.randn(2, 6, 5, 64), torch.randn(2, 6, 3, 64)  # [batch, pos, head, d_head]
     tables = oracle(q, torch.arange(9, 15)[None])
     expected = apply_rotary_pos_emb(q.transpose(1, 2), k.transpose(1, 2), *tables)
-    turned = turn(*rope.forward(9, 15, q))
+    turned = rope.ready(*rope.forward(9, 15, q))
     assert torch.equal(rotate(q, turned), expected[0].transpose(1, 2))
     assert torch.equal(rotate(k, turned), expected[1].transpose(1, 2))
 
@@ -166,7 +166,7 @@ def test_rotation_makes_scores_depend_on_distance_only() -> None:
     q, k = torch.randn(1, 1, 1, 64), torch.randn(1, 1, 1, 64)
 
     def score(query: int, key: int) -> float:
-        at = [rotate(x, turn(*rope.forward(p, p + 1, q))) for x, p in ((q, query), (k, key))]
+        at = [rotate(x, rope.ready(*rope.forward(p, p + 1, q))) for x, p in ((q, query), (k, key))]
         return float((at[0] * at[1]).sum())
 
     assert score(10, 3) == pytest.approx(score(107, 100), abs=1e-3)
