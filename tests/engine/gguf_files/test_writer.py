@@ -95,7 +95,10 @@ def test_a_file_holds_every_weight_once(folder_of: Folders, tmp_path: Path, name
 
 
 LLAMA = "attn_norm attn_q attn_k attn_v attn_output ffn_norm ffn_gate ffn_up ffn_down"
-WITH_BIASES = " ".join(f"{part} {part}:" for part in "attn_norm attn_qkv attn_output ffn_norm ffn_up ffn_down".split())
+WITH_BIASES = (
+    "attn_norm attn_qkv attn_output ffn_norm ffn_up ffn_down "
+    "attn_norm: attn_qkv: attn_output: ffn_norm: ffn_up: ffn_down:"
+)
 EXPERTS = "ffn_gate_inp ffn_gate_exps ffn_up_exps ffn_down_exps"
 SHARED = "ffn_gate_shexp ffn_up_shexp ffn_down_shexp"
 ATTENTION = "attn_q attn_k attn_v attn_output"
@@ -112,7 +115,8 @@ LAST_LAYER = {
     "mixtral-default": f"attn_norm {ATTENTION} ffn_norm {EXPERTS}",
     "qwen2-default": LLAMA + " attn_q: attn_k: attn_v:",
     "qwen3-default": LLAMA + " attn_q_norm attn_k_norm",
-    "qwen2_moe-default": f"attn_norm {ATTENTION} attn_q: attn_k: attn_v: ffn_norm {EXPERTS} {SHARED} ffn_gate_inp_shexp",
+    "qwen2_moe-default": f"attn_norm {ATTENTION} attn_q: attn_k: attn_v: ffn_norm {EXPERTS} {SHARED} "
+    "ffn_gate_inp_shexp",
     "qwen3_moe-default": f"attn_norm {ATTENTION} attn_q_norm attn_k_norm ffn_norm {EXPERTS}",
     "gemma-default": LLAMA,
     "gemma2-scaled-by-head": LLAMA + " post_attention_norm post_ffw_norm",

@@ -52,15 +52,16 @@ def write_gguf(
     config = read_config(folder)
     table = table_of(config["model_type"])
     moved = file_tensors(table, config, read_state(folder), old_experts=old_experts, old_kv_b=old_kv_b)
-    tensors = {name: _with_offset(table, name, values) for name, values in moved.items()} | _extra(table, config)
-    replaced = dict(raw or {})
+    tensors: dict[str, Any] = {name: _with_offset(table, name, values) for name, values in moved.items()}
+    tensors |= _extra(table, config)
+    replaced: dict[str, Any] = dict(raw or {})
     _check_replacements(tensors, replaced)
     writer = GGUFWriter(path, table.ARCHITECTURE, split_max_tensors=math.ceil(len(tensors) / parts) if parts > 1 else 0)
     for key, value in (_metadata(table, config, folder, quantisation, old_kv_b) | dict(metadata or {})).items():
         _add(writer, key, value)
     for name, values in tensors.items():
         wanted = expert_quantisation if expert_quantisation and "_exps." in name else quantisation
-        _add_tensor(writer, name, replaced[name] if name in replaced else values, Kind[wanted])
+        _add_tensor(writer, name, replaced.get(name, values), Kind[wanted])
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -135,7 +136,7 @@ def _extra(table: ModuleType, config: Config) -> dict[str, Any]:
     return table.extra(config) if hasattr(table, "extra") else {}
 
 
-def _check_replacements(tensors: dict[str, Any], replaced: dict[str, RawTensor]) -> None:
+def _check_replacements(tensors: dict[str, Any], replaced: Mapping[str, RawTensor]) -> None:
     for name, tensor in replaced.items():
         if name not in tensors or tensors[name].shape != tensor.shape:
             raise ValueError(f"The file has no tensor {name} of shape {tensor.shape} to replace.")
