@@ -6,12 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from pyqtgraph.functions import arrayToQPolygonF
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QFontMetricsF, QKeyEvent
+from PySide6.QtGui import QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
-from app.widgets.canvas import Canvas, pen, small, tint
+from app.widgets.canvas import Canvas, pen, tint
 from app.widgets.lettering import CENTRE, RIGHT, Painter, put, put_rotated
 from app.widgets.scale import Scale
 
@@ -85,7 +86,6 @@ class BarChart(Canvas):
     def draw(self, painter: Painter) -> None:
         if self.bars is None or self.plot.isEmpty():
             return
-        painter.setFont(self.font())
         self._draw_axis(painter)
         self._draw_bars(painter)
         self._draw_figures(painter)
@@ -131,29 +131,29 @@ class BarChart(Canvas):
             heights = np.maximum.reduceat(heights, edges)
         step = self.plot.width() / len(heights)
         wide = max(1.0, step * 0.8)
-        boxes = [
-            QRectF(self.plot.left() + index * step + (step - wide) / 2, self.plot.bottom() - height, wide, height)
-            for index, height in enumerate(heights.tolist())
-            if height > 0
-        ]
+        lefts = self.plot.left() + np.arange(len(heights)) * step + (step - wide) / 2
+        xs = lefts[:, None] + np.array((0, 0, wide, wide))
+        ys = self.plot.bottom() - heights[:, None] * np.array((0, 1, 1, 0))
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(tint(self.theme.attention))
-        painter.drawRects(boxes)
+        painter.drawPolygon(arrayToQPolygonF(xs.ravel(), ys.ravel()))  # one call: there may be a thousand
 
     def _draw_figures(self, painter: Painter) -> None:
         assert self.bars is not None
-        painter.setFont(small(self.font()))
         step = self.plot.width() / len(self.bars.values)
-        metrics = QFontMetricsF(painter.font())
+        metrics = self.small_metrics()
         digits = next((digits for digits in (4, 2) if metrics.horizontalAdvance("<0." + "0" * digits) < step - 2), 0)
+        if not digits:
+            return
+        painter.use(metrics)
         high = metrics.height()
         for place, (value, height) in enumerate(zip(self.bars.values.tolist(), self._heights().tolist(), strict=True)):
-            if not digits or place == self.bars.left_out:
+            if place == self.bars.left_out:
                 continue
             text = f"{value:.{digits}f}" if value >= 10**-digits or value == 0 else f"<{10.0**-digits:.{digits}f}"
             box = QRectF(self._centre(place) - step / 2, self.plot.bottom() - height - high, step, high)
             put(painter, box, text, CENTRE, self.theme.text)
-        painter.setFont(self.font())
+        painter.use(self.metrics())
 
     def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)

@@ -101,7 +101,6 @@ class CandidateTable(Canvas):
     # --- drawing ----------------------------------------------------------------------------------------------
 
     def draw(self, painter: Painter) -> None:
-        painter.setFont(self.font())
         columns, high = self._columns(), self._high()
         for name, title in (("text", self.tr("token")), ("raw", self.tr("raw")), ("final", self.tr("final"))):
             left, width = columns[name]

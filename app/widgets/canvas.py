@@ -25,7 +25,7 @@ class Canvas(QWidget):
         super().__init__()
         self.theme = theme
         self._stale = True
-        self._metrics = metrics_of(self.font())
+        self._read_font()
         self._picture: QPixmap | None = None
         self._parts: dict[str, tuple[Hashable, QPointF, QPixmap]] = {}
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # what lies behind need not be painted
@@ -49,8 +49,15 @@ class Canvas(QWidget):
     def area(self) -> QRectF:
         return QRectF(0, 0, self.width(), self.height())
 
+    def _read_font(self) -> None:
+        self._metrics, self._small = metrics_of(self.font()), metrics_of(small(self.font()))
+
     def metrics(self) -> Metrics:
         return self._metrics
+
+    def small_metrics(self) -> Metrics:
+        """Of the font for figures inside the picture."""
+        return self._small
 
     def set_theme(self, theme: Theme) -> None:
         self.theme = theme
@@ -77,7 +84,7 @@ class Canvas(QWidget):
     ) -> None:
         """A part of the picture that seldom changes: drawn anew only for another ``key``, another box or theme."""
         ratio = painter.ratio
-        key = (key, box.getRect(), painter.face, ratio)
+        key = (key, box.getRect(), painter.metrics.face, ratio)
         kept = self._parts.get(name)
         if kept is None or kept[0] != key:
             corner = QPointF(math.floor(box.left() * ratio) / ratio, math.floor(box.top() * ratio) / ratio)
@@ -89,7 +96,7 @@ class Canvas(QWidget):
     ) -> QPixmap:
         wide, high = box.right() - corner.x() + 1, box.bottom() - corner.y() + 1
         made = _blank(wide, high, painter.ratio, Qt.GlobalColor.transparent)
-        pencil = Painter(made, painter.font())
+        pencil = Painter(made, painter.metrics)
         pencil.translate(-corner)
         draw(pencil, box)
         pencil.end()
@@ -111,7 +118,7 @@ class Canvas(QWidget):
 
     def _draw_picture(self) -> QPixmap:
         made = _blank(self.width(), self.height(), self.devicePixelRatioF(), QColor(self.theme.panel))
-        painter = Painter(made, self.font())
+        painter = Painter(made, self._metrics)
         self.draw(painter)
         painter.end()
         return made
@@ -122,7 +129,7 @@ class Canvas(QWidget):
         self.settle()
         if self._picture is None or self._picture.devicePixelRatioF() != self.devicePixelRatioF():
             self._picture = self._draw_picture()
-        painter = Painter(self, self.font())
+        painter = Painter(self, self._metrics)
         painter.drawPixmap(0, 0, self._picture)
         self.draw_marks(painter)
         painter.end()
@@ -134,7 +141,7 @@ class Canvas(QWidget):
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange and hasattr(self, "_parts"):  # Qt may tell while it is being built
-            self._metrics = metrics_of(self.font())
+            self._read_font()
             self.refresh()
 
     def focusInEvent(self, event: QEvent) -> None:  # noqa: N802

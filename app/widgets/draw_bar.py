@@ -63,7 +63,6 @@ class DrawBar(Canvas):
     def draw(self, painter: Painter) -> None:
         if self.drawn is None:
             return
-        painter.setFont(self.font())
         bar = self._bar()
         painter.fillRect(bar, tint(self.theme.raised))
         for index, stretch in enumerate(self.drawn.stretches):

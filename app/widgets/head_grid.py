@@ -11,7 +11,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, hatch, pen, small
+from app.widgets.canvas import Canvas, hatch, pen
 from app.widgets.heatmap import ABSENT, MASKED
 from app.widgets.lettering import LEFT, RIGHT, Painter, put
 from app.widgets.scale import Scale, word
@@ -159,7 +159,7 @@ class HeadGrid(Canvas):
     def draw(self, painter: Painter) -> None:
         if self.heads is None:
             return
-        painter.setFont(small(self.font()))
+        painter.use(self.small_metrics())
         if self.heads.grouped:
             self._draw_groups(painter)
         n_heads, rows, columns = self.heads.maps.shape

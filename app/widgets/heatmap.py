@@ -187,7 +187,6 @@ class Heatmap(Canvas):
     def draw(self, painter: Painter) -> None:
         if self.cells is None or self.plot.isEmpty():
             return
-        painter.setFont(self.font())
         if self._image.hasAlphaChannel():
             hatch(painter, self.plot, self.theme)
         painter.drawImage(self.plot, self._image)
@@ -195,7 +194,9 @@ class Heatmap(Canvas):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(self.plot.adjusted(-0.5, -0.5, 0.5, 0.5))
         self._draw_labels(painter)
-        draw_legend(painter, self._legend_box(), self.cells.scale, self.theme)
+        scale = self.cells.scale
+        draw = lambda pencil, box: draw_legend(pencil, box, scale, self.theme)  # noqa: E731
+        self.part(painter, "legend", self._legend_box(), scale, draw)
 
     def _legend_box(self) -> QRectF:
         gap = self.metrics().height() * 0.35
@@ -250,7 +251,6 @@ class Heatmap(Canvas):
         self.draw_focus(painter)
         if self.cells is None or self.plot.isEmpty():
             return
-        painter.setFont(self.font())
         self._outline(painter, self.hovered, self.theme.hover)
         self._outline(painter, self.pinned, self.theme.accent)
         if self.cell is not None:

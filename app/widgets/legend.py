@@ -43,7 +43,7 @@ def legend_width(legend: Legend, metrics: QFontMetricsF) -> float:
 
 def draw_legend(painter: Painter, box: QRectF, legend: Legend, theme: Theme) -> None:
     """Into a box whose bottom is the picture's bottom; its first line takes the title."""
-    high = QFontMetricsF(painter.font()).height()
+    high = painter.metrics.height()
     left, middle = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignVCenter
     put(painter, QRectF(box.left(), box.top() + 2, box.width(), high), legend.title, left | middle, theme.faint)
     below = box.adjusted(0, high * 1.35, 0, 0)
@@ -54,7 +54,7 @@ def draw_legend(painter: Painter, box: QRectF, legend: Legend, theme: Theme) -> 
 
 
 def _draw_kinds(painter: Painter, box: QRectF, kinds: Kinds, theme: Theme) -> None:
-    high = QFontMetricsF(painter.font()).height()
+    high = painter.metrics.height()
     colours: list[str | None] = [*kinds.colours, None]
     for row, (name, colour) in enumerate(zip((*kinds.names, kinds.absent), colours, strict=True)):
         line = QRectF(box.left(), box.top() + row * high * 1.35, box.width(), high)
@@ -70,8 +70,7 @@ def _draw_kinds(painter: Painter, box: QRectF, kinds: Kinds, theme: Theme) -> No
 
 
 def _draw_bar(painter: Painter, box: QRectF, scale: Scale, theme: Theme) -> None:
-    metrics = QFontMetricsF(painter.font())
-    high = metrics.height()
+    high = painter.metrics.height()
     cap = high * 0.4 if scale.clips else high * 0.2
     bar = QRectF(box.left(), box.top() + cap, high * 0.7, max(1.0, box.height() - 2 * cap))
     words = np.ascontiguousarray(colour_words(scale.colours)[1:-1][::-1].reshape(-1, 1))
@@ -95,8 +94,7 @@ def _draw_caps(painter: Painter, bar: QRectF, cap: float, colours: tuple[str, st
 
 def _draw_ticks(painter: Painter, bar: QRectF, box: QRectF, scale: Scale, theme: Theme) -> None:
     """The ends always, those between where there is room."""
-    metrics = QFontMetricsF(painter.font())
-    high = metrics.height()
+    high = painter.metrics.height()
     ticks = scale.ticks()
     taken: list[float] = []
     for fraction, text in (ticks[0], ticks[-1], *ticks[1:-1]):

@@ -113,7 +113,6 @@ class LineChart(Canvas):
     def draw(self, painter: Painter) -> None:
         if self.chart is None:
             return
-        painter.setFont(self.font())
         if self.chart.computed < self.chart.x_high:
             start = max(self.plot.left(), self.x_of(self.chart.computed))
             hatch(painter, QRectF(QPointF(start, self.plot.top()), self.plot.bottomRight()), self.theme)

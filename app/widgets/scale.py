@@ -55,15 +55,21 @@ class Scale:
         """uint32 words 0xffRRGGBB of the same shape."""
         return colour_words(self.colours).take(self.codes(values))
 
-    def ticks(self) -> list[tuple[float, str]]:
+    def ticks(self) -> tuple[tuple[float, str], ...]:
         """Fractions and texts of the colour bar."""
-        if self.curve == "log":
-            values = _decades(self.low, self.high)
-        elif self.low < 0:
-            values = [self.low, self.low / 2, 0.0, self.high / 2, self.high]
-        else:
-            values = [self.low + (self.high - self.low) * part for part in (0, 0.25, 0.5, 0.75, 1)]
-        return [(float(self.fraction(np.array(value))), figure(value)) for value in values]
+        return _ticks(self)
+
+
+@lru_cache(maxsize=64)
+def _ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
+    if scale.curve == "log":
+        values = _decades(scale.low, scale.high)
+    elif scale.low < 0:
+        values = [scale.low, scale.low / 2, 0.0, scale.high / 2, scale.high]
+    else:
+        values = [scale.low + (scale.high - scale.low) * part for part in (0, 0.25, 0.5, 0.75, 1)]
+    fractions = scale.fraction(np.array(values)).tolist()
+    return tuple(zip(fractions, map(figure, values), strict=True))
 
 
 def _log(values: np.ndarray) -> np.ndarray:
