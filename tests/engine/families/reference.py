@@ -123,8 +123,7 @@ class _Reader:
         if "Scaled" not in type(self.modules[self.anatomy.embed]).__name__:
             self._put("hook_embed", self.seen[f"{self.anatomy.embed} 0"])
         if self.anatomy.positions is not None:
-            positions = self.seen[f"{self.anatomy.positions} 0"]
-            self._put("hook_pos_embed", positions.expand(self.batch, -1, -1))
+            self._put("hook_pos_embed", self.seen[f"{self.anatomy.positions} 0"])  # [1, pos, d_model]
         self._put("hook_embed_scaled", self.seen[f"{self.anatomy.layers}.0 in"])
 
     def _layer(self, layer: int, ours: str, theirs: str) -> None:
@@ -253,6 +252,7 @@ class _Reader:
             routed = self._rows(self.seen[f"{theirs}{self.anatomy.mlp} 0"])
         else:
             routed = self._rows(self.seen[f"{theirs}{self.anatomy.mlp} 0"]) - shared
+        self._put(f"{ours}mlp.hook_shared_gate", self._shared_gate(theirs))
         self._put(f"{ours}mlp.hook_shared_out", shared)
         self._put(f"{ours}mlp.hook_routed_out", routed)
 
@@ -269,9 +269,14 @@ class _Reader:
         if self.anatomy.shared is None or f"{theirs}{self.anatomy.shared} 0" not in self.seen:
             return None
         shared = self._rows(self.seen[f"{theirs}{self.anatomy.shared} 0"])
+        gate = self._shared_gate(theirs)
+        return shared if gate is None else shared * gate
+
+    def _shared_gate(self, theirs: str) -> Tensor | None:
+        """What the shared expert is multiplied by."""
         if self.anatomy.shared_gate is None:
-            return shared
-        return shared * self._rows(self.seen[f"{theirs}{self.anatomy.shared_gate} 0"]).sigmoid()
+            return None
+        return self._rows(self.seen[f"{theirs}{self.anatomy.shared_gate} 0"]).sigmoid()
 
     def _written(self, theirs: str) -> Tensor:
         """What the MLP or the experts add, before the residual multiplier."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig
 
 from engine.config import ModelConfig
@@ -57,28 +58,31 @@ def test_published_configs(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("how", ["absent", "null"])
 @pytest.mark.parametrize("family", PLAIN_FAMILIES)
 def test_a_key_that_is_missing(family: str, how: str, oracles: Oracles) -> None:
-    """One key after the other: read as transformers completes it, where that is a model at all."""
+    """One key after the other: read as transformers completes it, where that is a config at all."""
     values = oracles[FIRST_OF_FAMILY[family]].values
-    for key in values:
-        if key != "model_type":
-            changed = {name: value for name, value in values.items() if name != key}
-            _check(changed | ({key: None} if how == "null" else {}), key)
+    compared = 0
+    for key in values.keys() - {"model_type"}:
+        changed = {name: value for name, value in values.items() if name != key}
+        changed |= {key: None} if how == "null" else {}
+        complete = _completed(changed)
+        if complete is not None:
+            read = _read(changed)
+            assert read == _read(complete) or (read is None and key in SIZES), f"{key} is {how}"
+            compared += read is not None
+    assert compared >= 5
 
 
-def _check(changed: dict[str, Any], key: str) -> None:
+def _completed(values: dict[str, Any]) -> dict[str, Any] | None:
+    """Every field as transformers sees it; None where it takes this for no config."""
     try:
-        complete = AutoConfig.for_model(**json.loads(json.dumps(changed))).to_dict()
-        expected = read_config(complete | {"dtype": "float32"})
-    except Exception:
-        return
-    assert _read(changed, key) in (expected, None), f"{key} = {changed.get(key, 'absent')}"
+        return AutoConfig.for_model(**json.loads(json.dumps(values))).to_dict() | {"dtype": "float32"}
+    except (StrictDataclassError, TypeError, ValueError, KeyError, AttributeError, ZeroDivisionError):
+        return None
 
 
-def _read(values: dict[str, Any], key: str) -> ModelConfig | None:
-    """None where the engine asks for a size instead of guessing it."""
+def _read(values: dict[str, Any]) -> ModelConfig | None:
+    """None where the engine refuses: some defaults of transformers fit no small model (8 key heads for 4 heads)."""
     try:
         return read_config(values)
-    except ConfigError as error:
-        if key in SIZES and key in str(error):
-            return None
-        raise
+    except ConfigError:
+        return None

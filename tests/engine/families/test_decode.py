@@ -10,6 +10,7 @@ from engine.errors import ContextError
 from engine.loading import Loaded
 from tests.engine.families.compare import apart, read_in_parts
 from tests.engine.families.oracle import Oracle
+from tests.engine.families.reference import reference
 
 PIECES = {
     "token-by-token": list(range(1, 48)),
@@ -77,15 +78,12 @@ def test_a_full_or_latent_cache_stores_just_what_its_kind_says(oracle: Oracle, l
     """Per position and layer: 2 · n_kv · d_head numbers, or d_c + d_r of a latent cache; a window only bounds it."""
     cache = engine.KVCache(loaded.config, batch=2, dtype=torch.float32)
     loaded.model(oracle.ids, cache)
-    attention = oracle.model.config.get_text_config()
-    keys = oracle.run(oracle.ids, use_cache=True).cache.layers
-    per_position = sum(layer.keys[0, :, 0].numel() + layer.values[0, :, 0].numel() for layer in keys)
-    if oracle.variant.family == "falcon":  # transformers stores copies of shared keys
-        shared = {"falcon-40b": 2, "falcon-11b": 2}.get(oracle.variant.id, 1)
-        per_position //= shared
-    expected = per_position * oracle.ids.numel() * 4
-    assert attention.num_hidden_layers == loaded.config.n_layers
+    seen = reference(oracle, oracle.ids)
+    parts = ("hook_kv_latent", "hook_rot_k") if oracle.variant.cache == "latent" else ("hook_k", "hook_v")
+    everything = sum(
+        4 * seen[f"blocks.{i}.attn.{part}"].numel() for i in range(loaded.config.n_layers) for part in parts
+    )
     if oracle.variant.cache in ("full", "latent"):
-        assert cache.bytes_now == expected
+        assert cache.bytes_now == everything
     else:
-        assert 0 < cache.bytes_now <= expected
+        assert 0 < cache.bytes_now <= everything
