@@ -8,6 +8,9 @@ names. A name that is not here is refused: a wrong split gives wrong ids without
 
 from __future__ import annotations
 
+from tokenizers import Regex
+from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence, Split
+
 _WORDS = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _CLITICS = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)"
 _WORD = r"[^\r\n\p{L}\p{N}]?\p{L}+"
@@ -73,3 +76,9 @@ IGNORE_MERGES = frozenset(_TIKTOKEN_LIKE)
 BOS_BY_DEFAULT = frozenset(_TIKTOKEN_LIKE)
 # these compose characters (Unicode NFC) before they split, which a GGUF file does not say either
 COMPOSES = frozenset({"qwen2", "olmo", "command-r"})
+
+
+def splitter(splits: tuple[str, ...]) -> PreTokenizer:
+    """The pre-tokenizer that cuts a text by ``splits`` and spells its bytes."""
+    cuts = [Split(Regex(split), "isolated") for split in splits]
+    return Sequence([*cuts, ByteLevel(add_prefix_space=False, use_regex=False)])

@@ -191,6 +191,16 @@ def read_json(path: Path) -> Any:
         raise TokenizerError(f"{path.name} is not valid JSON ({error}); fetch the model again.") from error
 
 
+def read_table(path: Path) -> dict[str, Any]:
+    """A JSON table; an empty one where there is no such file. Raises TokenizerError."""
+    if not path.is_file():
+        return {}
+    values = read_json(path)
+    if not isinstance(values, dict):
+        raise TokenizerError(f"{path.name} holds {json.dumps(values)[:40]} where a table is needed; fetch it again.")
+    return values
+
+
 def read_text(path: Path) -> str:
     """A UTF-8 file of at most LARGEST_FILE bytes. Raises TokenizerError."""
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,50 +10,51 @@ import tokenizers
 
 from engine.errors import TokenizerError
 from engine.spelling import Spelling, spelling_of
-from engine.tokenizer import Extras, backend_call, read_json, read_text
+from engine.tokenizer import Extras, backend_call, read_table, read_text
+from engine.tokenizer_vocabulary_files import read_vocabulary_files
 
-OTHER_FILES = ("tokenizer.model", "spiece.model", "vocab.json", "merges.txt", "vocab.txt", "tekken.json")
+VOCABULARY_FILES = ("vocab.json", "merges.txt")
+OTHER_FILES = ("tokenizer.model", "spiece.model", *VOCABULARY_FILES, "vocab.txt", "tekken.json")
 
 
 def read_folder(folder: Path) -> tuple[tokenizers.Tokenizer, Spelling, Extras] | None:
     """The parts of a Tokenizer, or None where the folder has no tokenizer file. Raises TokenizerError."""
+    config = {**read_table(folder / "special_tokens_map.json"), **read_table(folder / "tokenizer_config.json")}
+    backend = _backend(folder, config)
+    return None if backend is None else (backend, spelling_of(backend.decoder), _extras(folder, backend, config))
+
+
+def _backend(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer | None:
+    """From tokenizer.json, else from vocab.json and merges.txt."""
     path = folder / "tokenizer.json"
-    if not path.is_file():
-        others = [name for name in OTHER_FILES if (folder / name).is_file()]
-        if not others:
-            return None
+    if path.is_file():
+        text = read_text(path)
+        backend = backend_call("be read from tokenizer.json", lambda: tokenizers.Tokenizer.from_str(text))
+        backend.no_truncation()
+        backend.no_padding()
+        return backend
+    if all((folder / name).is_file() for name in VOCABULARY_FILES):
+        return read_vocabulary_files(folder, config)
+    others = [name for name in OTHER_FILES if (folder / name).is_file()]
+    if others:
         raise TokenizerError(
             f"The folder has {others[0]} but no tokenizer.json, which is the kind that can be read; "
             "convert it with transformers' save_pretrained."
         )
-    text = read_text(path)
-    backend = backend_call("be read from tokenizer.json", lambda: tokenizers.Tokenizer.from_str(text))
-    backend.no_truncation()
-    backend.no_padding()
-    return backend, spelling_of(backend.decoder), _extras(folder, backend)
+    return None
 
 
-def _extras(folder: Path, backend: tokenizers.Tokenizer) -> Extras:
-    config = {**_table(folder / "special_tokens_map.json"), **_table(folder / "tokenizer_config.json")}
+def _extras(folder: Path, backend: tokenizers.Tokenizer, config: Mapping[str, Any]) -> Extras:
     named = {name: content for name in _NAMED if (content := _content(config.get(name))) is not None}
     bos = backend.token_to_id(named["bos_token"]) if "bos_token" in named else None
     eos = [backend.token_to_id(named["eos_token"])] if "eos_token" in named else []
-    listed = _table(folder / "generation_config.json").get("eos_token_id")
+    listed = read_table(folder / "generation_config.json").get("eos_token_id")
     eos += listed if isinstance(listed, list) else [listed]
     ids = tuple(dict.fromkeys(i for i in eos if isinstance(i, int) and not isinstance(i, bool) and i >= 0))
     return Extras(bos_id=bos, eos_ids=ids, chat_template=_chat_template(folder, config), named=named)
 
 
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
-
-
-def _table(path: Path) -> Mapping[str, Any]:
-    if not path.is_file():
-        return {}
-    values = read_json(path)
-    if not isinstance(values, dict):
-        raise TokenizerError(f"{path.name} holds {json.dumps(values)[:40]} where a table is needed; fetch it again.")
-    return values
 
 
 def _content(value: Any) -> str | None:

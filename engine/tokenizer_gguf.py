@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, decoders, models, normalizers
 
 from engine.errors import TokenizerError
-from engine.pre_tokenizers import BOS_BY_DEFAULT, COMPOSES, IGNORE_MERGES, PRE_TOKENIZERS
+from engine.pre_tokenizers import BOS_BY_DEFAULT, COMPOSES, IGNORE_MERGES, PRE_TOKENIZERS, splitter
 from engine.spelling import Spelling
 from engine.tokenizer import Extras, backend_call
 from engine.tokenizer_sentencepiece import CONTROL, NORMAL, UNKNOWN, USER_DEFINED, Vocabulary, build
@@ -71,7 +71,8 @@ class Metadata:
     def listed(self, key: str, kind: type, length: int | None = None) -> list[Any]:
         values: Any = self.values.get(f"tokenizer.{key}")
         values = values.tolist() if hasattr(values, "tolist") else values
-        if not isinstance(values, (list, tuple)) or not all(isinstance(value, kind) for value in values):
+        kinds = (int, float) if kind is float else kind
+        if not isinstance(values, (list, tuple)) or not all(isinstance(value, kinds) for value in values):
             raise TokenizerError(f"The GGUF file has no tokenizer.{key} that is a list of {kind.__name__}.")
         if len(values) > LARGEST_VOCABULARY or (length is not None and len(values) != length):
             raise TokenizerError(f"The GGUF file's tokenizer.{key} has {len(values)} entries, which does not fit.")
@@ -200,12 +201,6 @@ def _byte_level(metadata: Metadata, tokens: list[str], kinds: list[int]) -> Part
     return Parts(backend, Spelling("byte-level"), pre in BOS_BY_DEFAULT, whole, special)
 
 
-def splitter(splits: tuple[str, ...]) -> pre_tokenizers.PreTokenizer:
-    """The pre-tokenizer that cuts a text by ``splits`` and spells its bytes."""
-    cuts = [pre_tokenizers.Split(Regex(split), "isolated") for split in splits]
-    return pre_tokenizers.Sequence([*cuts, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
-
-
 def _halves(merge: str) -> tuple[str, str]:
     """The two parts of a merge rule; the first may itself begin with a space."""
     cut = merge.find(" ", 1)
@@ -219,9 +214,7 @@ def _sentencepiece(metadata: Metadata, tokens: list[str], kinds: list[int]) -> P
     scores = metadata.listed("ggml.scores", float, len(tokens)) if dialect.scored else None
     unknown = metadata.token_id("unknown", len(tokens))
     prefixed = metadata.get("ggml.add_space_prefix", bool, dialect.prefixed)
-    pieces, spaces = tokens, frozenset()
-    if not dialect.scored:
-        pieces, spaces = _with_marks(tokens)
+    pieces, spaces = _with_marks(tokens) if not dialect.scored else (tokens, frozenset[str]())
     vocabulary = Vocabulary(pieces, kinds, scores, unknown, prefixed)
     backend, spelling = backend_call("be built from the GGUF file", lambda: build(vocabulary))
     # runs of spaces are left to merging, as in the published tokenizer

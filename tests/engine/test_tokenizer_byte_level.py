@@ -17,9 +17,8 @@ from tokenizers.pre_tokenizers import ByteLevel, Digits, PreTokenizer, Punctuati
 from transformers import CohereTokenizer, GPT2Tokenizer, GPTNeoXTokenizer, PreTrainedTokenizerFast, Qwen2Tokenizer
 from transformers.integrations.gguf import gguf_tokenizer_mapping as published
 
-from engine.pre_tokenizers import _CASED_LETTERS, BOS_BY_DEFAULT, COMPOSES, IGNORE_MERGES, PRE_TOKENIZERS
+from engine.pre_tokenizers import _CASED_LETTERS, BOS_BY_DEFAULT, COMPOSES, IGNORE_MERGES, PRE_TOKENIZERS, splitter
 from engine.tokenizer import Tokenizer
-from engine.tokenizer_gguf import splitter
 from tests.engine.tokenizer_texts import CODE, PROSE, TEXTS
 
 BYTES = ByteLevel(add_prefix_space=False, use_regex=False)
