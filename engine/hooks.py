@@ -221,7 +221,17 @@ _SINK: tuple[_Row, ...] = (
 
 _PATTERN: tuple[_Row, ...] = (
     ("attn.hook_pattern", "batch n_heads pos key", "activation", "softmax of the scores over keys", True, "softmax"),
+)
+
+_Z: tuple[_Row, ...] = (
+    ("attn.hook_z", "batch pos n_heads d_head", "activation", "values mixed by the pattern", False, "mix"),
+)
+
+_LATENT_Z: tuple[_Row, ...] = (
     ("attn.hook_z", "batch pos n_heads d_value", "activation", "values mixed by the pattern", False, "mix"),
+)
+
+_RESULT: tuple[_Row, ...] = (
     ("attn.hook_result", "batch pos n_heads d_model", "activation", "what each head writes, z · W_O", True, ""),
 )
 
@@ -365,7 +375,7 @@ def _attention_rows(spec: AttentionSpec | LatentAttentionSpec) -> tuple[_Row, ..
     turned = _ROTATED if spec.rope is not None else ()
     order = (turned, normed) if spec.qk_norm_over == "rotated" else (normed, turned)
     sink = _SINK if spec.sinks else ()
-    return (*_HEADS, *order[0], *order[1], *_KV, *_SCORES, *sink, *_PATTERN)
+    return (*_HEADS, *order[0], *order[1], *_KV, *_SCORES, *sink, *_PATTERN, *_Z, *_RESULT)
 
 
 def _qk_norm(which: str, heads: str, spec: AttentionSpec) -> tuple[_Row, ...]:
@@ -381,7 +391,7 @@ def _latent_rows(spec: LatentAttentionSpec) -> tuple[_Row, ...]:
             *_QUERY_LATENT,
         ]
     rows += [*_LATENT, *_norm("attn.kv_latent_norm", "the latent's norm", "", size="batch pos d_latent")]
-    return (*rows, *_LATENT_MADE, *_LATENT_KV, *_SCORES, *_PATTERN)
+    return (*rows, *_LATENT_MADE, *_LATENT_KV, *_SCORES, *_PATTERN, *_LATENT_Z, *_RESULT)
 
 
 def _mlp_rows(spec: MLPSpec | MoESpec) -> tuple[_Row, ...]:

@@ -25,7 +25,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from functools import cache
 from types import ModuleType
 from typing import Any
 
@@ -40,7 +39,6 @@ Has = Callable[[str], bool]
 _QUANTISATIONS = ("fp8", "mxfp4")  # of safetensors; their tensors are read as what they stand for
 
 
-@cache
 def _modules() -> tuple[ModuleType, ...]:
     return tuple(importlib.import_module(f"{__name__}.{found.name}") for found in pkgutil.iter_modules(__path__))
 

@@ -115,7 +115,7 @@ def test_bytes_and_shapes() -> None:
     assert [cache.layer_bytes(layer) for layer in range(3)] == [per_position] * 3
     assert cache.bytes_per_token == 3 * per_position
     assert cache.bytes_now == 20 * per_position  # two of three layers have the ten positions of this pass
-    assert cache.bytes_allocated == 256 * 3 * per_position
+    assert cache.bytes_allocated == 256 * 2 * per_position
     assert cache.shapes == [(2, 2, 10, 6), (2, 2, 10, 6), (2, 2, 0, 6)]
     assert cache.keys(0).dtype == torch.bfloat16
 
