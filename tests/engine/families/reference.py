@@ -233,6 +233,7 @@ class _Reader:
 
     def _dense(self, ours: str, theirs: str) -> None:
         part = self.anatomy
+        up: Tensor | None
         if part.gate_up is not None:
             gate, up = self.seen[f"{theirs}{part.gate_up} 0"].chunk(2, dim=-1)
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -65,10 +66,14 @@ def test_names_that_fire_are_the_declared_table_in_its_order(oracle: Oracle, loa
     assert list(_all(loaded, oracle.ids)) == _names(loaded)
 
 
+def _note(seen: set[str], name: str, tensor: Tensor) -> None:
+    seen.add(name)
+
+
 def test_points_that_are_not_lazy_are_formed_unasked(oracle: Oracle, loaded: Loaded) -> None:
     seen: set[str] = set()
     points = loaded.model.points
-    detach = [points[name].observe(lambda tensor, name=name: seen.add(name)) for name in _names(loaded)]
+    detach = [points[name].observe(partial(_note, seen, name)) for name in _names(loaded)]
     try:
         loaded.model(oracle.ids)
     finally:
