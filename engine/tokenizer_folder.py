@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,20 @@ import tokenizers
 from engine.errors import TokenizerError
 from engine.spelling import Spelling, spelling_of
 from engine.tokenizer import Extras, backend_call, read_table, read_text
+from engine.tokenizer_llama_model import read_llama_model
 from engine.tokenizer_vocabulary_files import read_vocabulary_files
 
 VOCABULARY_FILES = ("vocab.json", "merges.txt")
-OTHER_FILES = ("tokenizer.model", "spiece.model", *VOCABULARY_FILES, "vocab.txt", "tekken.json")
+OTHER_FILES = ("spiece.model", *VOCABULARY_FILES, "vocab.txt", "tekken.json")
 
 
 def read_folder(folder: Path) -> tuple[tokenizers.Tokenizer, Spelling, Extras] | None:
     """The parts of a Tokenizer, or None where the folder has no tokenizer file. Raises TokenizerError."""
     config = {**read_table(folder / "special_tokens_map.json"), **read_table(folder / "tokenizer_config.json")}
+    if not (folder / "tokenizer.json").is_file() and (folder / "tokenizer.model").is_file():
+        model, named, prefix = read_llama_model(folder, config)
+        extras = _extras(folder, model, {**named, **config})
+        return model, spelling_of(model.decoder), replace(extras, prefix=prefix)
     backend = _backend(folder, config)
     return None if backend is None else (backend, spelling_of(backend.decoder), _extras(folder, backend, config))
 

@@ -25,7 +25,7 @@ CLASSES = {"gpt2": "GPT2Tokenizer", "gpt_neox": "GPTNeoXTokenizer", "qwen2": "Qw
 def read_vocabulary_files(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
     """The tokenizer of a folder whose tokenizer_config.json is ``config``. Raises TokenizerError."""
     pre = _split_name(folder, config)
-    added = _added_tokens(folder, config)
+    added = added_tokens(folder, config)
     vocabulary = _numbers(read_table(folder / "vocab.json"), "vocab.json")
     vocabulary |= {token.content: number for number, token in added.items()}
     merges = _merges(read_text(folder / "merges.txt"))
@@ -73,7 +73,7 @@ def _merges(text: str) -> list[tuple[str, str]]:
     return rules
 
 
-def _added_tokens(folder: Path, config: Mapping[str, Any]) -> dict[int, AddedToken]:
+def added_tokens(folder: Path, config: Mapping[str, Any]) -> dict[int, AddedToken]:
     """added_tokens.json (text to id), then added_tokens_decoder (id to a table), which says more."""
     numbers = _numbers(read_table(folder / "added_tokens.json"), "added_tokens.json")
     found = {number: AddedToken(text, normalized=False) for text, number in numbers.items()}

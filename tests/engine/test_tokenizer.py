@@ -268,8 +268,8 @@ def test_what_is_no_id_is_an_error(from_folder: Tokenizer, bad: object) -> None:
 
 def test_a_folder_without_tokenizer_files_has_none(tmp_path: Path) -> None:
     assert Tokenizer.from_folder(tmp_path) is None
-    (tmp_path / "tokenizer.model").write_bytes(b"x")
-    with pytest.raises(TokenizerError, match=r"tokenizer\.model but no tokenizer\.json"):
+    (tmp_path / "spiece.model").write_bytes(b"x")
+    with pytest.raises(TokenizerError, match=r"spiece\.model but no tokenizer\.json"):
         Tokenizer.from_folder(tmp_path)
 
 
