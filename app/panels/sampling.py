@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -18,6 +20,7 @@ from app.widgets.still_label import StillLabel
 from engine.frames import SamplingFrame, StepFrame
 from engine.settings import Sampling
 
+_seen = lru_cache(maxsize=8192)(visible)  # of 130 candidates a token most have been before
 _UNLIMITED = 2**24 - 1  # Qt's own largest size of a widget
 
 
@@ -188,7 +191,7 @@ def candidates_of(step: StepFrame, titles: dict[str, str]) -> tuple[Candidate, .
         Candidate(
             rank=frame.chosen_rank if token == frame.chosen else index,
             id=token,
-            text=visible(step.candidates[index].text),
+            text=_seen(step.candidates[index].text),
             raw=float(frame.raw[index]),
             final=float(frame.final[index]),
             cut_by=_cutter(frame, index, titles),
@@ -222,6 +225,6 @@ def stretches_of(step: StepFrame) -> tuple[Stretch, ...]:
         high = low + float(frame.final[seen[token]])
         if token == frame.chosen and abs(low - frame.low) > 1e-6:
             break
-        found.append(Stretch(visible(step.candidates[seen[token]].text), low, high))
+        found.append(Stretch(_seen(step.candidates[seen[token]].text), low, high))
         low = high
     return tuple(found)

@@ -79,9 +79,7 @@ class Canvas(QWidget):
     def refresh_marks(self) -> None:
         self.update()
 
-    def part(
-        self, painter: Painter, name: str, box: QRectF, key: Hashable, draw: Callable[[Painter, QRectF], None]
-    ) -> None:
+    def part(self, painter: Painter, name: str, box: QRectF, key: Hashable, draw: Callable[[Painter], None]) -> None:
         """A part of the picture that seldom changes: drawn anew only for another ``key``, another box or theme."""
         ratio = painter.ratio
         key = (key, box.getRect(), painter.metrics.face, ratio)
@@ -91,14 +89,12 @@ class Canvas(QWidget):
             kept = self._parts[name] = (key, corner, self._draw_part(painter, box, corner, draw))
         painter.drawPixmap(kept[1], kept[2])
 
-    def _draw_part(
-        self, painter: Painter, box: QRectF, corner: QPointF, draw: Callable[[Painter, QRectF], None]
-    ) -> QPixmap:
+    def _draw_part(self, painter: Painter, box: QRectF, corner: QPointF, draw: Callable[[Painter], None]) -> QPixmap:
         wide, high = box.right() - corner.x() + 1, box.bottom() - corner.y() + 1
         made = _blank(wide, high, painter.ratio, Qt.GlobalColor.transparent)
         pencil = Painter(made, painter.metrics)
         pencil.translate(-corner)
-        draw(pencil, box)
+        draw(pencil)
         pencil.end()
         return made
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt
@@ -65,8 +66,9 @@ class DrawBar(Canvas):
             return
         bar = self._bar()
         painter.fillRect(bar, tint(self.theme.raised))
+        left, wide = bar.left(), bar.width()
         for index, stretch in enumerate(self.drawn.stretches):
-            if stretch.low != self.drawn.chosen.low:
+            if stretch.low != self.drawn.chosen.low and _holds_a_pixel(stretch, left, wide, painter.ratio):
                 self._draw_stretch(painter, stretch, self.theme.line if index % 2 else self.theme.raised)
         painter.fillRect(self._box(self.drawn.chosen), tint(self.theme.decode))
         self._name(painter, self.drawn.chosen, self.theme.panel)
@@ -102,3 +104,9 @@ class DrawBar(Canvas):
 
     def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
+
+
+def _holds_a_pixel(stretch: Stretch, left: float, wide: float, ratio: float) -> bool:
+    """Whether the middle of a pixel lies in a stretch: most of the likeliest tokens have none in the bar."""
+    first, last = (left + stretch.low * wide) * ratio, (left + stretch.high * wide) * ratio
+    return math.floor(first + 0.5) != math.floor(last + 0.5)

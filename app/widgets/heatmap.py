@@ -14,7 +14,7 @@ from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels, row_labels
 from app.widgets.canvas import Canvas, hatch, pen, tint
 from app.widgets.legend import Legend, draw_legend, legend_width
-from app.widgets.lettering import CENTRE, RIGHT, Painter, put, put_rotated
+from app.widgets.lettering import CENTRE, Painter, put, put_rotated
 from app.widgets.scale import word
 
 SHOWN, MASKED, ABSENT = 0, 1, 2  # states of a cell: a figure, blank by definition, not computed yet
@@ -47,6 +47,15 @@ class Cells:
         return self.state is None or self.state[row, column] == SHOWN
 
 
+_Place = tuple[float, float, float, float]  # of a label: left, top, width, height
+
+
+def _meet(one: _Place, other: _Place) -> bool:
+    """Whether two places have an inner point in common."""
+    (x, y, wide, high), (left, top, across, down) = one, other
+    return x < left + across and left < x + wide and y < top + down and top < y + high
+
+
 class Heatmap(Canvas):
     """Shows Cells. ``describe(row, column)`` gives the text of a cell for the status bar and for screen readers."""
 
@@ -66,6 +75,8 @@ class Heatmap(Canvas):
         self._image = QImage()
         self._words = np.zeros((0, 0), np.uint32)
         self._rows, self._columns = Labels(), Labels()
+        self._row_places: list[_Place] = []
+        self._column_places: list[_Place] = []
         self._titled = True
         self.setAccessibleName(name)
 
@@ -151,6 +162,12 @@ class Heatmap(Canvas):
             self._columns = column_labels(self.cells.columns, plot.width() / n_columns, metrics, self.height() * 0.28)
             plot = self._inside(self._rows, self._columns)
         self.plot = plot
+        wide = metrics.horizontalAdvance
+        self._row_places = [self._row_place(row) for row in self._rows.cells]
+        self._column_places = [
+            self._column_place(column, wide(text) + 2)
+            for column, text in zip(self._columns.cells, self._columns.texts, strict=True)
+        ]
 
     def _inside(self, rows: Labels, columns: Labels) -> QRectF:
         metrics = self.metrics()
@@ -194,9 +211,12 @@ class Heatmap(Canvas):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(self.plot.adjusted(-0.5, -0.5, 0.5, 0.5))
         self._draw_labels(painter)
-        scale = self.cells.scale
-        draw = lambda pencil, box: draw_legend(pencil, box, scale, self.theme)  # noqa: E731
-        self.part(painter, "legend", self._legend_box(), scale, draw)
+        self._draw_legend(painter, self.cells.scale, self._legend_box())
+
+    def _draw_legend(self, painter: Painter, scale: Legend, box: QRectF) -> None:
+        with_last_figure = box.adjusted(0, 0, 0, self.metrics().height())  # half of it lies below the bar
+        key = (scale, box.getRect())
+        self.part(painter, "legend", with_last_figure, key, lambda own: draw_legend(own, box, scale, self.theme))
 
     def _legend_box(self) -> QRectF:
         gap = self.metrics().height() * 0.35
@@ -204,10 +224,10 @@ class Heatmap(Canvas):
 
     def _draw_labels(self, painter: Painter) -> None:
         assert self.cells is not None
-        for cell, text in zip(self._rows.cells, self._rows.texts, strict=True):
-            put(painter, self._row_box(cell), text, RIGHT, self.theme.text)
-        for cell, text in zip(self._columns.cells, self._columns.texts, strict=True):
-            self._put_column(painter, cell, text, self.theme.text)
+        for place, text in zip(self._row_places, self._rows.texts, strict=True):
+            painter.write(*place, text, 1.0, self.theme.text)
+        for place, text in zip(self._column_places, self._columns.texts, strict=True):
+            self._write_column(painter, place, text, self.theme.text)
         if self._titled:
             high = self.metrics().height() * 1.1
             put(
@@ -220,32 +240,27 @@ class Heatmap(Canvas):
             box = QRectF(2, self.plot.top(), high, self.plot.height())
             put_rotated(painter, box, self.cells.rows.title, CENTRE, self.theme.faint)
 
-    def _row_box(self, row: int) -> QRectF:
-        metrics = self.metrics()
-        middle = self.box(row, None).center().y()
-        right = self.plot.left() - metrics.height() * 0.35
-        return QRectF(right - self._rows.extent, middle - metrics.height() / 2, self._rows.extent, metrics.height())
+    def _row_place(self, row: int) -> _Place:
+        assert self.cells is not None
+        high = self.metrics().height()
+        middle = self.plot.top() + (row + 0.5) * self.plot.height() / len(self.cells.values)
+        return self.plot.left() - high * 0.35 - self._rows.extent, middle - high / 2, self._rows.extent, high
 
-    def _column_box(self, column: int, wide: float) -> QRectF:
-        metrics = self.metrics()
-        top, middle = self.plot.bottom() + metrics.height() * 0.35, self.box(None, column).center().x()
+    def _column_place(self, column: int, wide: float) -> _Place:
+        assert self.cells is not None
+        high = self.metrics().height()
+        middle = self.plot.left() + (column + 0.5) * self.plot.width() / self.cells.values.shape[1]
+        top = self.plot.bottom() + high * 0.35
         if self._columns.rotated:
-            return QRectF(middle - metrics.height() / 2, top, metrics.height(), self._columns.extent)
-        left = min(max(middle - wide / 2, 0.0), self.width() - wide)
-        return QRectF(left, top, wide, metrics.height())
+            return middle - high / 2, top, high, self._columns.extent
+        return min(max(middle - wide / 2, 0.0), self.width() - wide), top, wide, high
 
-    def _put_column(self, painter: Painter, column: int, text: str, colour: str, *, cover: bool = False) -> None:
-        wide = self.metrics().horizontalAdvance
-        box = self._column_box(column, wide(text) + 2)
-        if cover:
-            if self._columns.rotated:
-                box.setHeight(min(max(box.height(), wide(text) + 1), self.height() - box.top()))
-            shown = zip(self._columns.cells, self._columns.texts, strict=True)
-            self._cover(painter, box, [self._column_box(cell, wide(other)) for cell, other in shown])
+    def _write_column(self, painter: Painter, place: _Place, text: str, colour: str) -> None:
+        x, y, wide, high = place
         if self._columns.rotated:
-            put_rotated(painter, box, text, RIGHT, colour)
+            painter.write(x, y, high, wide, text, 1.0, colour, turned=True)
         else:
-            put(painter, box, text, CENTRE, colour)
+            painter.write(x, y, wide, high, text, 0.5, colour)
 
     def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)
@@ -274,20 +289,34 @@ class Heatmap(Canvas):
         """The label of an outlined row or column, also where it was thinned away."""
         assert self.cells is not None
         if row is not None and self._rows.extent:
-            axis, box = self.cells.rows, self._row_box(row)
-            text = axis.text(row * axis.block, indexed=self._rows.indexed)
-            box.setLeft(max(0.0, min(box.left(), box.right() - self.metrics().horizontalAdvance(text) - 1)))
-            self._cover(painter, box, [self._row_box(cell) for cell in self._rows.cells])
-            put(painter, box, text, RIGHT, colour)
+            self._emphasise_row(painter, row, colour)
         if column is not None:
-            axis = self.cells.columns
-            text = axis.text(column * axis.block, indexed=self._columns.indexed)
-            self._put_column(painter, column, text, colour, cover=True)
+            self._emphasise_column(painter, column, colour)
 
-    def _cover(self, painter: Painter, box: QRectF, others: list[QRectF]) -> None:
+    def _emphasise_row(self, painter: Painter, row: int, colour: str) -> None:
+        assert self.cells is not None
+        axis, (x, y, wide, high) = self.cells.rows, self._row_place(row)
+        text = axis.text(row * axis.block, indexed=self._rows.indexed)
+        left = max(0.0, min(x, x + wide - self.metrics().horizontalAdvance(text) - 1))
+        place = (left, y, x + wide - left, high)
+        self._cover(painter, place, self._row_places)
+        painter.write(*place, text, 1.0, colour)
+
+    def _emphasise_column(self, painter: Painter, column: int, colour: str) -> None:
+        assert self.cells is not None
+        axis = self.cells.columns
+        text = axis.text(column * axis.block, indexed=self._columns.indexed)
+        needed = self.metrics().horizontalAdvance(text)
+        x, y, wide, high = self._column_place(column, needed + 2)
+        if self._columns.rotated:
+            high = min(max(high, needed + 1), self.height() - y)
+        self._cover(painter, (x, y, wide, high), self._column_places)
+        self._write_column(painter, (x, y, wide, high), text, colour)
+
+    def _cover(self, painter: Painter, place: _Place, others: list[_Place]) -> None:
         """Blank a label's place, and labels that reach into it as a whole."""
-        for other in (box, *(other for other in others if other.intersects(box))):
-            painter.fillRect(other, tint(self.theme.panel))
+        for other in (place, *(other for other in others if _meet(place, other))):
+            painter.fillRect(QRectF(*other), tint(self.theme.panel))
 
     def _crosshair(self, painter: Painter, row: int, column: int) -> None:
         box = self.box(row, column)

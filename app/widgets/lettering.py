@@ -64,16 +64,16 @@ class Lettering:
         return cut
 
     def word(self, text: str, turned: bool) -> QPixmap | None:
-        """The text as a pixmap, ``turned``: from bottom to top. None the first time: many are never asked for again."""
+        """The text as a pixmap, ``turned``: from bottom to top.
+
+        None the first time if it lies: many are never asked for again. Letters that Qt turns look bolder than others.
+        """
         key = (text, turned)
         word = self._words.get(key)
         if word is None:
-            if key not in self._words:
-                if len(self._words) >= _MOST_WORDS:
-                    self._words.clear()
-                self._words[key] = None
-                return None
-            word = self._words[key] = self._set(text, turned)
+            if len(self._words) >= _MOST_WORDS:
+                self._words.clear()
+            word = self._words[key] = self._set(text, turned) if turned or key in self._words else None
         return word
 
     def _set(self, text: str, turned: bool) -> QPixmap:
@@ -130,18 +130,8 @@ class Painter(QPainter):
         if word is not None:
             self.drawPixmap(QPointF(x, y), word)
         else:
-            self._write_once(x, y, wide, text, lettering.colour, turned)
-
-    def _write_once(self, x: float, y: float, wide: float, text: str, colour: QColor, turned: bool) -> None:
-        self.setPen(colour)
-        if not turned:
-            self.drawText(QPointF(x, y + self.metrics.ascent()), text)
-            return
-        self.save()
-        self.translate(x, y + wide)
-        self.rotate(-90)
-        self.drawText(QPointF(0, self.metrics.ascent()), text)
-        self.restore()
+            self.setPen(lettering.colour)
+            self.drawText(QPointF(x, y + metrics.ascent()), text)
 
 
 def put(painter: Painter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str) -> None:

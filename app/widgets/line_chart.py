@@ -151,7 +151,9 @@ class LineChart(Canvas):
             value += step
 
     def _draw_line(self, painter: Painter, line: Line) -> None:
-        xs = np.array([self.x_of(x) for x in line.x.tolist()])
+        assert self.chart is not None
+        parts = (line.x - self.chart.x_low) / (self.chart.x_high - self.chart.x_low)
+        xs = self.plot.left() + parts * self.plot.width()
         points = [QPointF(x, y) for x, y in zip(xs.tolist(), self._y_of(line.y).tolist(), strict=True)]
         colour = getattr(self.theme, line.colour)
         painter.setPen(pen(colour, 2, Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine))
@@ -159,8 +161,7 @@ class LineChart(Canvas):
         painter.drawPolyline(QPolygonF(points))
         if len(points) <= 80:  # every point is a figure: show where they are
             painter.setBrush(tint(colour))
-            for point in points:
-                painter.drawRect(QRectF(point.x() - 2, point.y() - 2, 4, 4))
+            painter.drawRects([QRectF(point.x() - 2, point.y() - 2, 4, 4) for point in points])
 
     def _draw_names(self, painter: Painter) -> None:
         """At the right end of each line, pushed apart where lines end together."""
