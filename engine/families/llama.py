@@ -71,6 +71,10 @@ def gguf_values(metadata: Mapping[str, Any], read: ReadTensor) -> dict[str, Any]
         return common_values(
             metadata, read, "mixtral", {"expert_count": "num_local_experts", "expert_used_count": "num_experts_per_tok"}
         ) | {"sliding_window": None}
-    biases = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_gate.bias"}
-    present = {field: read(tensor) is not None for field, tensor in biases.items()}
-    return common_values(metadata, read, "llama") | present | {"hidden_act": "silu"}
+    return common_values(metadata, read, "llama") | gguf_biases(read) | {"hidden_act": "silu"}
+
+
+def gguf_biases(read: ReadTensor) -> dict[str, bool]:
+    """GGUF files say that there are biases by having them."""
+    tensors = {"attention_bias": "blk.0.attn_q.bias", "mlp_bias": "blk.0.ffn_gate.bias"}
+    return {field: read(tensor) is not None for field, tensor in tensors.items()}
