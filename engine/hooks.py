@@ -49,7 +49,7 @@ class HookPoint:
     Listeners may replace the tensor; observers only look, and never make a lazy tensor be formed; the gate stops here.
     """
 
-    __slots__ = ("_hooked", "active", "gate", "info", "layer", "listeners", "name", "observers")
+    __slots__ = ("_hooked", "active", "gate", "info", "layer", "listeners", "name", "observers", "watched")
 
     def __init__(self, info: PointInfo, hooked: dict[str, None] | None = None) -> None:
         self.info = info
@@ -59,13 +59,14 @@ class HookPoint:
         self.listeners: tuple[Listener, ...] = ()
         self.observers: tuple[Callable[[Tensor], None], ...] = ()
         self.gate: Callable[[HookPoint], None] | None = None
-        self.active = False
+        self.active = False  # somebody listens, observes, or may stop here
+        self.watched = False  # somebody listens or observes: the tensor must be formed
 
     def __call__(self, tensor: Tensor) -> Tensor:
         return self._dispatch(tensor) if self.active else tensor
 
     def visit(self) -> None:
-        """Pass a stage whose tensor is not formed (it stays inside a fused kernel)."""
+        """Pass a stage whose tensor is not formed (it stays inside a fused kernel, or nobody looks)."""
         if self.gate is not None:
             self.gate(self)
 
@@ -91,7 +92,8 @@ class HookPoint:
     def _set(self, **changes: Any) -> None:
         for name, value in changes.items():
             setattr(self, name, value)
-        self.active = bool(self.listeners or self.observers or self.gate is not None)
+        self.watched = bool(self.listeners or self.observers)
+        self.active = self.watched or self.gate is not None
         if self.listeners:
             self._hooked[self.name] = None
         else:

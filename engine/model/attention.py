@@ -121,9 +121,11 @@ class Attention(nn.Module):
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             keys, values = cache.append(self.layer, keys, values)
-        if self.hook_append.active:
+        if self.hook_append.watched:
             size = k.numel() * k.element_size() + v.numel() * v.element_size()
             self.hook_append(torch.tensor([start, k.shape[1], size]))
+        else:
+            self.hook_append.visit()
         if self.hook_cached_k.active:
             keys = self.hook_cached_k(keys.transpose(1, 2)).transpose(1, 2)
         if self.hook_cached_v.active:

@@ -78,9 +78,11 @@ class LatentAttention(nn.Module):
         stored = entry[:, None]
         if cache is not None:
             (stored,) = cache.append(self.layer, stored)
-        if self.hook_append.active:
+        if self.hook_append.watched:
             size = entry.numel() * entry.element_size()
             self.hook_append(torch.tensor([start, entry.shape[1], size]))
+        else:
+            self.hook_append.visit()
         return self.hook_latent(stored[:, 0])[:, None] if self.hook_latent.active else stored
 
     # -- scores, pattern, mix ------------------------------------------------------------------------------------

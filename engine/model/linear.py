@@ -35,8 +35,11 @@ class Linear(nn.Linear):
 def project(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``[..., d_in]`` and a weight ``[d_out, d_in]`` to ``[..., d_out]``."""
     d_out, d_in = weight.shape
-    if x.numel() != d_in or d_out % _CHUNKS or x.device.type != "cpu" or torch.get_num_threads() == 1:
+    if x.numel() != d_in or x.device.type != "cpu":
         return F.linear(x, weight, bias)
+    if d_out % _CHUNKS or torch.get_num_threads() == 1:
+        row = torch.mm(x.reshape(1, d_in), weight.t()).view(*x.shape[:-1], d_out)
+        return row if bias is None else row + bias
     chunks = weight.view(_CHUNKS, d_out // _CHUNKS, d_in).transpose(1, 2)
     row = torch.bmm(x.reshape(1, 1, d_in).expand(_CHUNKS, 1, d_in), chunks).view(*x.shape[:-1], d_out)
     return row if bias is None else row + bias
