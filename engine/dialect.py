@@ -115,8 +115,21 @@ def gated_mlp(
     return MLPSpec(fields.integer(width), fields.text(act), bias=bias is not None and fields.flag(bias))
 
 
+def chosen_experts(fields: Fields, n_experts: int, key: str = "num_experts_per_tok") -> int:
+    """How many experts a position chooses; at most all."""
+    top_k = fields.integer(key)
+    if top_k > n_experts:
+        raise ConfigError(f"The config says {key} = {top_k}; there are only {n_experts} experts.")
+    return top_k
+
+
 def rms_norm(fields: Fields, key: str = "rms_norm_eps", **more: Any) -> NormSpec:
     return NormSpec("rms", fields.number(key), **more)
+
+
+def layer_norm(fields: Fields, key: str = "layer_norm_eps", **more: Any) -> NormSpec:
+    """torch's nn.LayerNorm: in the model's type, weight and bias before half precision is rounded."""
+    return NormSpec("layer", fields.number(key), **{"bias": True, "float32": False, "weight_first": True, **more})
 
 
 def layer_kinds(fields: Fields, n_layers: int, kinds: tuple[str, ...]) -> list[str] | None:

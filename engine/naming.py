@@ -25,6 +25,7 @@ class Stored:
     ``name`` is the stem; ".weight" and ".bias" are added unless ``exact``. ``transposed``: the weight's last two axes
     are swapped. ``regroup(tensor, layer_spec)`` puts the rows (of weight and bias) in the decoder's order; it is given
     the tensor after the transposition, ``unit`` rows of its first axis or a multiple at a time, the whole for 0.
+    ``added``: a norm's weight is stored with this added to it.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Stored:
     transposed: bool = False
     regroup: Regroup | None = None
     unit: int = 0
+    added: float = 0.0
 
 
 Names = Mapping[str, "str | Stored"]
@@ -102,9 +104,13 @@ def _weight(stored: str | Stored, shape: tuple[int, ...], parameter: str) -> Slo
 def _norm(names: Names, key: str, spec: NormSpec | None, size: int, place: str, prefix: str = "") -> Iterator[Slot]:
     if spec is None:
         return
-    for kind in ("weight", "bias"):
-        if getattr(spec, kind):
-            yield Slot(f"{prefix}{names[key]}.{kind}", (size,), f"{place}.{kind}")
+    stored = names[key]
+    stem, added = (stored, 0.0) if isinstance(stored, str) else (stored.name, stored.added)
+    if spec.weight:
+        less = None if added == 0 else lambda weight: weight - added
+        yield Slot(f"{prefix}{stem}.weight", (size,), f"{place}.weight", arrange=less)
+    if spec.bias:
+        yield Slot(f"{prefix}{stem}.bias", (size,), f"{place}.bias")
 
 
 class _Layer:
@@ -285,3 +291,12 @@ def unpermuted(heads: Callable[[LayerSpec], int]) -> Regroup:
 
 UNPERMUTED_Q = unpermuted(lambda layer: layer.attention.n_heads)
 UNPERMUTED_K = unpermuted(lambda layer: layer.attention.n_kv_heads)
+
+
+def grouped_qkv(rows: Tensor, spec: LayerSpec) -> Tensor:
+    """Fused rows that lie by key/value head, [its queries, its key, its value], as [q | k | v]."""
+    heads = spec.attention
+    queries, size = heads.n_heads // heads.n_kv_heads, heads.n_heads // heads.n_kv_heads + 2
+    parts = (range(queries), (queries,), (queries + 1,))
+    order = [group * size + head for part in parts for group in range(heads.n_kv_heads) for head in part]
+    return rows.unflatten(0, (-1, heads.d_head))[order].flatten(0, 1)
