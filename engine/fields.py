@@ -78,12 +78,14 @@ class Fields:
         """Whether there is a value that is not null."""
         return self.get(key) is not None
 
-    def integer(self, key: str, *, least: int = 1) -> int:
+    def integer(self, key: str, *, least: int = 1, most: int = LARGEST - 1) -> int:
         value = self.get(key)
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value < LARGEST:
             raise ConfigError(f"The config says {key} = {value!r}; a whole number of at least {least} is needed.")
+        if value > most:
+            raise ConfigError(f"The config says {key} = {value}; at most {most} is possible.")
         return value
 
     def number(self, key: str) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,12 @@ class GGUFFile:
     def tensors(self) -> dict[str, TensorInfo]:
         """Every tensor by name; shapes in torch order."""
         return self._tensors
+
+    def restore_axes(self, name: str, shape: tuple[int, ...]) -> None:
+        """Give a tensor its leading axes of one back, which ggml's quantisation tool drops."""
+        info = self._tensors.get(name)
+        if info is not None and shape == (1,) * (len(shape) - len(info.shape)) + info.shape:
+            self._tensors[name] = replace(info, shape=shape)
 
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows [start, stop) of a tensor as float32 [stop - start, ...]."""
