@@ -76,7 +76,7 @@ def _attention(fields: Fields) -> AttentionSpec:
 def _layer(fields: Fields, heads: AttentionSpec) -> LayerSpec:
     """Two norms in a row, side by side, or one that both parts read."""
     new = fields.flag("new_decoder_architecture")
-    parallel = new or fields.flag("parallel_attn")
+    parallel = fields.flag("parallel_attn") or new
     norms = fields.one_of("num_ln_in_parallel_attn", (None, 1, 2))
     two = not parallel or (new and norms != 1)
     norm = layer_norm(fields, "layer_norm_epsilon")

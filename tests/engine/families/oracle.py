@@ -116,7 +116,7 @@ def build(variant: Variant, folder: Path) -> Oracle:
     randomise(model, variant.seed)
     model.requires_grad_(False)
     model.save_pretrained(folder)
-    return Oracle(variant, folder, model)
+    return Oracle(variant, folder, add_alibi_once(model))
 
 
 def load(folder: Path, variant: Variant, attention: str = "eager", dtype: torch.dtype = torch.float32) -> Any:
@@ -124,7 +124,25 @@ def load(folder: Path, variant: Variant, attention: str = "eager", dtype: torch.
     model = _auto_class(variant).from_pretrained(
         folder, dtype=dtype, attn_implementation=attention, experts_implementation=EXPERTS
     )
-    return model.eval().requires_grad_(False)
+    return add_alibi_once(model.eval().requires_grad_(False))
+
+
+def add_alibi_once(model: Any) -> Any:
+    """Falcon's eager attention adds ALiBi, and again with the mask that holds it for the fused one; take it out there.
+
+    The fused attention of transformers adds it once, as the model was trained; tests in float64 compare with that too.
+    """
+    if getattr(model.config, "alibi", False) and model.config._attn_implementation == "eager":
+        for module in model.modules():
+            if type(module).__name__ == "FalconAttention":
+                module.register_forward_pre_hook(_with_plain_mask, with_kwargs=True)
+    return model
+
+
+def _with_plain_mask(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    mask = kwargs["attention_mask"]
+    lowest = torch.finfo(mask.dtype).min
+    return args, kwargs | {"attention_mask": torch.zeros_like(mask).masked_fill(mask == lowest, lowest)}
 
 
 def _fresh(config: dict[str, Any]) -> dict[str, Any]:
@@ -173,4 +191,4 @@ def with_config(oracle: Oracle, config: Any) -> Oracle:
         config, dtype=torch.float32, attn_implementation="eager", experts_implementation=EXPERTS
     )
     model.load_state_dict(oracle.model.state_dict())
-    return Oracle(oracle.variant, oracle.folder, model.eval().requires_grad_(False))
+    return Oracle(oracle.variant, oracle.folder, add_alibi_once(model.eval().requires_grad_(False)))

@@ -320,7 +320,6 @@ _DENSE_VARIANTS = (
         "rw",
         FALCON | {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True},
         "ALiBi, sequential",
-        eager=True,
         attention="multi-head",
     ),
     Variant(
@@ -330,7 +329,6 @@ _DENSE_VARIANTS = (
         | {"hidden_size": 48, "num_attention_heads": 6}
         | {"alibi": True, "multi_query": False, "parallel_attn": False, "bias": True},
         "ALiBi slopes of a head count that is no power of two",
-        eager=True,
         attention="multi-head",
     ),
     Variant("olmo", "default", DENSE | {"num_key_value_heads": 4}, gguf="olmo", attention="multi-head"),
