@@ -69,8 +69,17 @@ def _attention(fields: Fields) -> AttentionSpec:
     if not fields.flag("new_decoder_architecture"):  # num_kv_heads means nothing then
         n_kv_heads = 1 if fields.flag("multi_query") else n_heads
     alibi, bias = fields.flag("alibi"), fields.flag("bias")
-    more = {"qkv_bias": bias, "out_bias": bias, "alibi": alibi, "softmax_float32": False}
-    return AttentionSpec(n_heads, n_kv_heads, d_head, d_head**-0.5, None if alibi else "global", **more)
+    return AttentionSpec(
+        n_heads,
+        n_kv_heads,
+        d_head,
+        scale=d_head**-0.5,
+        rope=None if alibi else "global",
+        qkv_bias=bias,
+        out_bias=bias,
+        alibi=alibi,
+        softmax_float32=False,
+    )
 
 
 def _layer(fields: Fields, heads: AttentionSpec) -> LayerSpec:

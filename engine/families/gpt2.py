@@ -71,7 +71,7 @@ def config(fields: Fields) -> ModelConfig:
 
 def attention(fields: Fields, *, divisor: int = 1, **more: Any) -> AttentionSpec:
     """Attention with biases and no rope, its scale divided by ``divisor``; ``more`` replace fields of the spec."""
-    n_heads, _, d_head = head_counts(fields, heads="n_head", hidden_size="n_embd")
+    n_heads, _, d_head = head_counts(fields, heads="n_head", kv_heads="n_head", hidden_size="n_embd")
     scale = d_head**-0.5 if fields.flag("scale_attn_weights") else 1.0
     given = {"n_kv_heads": n_heads, "scale": scale / divisor, "qkv_bias": True, "out_bias": True, **more}
     return AttentionSpec(n_heads, d_head=d_head, rope=None, **given)

@@ -15,7 +15,7 @@ from engine.fields import Fields
 from engine.gguf_dialect import GGUF_NAMES as COMMON_GGUF_NAMES
 from engine.gguf_dialect import gguf_values as common_values
 from engine.naming import Stored, grouped_qkv
-from engine.rope_fields import rope_spec, rope_table
+from engine.rope_fields import rope_spec, rope_table, rotary_dim
 
 MODEL_TYPES = ("gpt_neox",)
 GGUF_ARCHITECTURES = ("gptneox",)
@@ -70,8 +70,9 @@ def config(fields: Fields) -> ModelConfig:
 def _rope(fields: Fields, d_head: int) -> RopeSpec:
     """The table's own share of the head comes before the older field, which has a default."""
     table = rope_table(fields)
-    share = Fields({"rotary_pct": table.get("partial_rotary_factor", fields.get("rotary_pct"))}, {})
-    return rope_spec(fields, int(d_head * share.number("rotary_pct")), table=table, theta="rotary_emb_base")
+    share = table.get("partial_rotary_factor", fields.get("rotary_pct"))
+    dim = rotary_dim(Fields({"rotary_pct": share}, {}), d_head, "rotary_pct")
+    return rope_spec(fields, dim, table=table, theta="rotary_emb_base")
 
 
 def ignored(name: str) -> bool:
@@ -83,10 +84,12 @@ def ignored(name: str) -> bool:
 def gguf_values(metadata: Mapping[str, Any], read: ReadTensor) -> dict[str, Any]:
     """GGUF metadata in the dialect of config.json."""
     values = common_values(metadata, read, "gpt_neox", GGUF_KEYS)
-    turned = metadata.get("gptneox.rope.dimension_count")
-    sizes = Fields({**values, "rope.dimension_count": turned}, {})
-    if turned is not None:
-        d_head = sizes.integer("hidden_size") / sizes.integer("num_attention_heads")
-        values["rotary_pct"] = sizes.integer("rope.dimension_count") / d_head
     values["attention_bias"] = read("blk.0.attn_qkv.bias") is not None
-    return values
+    turned = metadata.get("gptneox.rope.dimension_count")
+    return values if turned is None else values | {"rotary_pct": _share(Fields(values | {"turned": turned}, {}))}
+
+
+def _share(fields: Fields) -> float:
+    """Of a head that is turned; half an entry more, since the share is cut to whole entries."""
+    d_head = fields.integer("hidden_size") / fields.integer("num_attention_heads")
+    return min(1.0, (fields.integer("turned") + 0.5) / d_head)
