@@ -19,7 +19,10 @@ from engine.checkpoint.weights import TYPE_NAMES, GGUFWeights, SafetensorsWeight
 from engine.config import ModelConfig
 from engine.errors import CheckpointError, ConfigError, SourceError
 from engine.families import family_of, family_of_gguf, read_config, slots_of
+from engine.generation_defaults import from_metadata, read_generation_defaults
 from engine.naming import Slot
+from engine.quantisation_fields import weight_block
+from engine.settings import Sampling
 
 if TYPE_CHECKING:
     from engine.tokenizer import Tokenizer
@@ -37,6 +40,7 @@ class Checkpoint:
     stored_as: str
     read_tokenizer: Callable[[], Tokenizer | None]
     unknown: tuple[str, ...]  # tensors that the model does not know and does without
+    read_sampling: Callable[[], Sampling | None] = lambda: None  # how the model's makers sample; raises ConfigError
 
 
 @contextmanager
@@ -53,12 +57,20 @@ def _open_folder(folder: Path) -> Iterator[Checkpoint]:
     family = family_of(values)
     config = _with_generation_config(read_config(values), folder)
     tensors = _canonical(safetensors_file.read_folder(folder), family)
-    stored_as = f"safetensors {_common_type(tensors)}"
     with OpenFiles({info.file for info in tensors.values()}) as files:
-        weights = SafetensorsWeights(tensors, files)
+        weights = SafetensorsWeights(tensors, files, weight_block(values))
+        stored_as = f"safetensors {_common_type(weights.tensors)}"
         slots = slots_of(family, config, weights.tensors.__contains__)
         unknown = check(slots, weights, _ignored(family))
-        yield Checkpoint(config, slots, weights, stored_as, lambda: _folder_tokenizer(folder), unknown)
+        yield Checkpoint(
+            config,
+            slots,
+            weights,
+            stored_as,
+            lambda: _folder_tokenizer(folder),
+            unknown,
+            lambda: read_generation_defaults(folder),
+        )
 
 
 @contextmanager
@@ -69,8 +81,18 @@ def _open_gguf(path: Path) -> Iterator[Checkpoint]:
         config = _with_turn_ends(read_config(values), file.metadata)
         weights = GGUFWeights(file)
         slots = slots_of(family, config, weights.tensors.__contains__, gguf=True)
+        for slot in slots:
+            file.restore_axes(slot.name, slot.shape)
         unknown = check(slots, weights, _ignored(family))
-        yield Checkpoint(config, slots, weights, file.stored_as, lambda: _gguf_tokenizer(file.metadata), unknown)
+        yield Checkpoint(
+            config,
+            slots,
+            weights,
+            file.stored_as,
+            lambda: _gguf_tokenizer(file.metadata),
+            unknown,
+            lambda: from_metadata(file.metadata),
+        )
 
 
 def _canonical(tensors: Mapping[str, TensorInfo], family: ModuleType) -> dict[str, TensorInfo]:
@@ -78,7 +100,7 @@ def _canonical(tensors: Mapping[str, TensorInfo], family: ModuleType) -> dict[st
     rename = getattr(family, "canonical", None)
     if rename is None:
         return dict(tensors)
-    renamed = {rename(name): info for name, info in tensors.items()}
+    renamed = {rename(name): replace(info, name=rename(name)) for name, info in tensors.items()}
     if len(renamed) != len(tensors):
         raise CheckpointError("Two tensors of the weights have the same name but for a prefix; fetch the model again.")
     return renamed

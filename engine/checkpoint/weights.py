@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.checkpoint.files import OpenFiles
 from engine.checkpoint.gguf_file import GGUFFile, can_dequantise
+from engine.checkpoint.quantised import FP8, MXFP4, Block, quantised
 from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError
 from engine.model.linear import empty_parameter
@@ -20,6 +21,7 @@ from engine.naming import Slot
 SLICE = 2**18  # elements converted at a time: small enough for the cache, and all the memory that loading adds
 
 FLOATS = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
+STORED = FLOATS | {"F8_E4M3": torch.float8_e4m3fn, "F8_E8M0": torch.float8_e8m0fnu, "U8": torch.uint8}
 TYPE_NAMES = {name: str(dtype).removeprefix("torch.") for name, dtype in FLOATS.items()}
 
 Report = Callable[[str, int, int], None]  # (tensor, bytes done, bytes in all); raising it cancels
@@ -37,17 +39,29 @@ class Weights(Protocol):
 
 
 class SafetensorsWeights:
-    """Rows of safetensors files in their stored dtype."""
+    """Rows of safetensors files in their stored dtype; quantised tensors as float32, under their plain names.
 
-    def __init__(self, tensors: Mapping[str, TensorInfo], files: OpenFiles) -> None:
-        self.tensors, self._files = tensors, files
+    ``block``: rows and columns that share a scale in an FP8 model. Raises CheckpointError for scales that do not fit.
+    """
+
+    def __init__(self, tensors: Mapping[str, TensorInfo], files: OpenFiles, block: Block | None = None) -> None:
+        self._files = files
+        found = quantised(tensors, block)
+        parts = {part.name for tensor in found for part in tensor.parts}
+        self._quantised = {tensor.info.name: tensor for tensor in found}
+        plain = {name: info for name, info in tensors.items() if name not in parts}
+        self.tensors = plain | {name: tensor.info for name, tensor in self._quantised.items()}
 
     def readable(self, dtype: str) -> bool:
-        return dtype in FLOATS
+        return dtype in FLOATS or dtype in (FP8, MXFP4)
 
     def rows(self, name: str, start: int, stop: int) -> Tensor:
-        info = self.tensors[name]
-        stored = torch.frombuffer(self._files.rows(info, start, stop), dtype=FLOATS[info.dtype])
+        if name in self._quantised:
+            return self._quantised[name].rows(self._read, start, stop)
+        return self._read(self.tensors[name], start, stop)
+
+    def _read(self, info: TensorInfo, start: int, stop: int) -> Tensor:
+        stored = torch.frombuffer(self._files.rows(info, start, stop), dtype=STORED[info.dtype])
         return stored.view(stop - start, *info.shape[1:])
 
 

@@ -32,11 +32,10 @@ from engine.config import ModelConfig
 from engine.errors import ConfigError
 from engine.fields import Fields
 from engine.naming import Slot, slots
+from engine.quantisation_fields import weight_block
 
 ReadTensor = Callable[[str], "tuple[float, ...] | None"]
 Has = Callable[[str], bool]
-
-_QUANTISATIONS = ("fp8", "mxfp4")  # of safetensors; their tensors are read as what they stand for
 
 
 def _modules() -> tuple[ModuleType, ...]:
@@ -72,9 +71,9 @@ def read_config(values: Mapping[str, Any]) -> ModelConfig:
     Raises ConfigError naming the field at fault, also for one that changes the arithmetic and is not understood.
     """
     family = family_of(values)
+    weight_block(values)  # refuses what cannot be read
     if values["model_type"] in getattr(family, "WRAPPERS", ()):
         values = _unwrapped(values, family)
-    _check_quantisation(values.get("quantization_config"))
     fields = Fields(values, family.DEFAULTS)
     config = family.config(fields)
     fields.refuse_unread()
@@ -88,15 +87,6 @@ def _unwrapped(values: Mapping[str, Any], family: ModuleType) -> dict[str, Any]:
         raise ConfigError(f"The config of a {values['model_type']} has no text_config; its language model is unknown.")
     outer = {key: value for key, value in values.items() if not isinstance(value, Mapping)}
     return {**outer, **text, "model_type": family.MODEL_TYPES[0]}
-
-
-def _check_quantisation(table: Any) -> None:
-    method = table.get("quant_method") if isinstance(table, Mapping) else table
-    if method is not None and method not in _QUANTISATIONS:
-        raise ConfigError(
-            f"The config says quantization_config.quant_method = {method!r}; weights quantised so cannot be read, "
-            f"only {' and '.join(_QUANTISATIONS)} and GGUF can."
-        )
 
 
 def slots_of(family: ModuleType, config: ModelConfig, has: Has, *, gguf: bool = False) -> tuple[Slot, ...]:
