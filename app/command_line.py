@@ -39,6 +39,7 @@ class Options:
     dtype: str = "auto"
     threads: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
+    sampling_given: frozenset[str] = frozenset()  # its fields that the command line sets; the model's own yield to them
     theme: str | None = None
     size: tuple[int, int] | None = None
     layout: str | None = None
@@ -68,6 +69,7 @@ def _options(given: argparse.Namespace) -> Options:
     pin = {axis: getattr(given, axis) for axis in ("layer", "head", "position") if getattr(given, axis) is not None}
     return Options(
         sampling=_sampling(given),
+        sampling_given=_sampling_given(given),
         pin=pin,
         screenshot=given.screenshot,
         pause_at=given.pause_at,
@@ -76,8 +78,12 @@ def _options(given: argparse.Namespace) -> Options:
 
 
 def _sampling(given: argparse.Namespace) -> Sampling:
-    chosen = {name: getattr(given, name) for name in SAMPLING_OPTIONS if getattr(given, name) is not None}
-    return Sampling(greedy=given.greedy, **chosen)
+    return Sampling(**{name: getattr(given, name) for name in _sampling_given(given)})
+
+
+def _sampling_given(given: argparse.Namespace) -> frozenset[str]:
+    named = {name for name in SAMPLING_OPTIONS if getattr(given, name) is not None}
+    return frozenset(named | {"greedy"} if given.greedy else named)
 
 
 def _complaint(given: argparse.Namespace) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -94,9 +95,7 @@ class Window(QMainWindow):
         self.error_bar = ErrorBar()
         self.start_page = StartPage(catalog())
         self.board.add([make(self.context) for make in panels])
-        for panel in self.board.panels:
-            if isinstance(panel, SamplingPanel):
-                panel.set_settings(self.sampling)
+        self._show_sampling()
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
         self.pages = QStackedWidget()
         self.status = StatusBar()
@@ -216,6 +215,7 @@ class Window(QMainWindow):
         self.start_page.show_progress(None)
         self.bar.show_model(frame.name, frame.has_chat_template)
         self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
+        self._take_sampling_of(frame)
         self.preferences.add_recent(frame.source)
         self._fill_model_menu()
         self.start_page.show_recent(self.preferences.recent())
@@ -398,6 +398,19 @@ class Window(QMainWindow):
     def set_sampling(self, sampling: Sampling) -> None:
         self.sampling = sampling
         self.worker.set_sampling(sampling)
+
+    def _take_sampling_of(self, frame: ModelFrame) -> None:
+        """A model's own defaults, but for what the command line has set and the seed; without any, all stays."""
+        if frame.sampling is None:
+            return
+        given = {name: getattr(self.options.sampling, name) for name in self.options.sampling_given}
+        self.set_sampling(replace(frame.sampling, **{"seed": self.sampling.seed, **given}))
+        self._show_sampling()
+
+    def _show_sampling(self) -> None:
+        for panel in self.board.panels:
+            if isinstance(panel, SamplingPanel):
+                panel.set_settings(self.sampling)
 
     def focus_prompt(self) -> None:
         self.bar.prompt.setFocus()

@@ -11,6 +11,8 @@ from typing import Literal
 
 import numpy as np
 
+from engine.settings import Sampling
+
 Array = np.ndarray
 
 Kind = Literal["prefill", "decode"]
@@ -72,6 +74,7 @@ class ModelFrame:
     has_chat_template: bool
     seconds: float
     warnings: tuple[str, ...] = ()
+    sampling: Sampling | None = None  # the model's own defaults; None where its files say nothing
 
     @property
     def n_layers(self) -> int:

@@ -18,8 +18,9 @@ from engine.checkpoint.opened import Checkpoint, open_checkpoint
 from engine.checkpoint.source import Source, resolve
 from engine.checkpoint.weights import Report, fill
 from engine.config import MLPSpec, ModelConfig, MoESpec
-from engine.errors import EngineError, MemoryShortage, SourceError
+from engine.errors import ConfigError, EngineError, MemoryShortage, SourceError
 from engine.frames import LayerFacts, ModelFrame, ProgressFrame
+from engine.settings import Sampling
 
 if TYPE_CHECKING:
     from engine.model.decoder import Decoder
@@ -42,7 +43,8 @@ class Loaded:
 
     ``stored_as`` says how its file holds the weights ("safetensors bfloat16", "GGUF Q4_1"), ``weight_bytes`` what they
     take in memory, ``seconds`` what loading took. ``tokenizer`` is None for a folder without tokenizer files.
-    ``warnings``: sentences about what the file has and the model does without.
+    ``warnings``: sentences about what the file has and the model does without. ``sampling``: the model's own defaults,
+    None where its files say nothing.
     """
 
     config: ModelConfig
@@ -57,6 +59,7 @@ class Loaded:
     device: torch.device
     dtype: torch.dtype
     warnings: tuple[str, ...] = ()
+    sampling: Sampling | None = None
 
     def model_frame(self) -> ModelFrame:
         """What the window needs to know about the model, without torch."""
@@ -77,6 +80,7 @@ class Loaded:
             has_chat_template=self.tokenizer is not None and self.tokenizer.has_chat_template,
             seconds=self.seconds,
             warnings=self.warnings,
+            sampling=self.sampling,
         )
 
 
@@ -123,6 +127,7 @@ def load(
     path = _local_path(found, progress)
     with open_checkpoint(path) as checkpoint:
         tokenizer = checkpoint.read_tokenizer()
+        sampling, complaints = _sampling(checkpoint)
         model, parameters = _decoder(checkpoint, chosen_device, chosen_dtype, _reporter(progress))
     return Loaded(
         config=checkpoint.config,
@@ -136,8 +141,17 @@ def load(
         seconds=time.perf_counter() - began,
         device=chosen_device,
         dtype=chosen_dtype,
-        warnings=_warnings(checkpoint),
+        warnings=(*_warnings(checkpoint), *complaints),
+        sampling=sampling,
     )
+
+
+def _sampling(checkpoint: Checkpoint) -> tuple[Sampling | None, tuple[str, ...]]:
+    """The model's own defaults; what is wrong with them is no reason not to load the model, but is said."""
+    try:
+        return checkpoint.read_sampling(), ()
+    except ConfigError as error:
+        return None, (f"The model's own sampling settings are not used: {error}",)
 
 
 def _warnings(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -113,7 +113,8 @@ class Session:
 
     Args:
         loaded: what ``engine.load`` returned.
-        sampling: how tokens are chosen; greedy if not given. May be replaced between steps.
+        sampling: how tokens are chosen; if not given, the model's own defaults, else greedy. May be replaced between
+            steps.
         gate: pause, step, cancel, questions; none: the run never stops.
         record: keep the residual stream, so that everything can be looked at; False is only for measuring.
     """
@@ -122,7 +123,7 @@ class Session:
         self, loaded: Loaded, sampling: Sampling | None = None, gate: Gate | None = None, *, record: bool = True
     ) -> None:
         self.loaded = loaded
-        self.sampling = sampling or Sampling(greedy=True)
+        self.sampling = sampling or loaded.sampling or Sampling(greedy=True)
         self.gate = gate
         self.prompt: list[int] = []
         self.output: list[int] = []

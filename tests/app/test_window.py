@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PySide6.QtCore import QEvent, QMimeData, QPoint, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QImage, QKeyEvent
 from PySide6.QtWidgets import QApplication, QToolButton
 
-from app.command_line import Options
+from app.command_line import Options, parse
 from app.commands import COMMANDS, TOOLBAR, identity
 from app.export import svg_bytes
 from app.panels import PANELS
@@ -18,6 +19,7 @@ from app.run_bar import MOST_LINES
 from app.window import Window
 from engine.frames import EndFrame, ErrorFrame, ModelFrame, StepFrame, Where
 from engine.questions import AskCacheState
+from engine.settings import Sampling
 from tests.app.conftest import GREEDY, MakeWindow, panel_class
 
 LONG = 400
@@ -443,3 +445,30 @@ def test_dropping_a_folder_opens_it(live, qtbot, tiny_model: Path, tmp_path: Pat
 def test_panels_of_the_same_kind_do_not_share_keys() -> None:
     assert len({made.key for made in PANELS}) == len(PANELS)
     assert panel_class("a").key == "a"
+
+
+# ---- a model's own sampling ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opinionated(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with sampling defaults of its own."""
+    folder = tmp_path / "opinionated"
+    shutil.copytree(tiny_model, folder)
+    (folder / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6, "top_p": 0.9}')
+    return folder
+
+
+def test_a_model_is_sampled_as_its_makers_do(make_window: MakeWindow, qtbot, opinionated: Path) -> None:
+    window = make_window(Options(model=str(opinionated)), PANELS, start=True)
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+    assert window.sampling == Sampling(temperature=0.6, top_p=0.9)
+    assert panel(window, "sampling").settings() == window.sampling
+
+
+def test_the_command_line_wins_over_the_model(make_window: MakeWindow, qtbot, opinionated: Path) -> None:
+    options = parse(["--model", str(opinionated), "--temperature", "0.3", "--seed", "5"])
+    window = make_window(options, PANELS, start=True)
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+    assert window.sampling == Sampling(temperature=0.3, top_p=0.9, seed=5)
+    assert panel(window, "sampling").settings() == window.sampling

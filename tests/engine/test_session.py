@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -290,3 +291,17 @@ def test_other_types_run_with_a_record(tmp_path_factory: pytest.TempPathFactory,
         assert answer.norms.dtype == np.float32
         assert answer.reach.tolist() == [8] * 4
         torch.testing.assert_close(steps[0].logits.float(), _reference(tiny, PROMPT), rtol=0, atol=0.3)
+
+
+def test_a_session_samples_as_the_models_makers_do(tiny: Pair, tmp_path: Path) -> None:
+    tiny.oracle.save_pretrained(tmp_path)
+    assert engine.Session(engine.load(tmp_path)).sampling == engine.Sampling(greedy=True), "a model that says nothing"
+    (tmp_path / "generation_config.json").write_text('{"do_sample": true, "temperature": 0.6, "top_k": 20}')
+    loaded = engine.load(tmp_path)
+    assert engine.Session(loaded).sampling == engine.Sampling(temperature=0.6, top_k=20)
+    assert loaded.model_frame().sampling == engine.Sampling(temperature=0.6, top_k=20)
+    assert engine.Session(loaded, engine.Sampling(top_p=0.5)).sampling == engine.Sampling(top_p=0.5)
+    (tmp_path / "generation_config.json").write_text('{"do_sample": true, "num_beams": 4}')
+    loaded = engine.load(tmp_path)
+    assert loaded.sampling is None
+    assert "num_beams = 4" in loaded.warnings[0]
