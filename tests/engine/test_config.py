@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import LlamaConfig, MistralConfig
+from transformers import LlamaConfig, MistralConfig, Qwen3Config, Qwen3ForCausalLM
 
+import engine
 import engine.families
 from engine.config import AttentionSpec, LayerSpec, MLPSpec, ModelConfig, NormSpec, RopeSpec
 from engine.errors import ConfigError, EngineError
 from engine.families import family_of, family_of_gguf, read_config
 from engine.model.decoder import Decoder
+from tests.engine.tiny import randomised
 
 LLAMA_3_2_1B: dict[str, Any] = {
     "model_type": "llama",
@@ -274,6 +276,38 @@ def test_a_family_is_added_by_adding_a_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(engine.families, "__path__", [*engine.families.__path__, str(tmp_path)])
     assert read_config(values).d_model == 64
     assert family_of(values) is family_of_gguf("made_up_gguf")
+
+
+def test_the_family_in_readme_runs_as_qwen3_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Qwen 3 is that model; the same weights under the new name give the same logits as transformers."""
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    code = readme.split("<!-- family example -->")[1].split("```python\n")[1].split("```")[0]
+    (tmp_path / "yours_family.py").write_text(code)
+    monkeypatch.setattr(engine.families, "__path__", [*engine.families.__path__, str(tmp_path)])
+    settings = Qwen3Config(**TINY_QWEN3)
+    model = randomised(Qwen3ForCausalLM(settings), tmp_path / "model")
+    file = tmp_path / "model" / "config.json"
+    values = {**json.loads(file.read_text()), "model_type": "yours"}
+    for field in ("use_sliding_window", "layer_types", "sliding_window", "max_window_layers"):
+        values.pop(field, None)
+    file.write_text(json.dumps(values))
+    ids = torch.arange(3, 30)[None]
+    with torch.inference_mode():
+        expected = model(ids).logits
+    loaded = engine.load(tmp_path / "model", device="cpu", dtype="float32")
+    assert loaded.config.family == "yours"
+    assert (loaded.model(ids) - expected).abs().max() < 1e-4
+
+
+TINY_QWEN3 = {
+    "vocab_size": 64,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 8,
+}
 
 
 def test_every_error_is_an_engine_error() -> None:
