@@ -10,7 +10,7 @@ from PySide6.QtGui import QKeyEvent, QWheelEvent
 from app.theme import Theme
 from app.widgets.amounts import percent
 from app.widgets.canvas import Canvas, pen, tint
-from app.widgets.lettering import LEFT, RIGHT, Painter, put
+from app.widgets.lettering import Painter
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,9 @@ class Candidate:
     final: float
     cut_by: str
     chosen: bool
+
+
+_Columns = dict[str, tuple[float, float]]  # left and width of each column
 
 
 class CandidateTable(Canvas):
@@ -75,7 +78,7 @@ class CandidateTable(Canvas):
             shown[-1] = chosen
         return shown
 
-    def _columns(self) -> dict[str, tuple[float, float]]:
+    def _columns(self) -> _Columns:
         """Left and width of each column."""
         wide = self.metrics().horizontalAdvance
         gap = self.metrics().height() * 0.35
@@ -101,13 +104,14 @@ class CandidateTable(Canvas):
     # --- drawing ----------------------------------------------------------------------------------------------
 
     def draw(self, painter: Painter) -> None:
-        columns, high = self._columns(), self._high()
-        for name, title in (("text", self.tr("token")), ("raw", self.tr("raw")), ("final", self.tr("final"))):
-            left, width = columns[name]
-            width += columns.get(f"{name} %", (0.0, 0.0))[1]
-            put(painter, QRectF(left, 0, width, high), title, LEFT, self.theme.faint)
+        columns, high, shown = self._columns(), self._high(), self.visible_rows()
+        chosen = next((line for line, row in enumerate(shown) if self.rows[row].chosen), None)
+        if chosen is not None:
+            painter.fillRect(QRectF(0, (chosen + 1) * high, self.width(), high), tint(self.theme.raised))
+        ground = tuple((self.rows[row].rank, bool(self.rows[row].cut_by)) for row in shown)
+        self.part(painter, "ground", self.area(), ground, lambda own: self._draw_ground(own, ground, columns))
         last = self.first - 1
-        for line, row in enumerate(self.visible_rows()):
+        for line, row in enumerate(shown):
             top = (line + 1) * high
             if row != last + 1:  # the chosen one lies further down
                 painter.setPen(pen(self.theme.faint, 1, Qt.PenStyle.DashLine))
@@ -115,34 +119,49 @@ class CandidateTable(Canvas):
             last = row
             self._draw_row(painter, self.rows[row], top, columns)
 
-    def _draw_row(self, painter: Painter, item: Candidate, top: float, columns: dict[str, tuple[float, float]]) -> None:
+    def _draw_ground(self, painter: Painter, ground: tuple[tuple[int, bool], ...], columns: _Columns) -> None:
+        """What is the same for most tokens: the heading, the ranks, the ground of the bars."""
+        high = self._high()
+        for name, title in (("text", self.tr("token")), ("raw", self.tr("raw")), ("final", self.tr("final"))):
+            left, width = columns[name]
+            width += columns.get(f"{name} %", (0.0, 0.0))[1]
+            painter.write(left, 0, width, high, title, 0.0, self.theme.faint)
+        for line, (rank, cut) in enumerate(ground):
+            top = (line + 1) * high
+            painter.write(columns["rank"][0], top, columns["rank"][1], high, str(rank), 1.0, self.theme.faint)
+            for name in ("raw",) if cut else ("raw", "final"):
+                painter.fillRect(QRectF(*self._bar(columns, name, top)), tint(self.theme.window))
+
+    def _draw_row(self, painter: Painter, item: Candidate, top: float, columns: _Columns) -> None:
         high, colour = self._high(), self.theme.faint if item.cut_by else self.theme.text
-        if item.chosen:
-            painter.fillRect(QRectF(0, top, self.width(), high), tint(self.theme.raised))
 
-        def box(name: str) -> QRectF:
-            return QRectF(columns[name][0], top, columns[name][1], high)
+        def write(name: str, text: str, share: float) -> None:
+            left, width = columns[name]
+            painter.write(left, top, width, high, text, share, colour)
 
-        put(painter, box("rank"), str(item.rank), RIGHT, self.theme.faint)
-        put(painter, box("text"), item.text, LEFT, colour)
-        self._draw_bar(painter, box("raw %" if self._thin else "raw"), item.raw, self.theme.prefill)
-        put(painter, box("raw %"), percent(item.raw), RIGHT, colour)
+        write("text", item.text, 0.0)
+        self._draw_bar(painter, self._bar(columns, "raw", top), item.raw, self.theme.prefill)
+        write("raw %", percent(item.raw), 1.0)
         if item.cut_by:
-            rest = box("final").united(box("final %"))
-            put(painter, rest, self.tr("✂ {0}").format(item.cut_by), LEFT, self.theme.cut)
+            left = columns["final"][0]
+            width = sum(columns["final %"]) - left
+            painter.write(left, top, width, high, self.tr("✂ {0}").format(item.cut_by), 0.0, self.theme.cut)
             return
-        self._draw_bar(painter, box("final %" if self._thin else "final"), item.final, self.theme.decode)
-        put(painter, box("final %"), percent(item.final), RIGHT, colour)
+        self._draw_bar(painter, self._bar(columns, "final", top), item.final, self.theme.decode)
+        write("final %", percent(item.final), 1.0)
 
-    def _draw_bar(self, painter: Painter, box: QRectF, share: float, colour: str) -> None:
-        line = self.metrics().height()
-        whole = QRectF(box.left(), box.center().y() - line * 0.35, box.width(), line * 0.7)
+    def _bar(self, columns: _Columns, name: str, top: float) -> tuple[float, float, float, float]:
+        """The ground of a bar: left, top, width, height."""
+        line, high = self.metrics().height(), self._high()
+        left, width = columns[f"{name} %" if self._thin else name]
         if self._thin:
-            whole = QRectF(box.left(), box.bottom() - line * 0.22, box.width(), line * 0.18)
-        painter.fillRect(whole, tint(self.theme.window))
+            return left, top + high - line * 0.22, width, line * 0.18
+        return left, top + high / 2 - line * 0.35, width, line * 0.7
+
+    def _draw_bar(self, painter: Painter, ground: tuple[float, float, float, float], share: float, colour: str) -> None:
         if share > 0:
-            bar = QRectF(whole.left(), whole.top(), max(1.0, whole.width() * share), whole.height())
-            painter.fillRect(bar, tint(colour))
+            left, top, width, high = ground
+            painter.fillRect(QRectF(left, top, max(1.0, width * share), high), tint(colour))
 
     def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)

@@ -91,7 +91,7 @@ class Canvas(QWidget):
 
     def _draw_part(self, painter: Painter, box: QRectF, corner: QPointF, draw: Callable[[Painter], None]) -> QPixmap:
         wide, high = box.right() - corner.x() + 1, box.bottom() - corner.y() + 1
-        made = _blank(wide, high, painter.ratio, Qt.GlobalColor.transparent)
+        made = _blank(wide, high, painter.ratio)
         pencil = Painter(made, painter.metrics)
         pencil.translate(-corner)
         draw(pencil)
@@ -113,7 +113,7 @@ class Canvas(QWidget):
             painter.drawRect(self.area().adjusted(0.5, 0.5, -1.5, -1.5))
 
     def _draw_picture(self) -> QPixmap:
-        made = _blank(self.width(), self.height(), self.devicePixelRatioF(), QColor(self.theme.panel))
+        made = _blank(self.width(), self.height(), self.devicePixelRatioF())
         painter = Painter(made, self._metrics)
         self.draw(painter)
         painter.end()
@@ -126,6 +126,7 @@ class Canvas(QWidget):
         if self._picture is None or self._picture.devicePixelRatioF() != self.devicePixelRatioF():
             self._picture = self._draw_picture()
         painter = Painter(self, self._metrics)
+        painter.fillRect(self.rect(), tint(self.theme.panel))
         painter.drawPixmap(0, 0, self._picture)
         self.draw_marks(painter)
         painter.end()
@@ -180,11 +181,11 @@ class Canvas(QWidget):
         """The mouse left the canvas."""
 
 
-def _blank(width: float, height: float, ratio: float, colour: QColor | Qt.GlobalColor) -> QPixmap:
-    """A pixmap of logical pixels in one colour."""
+def _blank(width: float, height: float, ratio: float) -> QPixmap:
+    """A transparent pixmap of logical pixels: on an opaque one Qt's letters are bolder than those that are kept."""
     made = QPixmap(max(1, math.ceil(width * ratio)), max(1, math.ceil(height * ratio)))
     made.setDevicePixelRatio(ratio)
-    made.fill(colour)
+    made.fill(Qt.GlobalColor.transparent)
     return made
 
 

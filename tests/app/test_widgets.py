@@ -148,10 +148,12 @@ def test_everything_lies_inside_the_widget(qtbot: Any) -> None:
         picture.resize(*size)
         picture.settle()
         assert picture.area().contains(picture.plot)
-        for row in picture._rows.cells:
-            assert picture._row_box(row).left() >= 0
-        for column in picture._columns.cells:
-            assert picture._column_box(column, 10).bottom() <= picture.height()
+        assert picture._row_places
+        assert picture._column_places
+        for left, _, _, _ in picture._row_places:
+            assert left >= 0
+        for _, top, _, high in picture._column_places:
+            assert top + high <= picture.height()
 
 
 def test_keys_stop_at_the_edges_and_others_pass_on(qtbot: Any) -> None:
