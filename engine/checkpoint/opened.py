@@ -61,7 +61,7 @@ def _open_folder(folder: Path) -> Iterator[Checkpoint]:
         weights = SafetensorsWeights(tensors, files, weight_block(values))
         stored_as = f"safetensors {_common_type(weights.tensors)}"
         slots = slots_of(family, config, weights.tensors.__contains__)
-        unknown = check(slots, weights, _ignored(family))
+        unknown = check(slots, weights, _ignored(family, config))
         yield Checkpoint(
             config,
             slots,
@@ -83,7 +83,7 @@ def _open_gguf(path: Path) -> Iterator[Checkpoint]:
         slots = slots_of(family, config, weights.tensors.__contains__, gguf=True)
         for slot in slots:
             file.restore_axes(slot.name, slot.shape)
-        unknown = check(slots, weights, _ignored(family))
+        unknown = check(slots, weights, _ignored(family, config))
         yield Checkpoint(
             config,
             slots,
@@ -106,8 +106,11 @@ def _canonical(tensors: Mapping[str, TensorInfo], family: ModuleType) -> dict[st
     return renamed
 
 
-def _ignored(family: ModuleType) -> Callable[[str], bool]:
-    return getattr(family, "ignored", lambda name: False)
+def _ignored(family: ModuleType, config: ModelConfig) -> Callable[[str], bool]:
+    """Whether a tensor may stand in a file and is no weight of the decoder."""
+    by_name = getattr(family, "ignored", lambda name: False)
+    by_layer = getattr(family, "ignored_layer", lambda config, name: False)
+    return lambda name: by_name(name) or by_layer(config, name)
 
 
 def _folder_tokenizer(folder: Path) -> Tokenizer | None:

@@ -9,6 +9,7 @@ A family module has
 * ``NAMES``, the names of its tensors in safetensors (``engine/naming.py``), or ``names(config, has) -> Names`` where
   they differ from file to file; ``has(name)`` tells whether the file has a tensor;
 * ``ignored(name) -> bool`` (optional): tensors that may stand in a file and are not weights of the decoder;
+* ``ignored_layer(config, name) -> bool`` (optional): the same for whole layers behind the last one;
 * ``canonical(name) -> str`` (optional): the name that ``NAMES`` uses for a name in a file (prefixes of wrappers);
 
 and, where GGUF files of it exist,
