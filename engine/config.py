@@ -38,7 +38,7 @@ class RopeSpec:
     dim / 2) divide the inverse frequencies one by one; GGUF files store Llama-3 scaling so. ``short_factors`` and
     ``long_factors`` are longrope's divisors up to and beyond the original context.
     ``precision``: tables in the model's type ("activation"), tables in float32 and the result cast back ("promoted"),
-    or queries and keys turned in float32 too ("float32").
+    or interleaved queries and keys turned as complex numbers of float32 too ("complex").
     """
 
     theta: float
@@ -57,7 +57,7 @@ class RopeSpec:
     short_factors: tuple[float, ...] = ()
     long_factors: tuple[float, ...] = ()
     interleaved: bool = False
-    precision: Literal["activation", "promoted", "float32"] = "activation"
+    precision: Literal["activation", "promoted", "complex"] = "activation"
 
     def regime(self, n_positions: int) -> int:
         """Which inverse frequencies a sequence of this length has; equal regimes have equal ones."""

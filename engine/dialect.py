@@ -10,6 +10,7 @@ from engine.errors import ConfigError
 from engine.fields import Fields
 
 MOST_LAYERS = 10_000
+MOST_EXPERTS = 10_000
 
 # the names of safetensors that Llama gave and most families kept
 LLAMA_NAMES: dict[str, Any] = {
@@ -70,6 +71,12 @@ def layer_count(fields: Fields, key: str = "num_hidden_layers") -> int:
     return count
 
 
+def expert_counts(fields: Fields, *names: str) -> tuple[int, int]:
+    """(n_experts, top_k); ``names`` are those that files give the number of experts, best first."""
+    n_experts = fields.integer(fields.given(*names), most=MOST_EXPERTS)
+    return n_experts, fields.integer("num_experts_per_tok", most=n_experts)
+
+
 def head_counts(
     fields: Fields,
     *,
@@ -113,14 +120,6 @@ def gated_mlp(
 ) -> MLPSpec:
     """A gated MLP as Llama's."""
     return MLPSpec(fields.integer(width), fields.text(act), bias=bias is not None and fields.flag(bias))
-
-
-def chosen_experts(fields: Fields, n_experts: int, key: str = "num_experts_per_tok") -> int:
-    """How many experts a position chooses; at most all."""
-    top_k = fields.integer(key)
-    if top_k > n_experts:
-        raise ConfigError(f"The config says {key} = {top_k}; there are only {n_experts} experts.")
-    return top_k
 
 
 def rms_norm(fields: Fields, key: str = "rms_norm_eps", **more: Any) -> NormSpec:

@@ -44,7 +44,7 @@ class Router(nn.Module):
         if not self.spec.logits_float32:
             return self.map(x)
         bias = None if self.map.bias is None else self.map.bias.float()
-        return F.linear(x.float(), self.map.weight.float(), bias)
+        return F.linear(x.float(), _widened(self.map.weight), bias)
 
     def scores(self, logits: Tensor) -> Tensor:
         """Softmax or sigmoid over all experts."""
@@ -72,6 +72,13 @@ class Router(nn.Module):
     def _score(self, logits: Tensor) -> Tensor:
         wide = logits.float() if self.spec.score_float32 else logits
         return wide.sigmoid() if self.spec.score == "sigmoid" else wide.softmax(-1)
+
+
+def _widened(weight: Tensor) -> Tensor:
+    """In float32; where that is a copy, row after row, so that sums are rounded as transformers rounds them."""
+    if weight.dtype == torch.float32:
+        return weight
+    return weight.to(torch.float32, memory_format=torch.contiguous_format)
 
 
 class Experts(nn.Module):

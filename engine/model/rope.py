@@ -138,8 +138,13 @@ class Rope:
         inverse = inverse_frequencies(self.spec, n_positions)
         angles = torch.arange(start, end, dtype=torch.float32)[:, None] * inverse[None, :]
         angles = angles.repeat_interleave(2, dim=-1) if self.spec.interleaved else torch.cat((angles, angles), dim=-1)
+        if self.spec.precision == "complex":  # cosines of complex numbers differ in the last bit
+            turned = torch.polar(torch.ones_like(angles), angles)
+            cos, sin = turned.real, turned.imag
+        else:
+            cos, sin = angles.cos(), angles.sin()
         factor = self.spec.attention_factor
-        return (angles.cos() * factor).to(device, dtype), (angles.sin() * factor).to(device, dtype)
+        return (cos * factor).to(device, dtype), (sin * factor).to(device, dtype)
 
 
 class Turn(NamedTuple):
@@ -160,10 +165,18 @@ def rotate(x: Tensor, turn: Turn) -> Tensor:
 
 def _rotated(x: Tensor, turn: Turn) -> Tensor:
     precision = turn.spec.precision
-    wide = x.float() if precision == "float32" else x
-    if turn.spec.interleaved:
-        swapped = wide.unflatten(-1, (-1, 2)).flip(-1).flatten(-2)
-    else:
-        swapped = wide.roll(wide.shape[-1] // 2, -1)
-    turned = wide * turn.cos + swapped * turn.signed_sin
+    if precision == "complex":
+        return _multiplied(x, turn).to(x.dtype)
+    turned = x * turn.cos + _swapped(x, turn.spec.interleaved) * turn.signed_sin
     return turned if precision == "activation" else turned.to(x.dtype)
+
+
+def _swapped(x: Tensor, interleaved: bool) -> Tensor:
+    """Every entry in the place of the one it turns with."""
+    return x.unflatten(-1, (-1, 2)).flip(-1).flatten(-2) if interleaved else x.roll(x.shape[-1] // 2, -1)
+
+
+def _multiplied(x: Tensor, turn: Turn) -> Tensor:
+    """Pairs as complex numbers of float32: another last bit than products added, and transformers' own."""
+    angles = torch.complex(turn.cos[..., ::2], turn.signed_sin[..., 1::2])
+    return torch.view_as_real(torch.view_as_complex(x.float().contiguous().unflatten(-1, (-1, 2))) * angles).flatten(-2)
