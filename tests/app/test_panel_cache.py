@@ -25,11 +25,13 @@ def figures(qtbot: Any, n: int = 8, theme: Theme = DARK, *, n_prompt: int = 5, f
     shown = show(qtbot, CachePanel, read_run(n + 1), theme)
     lengths = np.where(np.arange(6) < filled, n + 1, n) if filled < 6 else np.full(6, n)
     growth = np.array([(end, end * PER_TOKEN) for end in range(n_prompt, n + 1)], np.int64).reshape(-1, 2)
-    state = CacheState(lengths, n, n_prompt, int(lengths.sum()) * PER_TOKEN // 6, 10**7, PER_TOKEN, growth)
+    state = CacheState(
+        lengths, np.zeros_like(lengths), n, n_prompt, int(lengths.sum()) * PER_TOKEN // 6, 10**7, PER_TOKEN, growth
+    )
     shown.panel.show_answer("cache.state", state)
     random = np.random.default_rng(0)
     keys, values = (random.normal(size=(3, 64)).astype(np.float32) for _ in range(2))
-    shown.panel.show_answer("cache.vectors", CacheVectors(0, n - 1, keys, values))
+    shown.panel.show_answer("cache.vectors", CacheVectors(0, n - 1, keys, values, np.zeros(0, np.float32)))
     return shown
 
 
@@ -115,7 +117,7 @@ def test_one_token_and_two_thousand(qtbot: Any, n: int, theme: Theme) -> None:
 def test_an_empty_cell_has_no_vectors(qtbot: Any) -> None:
     shown = figures(qtbot)
     empty = np.zeros((0, 64), np.float32)
-    shown.panel.show_answer("cache.vectors", CacheVectors(5, 8, empty, empty))
+    shown.panel.show_answer("cache.vectors", CacheVectors(5, 8, empty, empty, np.zeros(0, np.float32)))
     assert shown.panel._keys.cells is None
     assert not shown.panel.picture().isNull()
 
