@@ -64,7 +64,8 @@ def config(fields: Fields) -> ModelConfig:
 def windows(fields: Fields) -> list[int | None]:
     """Per layer how many keys a query sees, None for all: layers from ``max_window_layers`` on slide, if any do."""
     n_layers, first = layer_count(fields), fields.integer("max_window_layers", least=0)
-    window = fields.optional_integer("sliding_window") if fields.flag("use_sliding_window") else None
+    used = fields.has("sliding_window") and fields.flag("use_sliding_window")  # files name a window that none uses
+    window = fields.integer("sliding_window") if used else None
     kinds = layer_kinds(fields, n_layers, ("full_attention", "sliding_attention"))
     if kinds is None:
         return [window if layer >= first else None for layer in range(n_layers)]

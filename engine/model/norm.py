@@ -33,7 +33,8 @@ class Norm(nn.Module):
         self.hook_scale = points[f"{prefix}.hook_scale"]
         self.hook_normalized = points[f"{prefix}.hook_normalized"]
         self._plain = spec.kind == "rms" and spec.weight and not spec.bias and not spec.offset
-        self._torch = spec.kind == "layer" and not spec.float32 and not spec.offset
+        cast_between = spec.float32 and (spec.weight or spec.bias)
+        self._torch = spec.kind == "layer" and not spec.offset and not cast_between
 
     def forward(self, x: Tensor) -> Tensor:
         """``[..., size]`` to the same."""
@@ -57,7 +58,8 @@ class Norm(nn.Module):
         if self._plain and x.dtype == torch.float32:
             return self._fast(x)
         if self._torch:
-            return F.layer_norm(x, x.shape[-1:], self.weight, self.bias, self.spec.eps)
+            wide = x.to(torch.float32) if self.spec.float32 else x
+            return F.layer_norm(wide, x.shape[-1:], self.weight, self.bias, self.spec.eps).to(x.dtype)
         wide = self._centred(x)
         wide = wide * self._inverse_scale(wide)
         return self._weighted(wide if self.spec.weight_first else wide.to(x.dtype), x.dtype)

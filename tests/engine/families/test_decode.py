@@ -36,7 +36,8 @@ def test_decode_equals_our_prefill(oracle: Oracle, loaded: Loaded) -> None:
         short = oracle.ids[:, :20]  # within every original context
         assert apart(read_in_parts(loaded, short, [5, 6]), loaded.model(short)) <= 1e-4
         return
-    assert apart(read_in_parts(loaded, oracle.ids, PIECES["sevens"]), loaded.model(oracle.ids)) <= 1e-4
+    cuts = [cut for cut in PIECES["sevens"] if cut < oracle.ids.shape[1]]
+    assert apart(read_in_parts(loaded, oracle.ids, cuts), loaded.model(oracle.ids)) <= 1e-4
 
 
 @pytest.mark.parametrize("kept", [0, 5])
