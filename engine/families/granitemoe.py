@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config import AttentionSpec, LayerSpec, ModelConfig, MoESpec
-from engine.dialect import LLAMA_NAMES, attention, gated_mlp, layer_count, model_config, rms_norm
+from engine.dialect import LLAMA_NAMES, attention, expert_counts, gated_mlp, layer_count, model_config, rms_norm
 from engine.families import ReadTensor, granite, llama
 from engine.fields import Fields
 from engine.gguf_dialect import GGUF_EXPERT_NAMES
@@ -70,8 +70,7 @@ def _multiplier(fields: Fields, key: str) -> float:
 
 def _experts(fields: Fields) -> MoESpec:
     """The highest logits are chosen, and softmax is taken over these alone."""
-    n_experts = fields.integer("num_local_experts")
-    top_k = fields.integer("num_experts_per_tok", most=n_experts)
+    n_experts, top_k = expert_counts(fields, "num_local_experts")
     width = "shared_intermediate_size"
     shared = gated_mlp(fields, width=width, bias=None) if fields.integer(width, least=0) else None
     return MoESpec(n_experts, top_k, gated_mlp(fields, bias=None), score_chosen=True, shared=shared)

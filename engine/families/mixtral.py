@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from engine.config import LayerSpec, ModelConfig, MoESpec
-from engine.dialect import LLAMA_NAMES, attention, gated_mlp, layer_count, model_config, rms_norm
+from engine.dialect import LLAMA_NAMES, attention, expert_counts, gated_mlp, layer_count, model_config, rms_norm
 from engine.families import Has, llama
 from engine.fields import Fields
 from engine.gguf_dialect import GGUF_EXPERT_NAMES, GGUF_OLD_EXPERT_NAMES
@@ -49,8 +49,7 @@ def config(fields: Fields) -> ModelConfig:
 
 def _experts(fields: Fields) -> MoESpec:
     """Softmax over all experts; the weights of the chosen ones are made to sum to 1."""
-    n_experts = fields.integer(fields.given("num_local_experts", "num_experts"))
-    top_k = fields.integer("num_experts_per_tok", most=n_experts)
+    n_experts, top_k = expert_counts(fields, "num_local_experts", "num_experts")
     return MoESpec(n_experts, top_k, gated_mlp(fields, bias=None), renormalise=True)
 
 

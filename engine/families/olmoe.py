@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config import LayerSpec, ModelConfig, MoESpec
-from engine.dialect import LLAMA_NAMES, attention, gated_mlp, layer_count, model_config, rms_norm
+from engine.dialect import LLAMA_NAMES, attention, expert_counts, gated_mlp, layer_count, model_config, rms_norm
 from engine.families import ReadTensor, qwen2_moe
 from engine.fields import Fields
 from engine.gguf_dialect import gguf_values as common_values
@@ -48,8 +48,7 @@ def config(fields: Fields) -> ModelConfig:
 
 def _experts(fields: Fields) -> MoESpec:
     """Softmax over all experts; ``intermediate_size`` is the width of each."""
-    n_experts = fields.integer(fields.given("num_local_experts", "num_experts"))
-    top_k = fields.integer("num_experts_per_tok", most=n_experts)
+    n_experts, top_k = expert_counts(fields, "num_local_experts", "num_experts")
     return MoESpec(n_experts, top_k, gated_mlp(fields, bias=None), renormalise=fields.flag("norm_topk_prob"))
 
 

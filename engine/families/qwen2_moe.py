@@ -9,7 +9,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config import AttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec
-from engine.dialect import LLAMA_NAMES, attention, gated_mlp, layer_count, layer_kinds, model_config, rms_norm
+from engine.dialect import (
+    LLAMA_NAMES,
+    attention,
+    expert_counts,
+    gated_mlp,
+    layer_count,
+    layer_kinds,
+    model_config,
+    rms_norm,
+)
 from engine.errors import ConfigError
 from engine.families import ReadTensor
 from engine.fields import Fields
@@ -102,8 +111,7 @@ def sparse_mlps(fields: Fields, **shared: Any) -> list[MLPSpec | MoESpec]:
 
 def _experts(fields: Fields, shared: Mapping[str, Any]) -> MoESpec:
     """Softmax over all experts; ``norm_topk_prob`` makes the chosen weights sum to 1."""
-    n_experts = fields.integer(fields.given("num_local_experts", "num_experts"))
-    top_k = fields.integer("num_experts_per_tok", most=n_experts)
+    n_experts, top_k = expert_counts(fields, "num_local_experts", "num_experts")
     expert = gated_mlp(fields, width="moe_intermediate_size", bias=None)
     return MoESpec(n_experts, top_k, expert, renormalise=fields.flag("norm_topk_prob"), **shared)
 
