@@ -20,9 +20,13 @@ _DEFAULTS = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "beta_fast": 32.0,
 
 
 def rope_table(fields: Fields, layer_type: str | None = None) -> dict[str, Any]:
-    """The scaling table of a config, flat; of one kind of layer ("full_attention") where the file has one for each."""
-    table = fields.get("rope_parameters")
-    old = fields.get("rope_scaling")
+    """The scaling table of a config, flat; of one kind of layer ("full_attention") where the file has one for each.
+
+    A file with both names, as where somebody added ``rope_scaling`` by hand, means ``rope_scaling`` (transformers
+    convert_rope_params_to_dict).
+    """
+    old, new = fields.get("rope_scaling"), fields.get("rope_parameters")
+    table = new if layer_type is not None or old in (None, {}) else old
     table = old if table is None else table
     table = {} if table is None else table
     if isinstance(table, Mapping) and layer_type is not None and isinstance(table.get(layer_type), Mapping):
@@ -97,9 +101,9 @@ def _dynamic(fields: Fields, plain: RopeSpec) -> dict[str, Any]:
 def _llama3(fields: Fields, plain: RopeSpec) -> dict[str, Any]:
     names = ("factor", "low_freq_factor", "high_freq_factor")
     read = {name: fields.number(name) for name in names}
-    if read["high_freq_factor"] <= read["low_freq_factor"]:
+    if read["high_freq_factor"] < read["low_freq_factor"]:
         raise ConfigError(
-            f"The config says high_freq_factor = {read['high_freq_factor']}; it must be above low_freq_factor "
+            f"The config says high_freq_factor = {read['high_freq_factor']}; it must not be below low_freq_factor "
             f"({read['low_freq_factor']})."
         )
     return read

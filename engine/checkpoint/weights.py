@@ -115,7 +115,8 @@ def fill(
     report: Report,
 ) -> dict[str, Tensor]:
     """The decoder's state: each parameter of ``shapes`` allocated once in its final place and type, then filled."""
-    state = {name: empty_parameter(shape, dtype, device) for name, shape in shapes.items()}
+    state = {name: empty_parameter(shape, _type_of(name, dtype), device) for name, shape in shapes.items()}
+    room = _together(slots, dtype)
     total, done = sum(weights.tensors[slot.name].size for slot in slots), 0
     filled: Counter[str] = Counter()
     for slot in slots:
@@ -123,7 +124,7 @@ def fill(
         row_bytes = weights.tensors[slot.name].size // slot.shape[0]
         for start, stop in _slices(slot):
             report(slot.name, done, total)
-            rows = weights.rows(slot.name, start, stop)
+            rows = _rows(weights, slot, start, stop, room)
             target = place if slot.arrange is not None and not slot.unit else place[start:stop]
             target.copy_(rows if slot.arrange is None else slot.arrange(rows))
             done += row_bytes * (stop - start)
@@ -133,6 +134,30 @@ def fill(
         raise CheckpointError(f"No tensor of the file fills {unfilled}; the names of this family are incomplete.")
     report("", done, total)
     return state
+
+
+def _type_of(parameter: str, dtype: torch.dtype) -> torch.dtype:
+    """A router's correction is at least float32: in 16 bits it is coarser than the scores that it decides between."""
+    return torch.promote_types(dtype, torch.float32) if parameter.endswith("choice_bias") else dtype
+
+
+def _together(slots: Sequence[Slot], dtype: torch.dtype) -> Tensor:
+    """Room for the rows that must be rearranged together, once for all slots: often asked for anew, it would add up."""
+    wanted = [(stop - start) * prod(slot.shape[1:]) for slot in slots for start, stop in _slices(slot)]
+    return torch.empty(max((count for count in wanted if count > SLICE), default=0), dtype=dtype)
+
+
+def _rows(weights: Weights, slot: Slot, start: int, stop: int, room: Tensor) -> Tensor:
+    """Rows [start, stop), as stored; or, where they are many, gathered in ``room``, a slice of them after the other."""
+    row = prod(slot.shape[1:])
+    if (stop - start) * row <= SLICE:
+        return weights.rows(slot.name, start, stop)
+    together = room[: (stop - start) * row].view(stop - start, *slot.shape[1:])
+    step = max(1, SLICE // row)
+    for first in range(start, stop, step):
+        last = min(first + step, stop)
+        together[first - start : last - start] = weights.rows(slot.name, first, last)
+    return together
 
 
 def _slices(slot: Slot) -> list[tuple[int, int]]:

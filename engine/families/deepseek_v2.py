@@ -115,7 +115,7 @@ def latent_model(
     fields.one_of("moe_layer_freq", (1, None))
     attention, norm, n_layers = latent_attention(fields, rope), rms_norm(fields), layer_count(fields)
     first = fields.integer("first_k_dense_replace", least=0)
-    experts = _experts(fields, router, shared_bias) if first < n_layers else dense
+    experts = _experts(fields, router, shared_bias)
     mlps = [dense if layer < first else experts for layer in range(n_layers)]
     layers = [LayerSpec(attention, mlp, norm1=norm, norm2=norm) for mlp in mlps]
     return model_config(fields, layers, {"global": rope}, norm)
@@ -190,8 +190,8 @@ ignored = llama.ignored
 
 def gguf_names(config: ModelConfig, has: Has) -> Names:
     """Old files have the map from latent to keys and values in one piece, new ones in two, keys transposed."""
-    whole = {"kv_up": "attn_kv_b"}
-    parts = {"k_up": Stored("attn_k_b", transposed=True), "v_up": "attn_v_b"}
+    whole: dict[str, Any] = {"kv_up": "attn_kv_b"}
+    parts: dict[str, Any] = {"k_up": Stored("attn_k_b", transposed=True), "v_up": "attn_v_b"}
     query = {"q": "attn_q_b" if _low_rank(config) else "attn_q"}
     return _GGUF_NAMES | query | (whole if has("blk.0.attn_kv_b.weight") else parts)
 

@@ -83,6 +83,7 @@ def config(fields: Fields) -> ModelConfig:
     attentions, routed = _attentions(fields, n_layers), _routed_layers(fields, n_layers)
     dense = gated_mlp(fields, width="intermediate_size_mlp", bias=None)
     experts = _experts(fields) if routed else dense
+    fields.get("num_local_experts")  # a model without routed layers may name some
     layers = [
         LayerSpec(each, experts if layer in routed else dense, norm1=norm, norm2=norm)
         for layer, each in enumerate(attentions)

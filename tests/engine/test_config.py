@@ -207,7 +207,7 @@ def test_a_bad_value_is_an_error_that_names_its_field(field: str, value: Any) ->
         ({"rope_type": ["linear"]}, "not supported"),
         ({"rope_type": "linear"}, "factor"),
         ({"rope_type": "linear", "factor": -2}, "factor"),
-        ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.0}, "high_freq_factor"),
+        ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 4.5}, "high_freq_factor"),
         ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": "x"}, "low_freq_factor"),
         ({"rope_type": "yarn", "factor": 8.0, "beta_fast": None}, "beta_fast"),
         ({"rope_type": "yarn", "factor": 8.0, "attention_factor": 0}, "attention_factor"),
