@@ -27,6 +27,9 @@ KEYS = {
     "rope.freq_base": "rope_theta",
 }
 
+# what an absent key means in llama.cpp, whatever it means in a config.json of the family
+_IMPLIED: dict[str, Any] = {"num_key_value_heads": None, "head_dim": None, "rope_theta": 10000.0}
+
 _ROPE_SCALING = {"none": "default", "linear": "linear", "yarn": "yarn", "longrope": "longrope"}
 
 _ROPE_KEYS = {
@@ -91,7 +94,7 @@ def gguf_values(
     Llama-3 rope scaling is not in the metadata: its divisors are the tensor ``rope_freqs.weight`` ("rope_divisors").
     """
     architecture = metadata["general.architecture"]
-    values: dict[str, Any] = {"model_type": model_type}
+    values: dict[str, Any] = {"model_type": model_type, **_IMPLIED}
     for key, name in {**KEYS, **(keys or {})}.items():
         if f"{architecture}.{key}" in metadata:
             values[name] = metadata[f"{architecture}.{key}"]

@@ -15,7 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from engine.config import AttentionSpec, LatentAttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec, NormSpec
+from engine.config import (
+    AttentionSpec,
+    LatentAttentionSpec,
+    LayerSpec,
+    MLPSpec,
+    ModelConfig,
+    MoESpec,
+    NormSpec,
+    RopeSpec,
+)
 from engine.errors import HookError
 
 if TYPE_CHECKING:
@@ -343,14 +352,20 @@ def _norm(
 def hook_table(config: ModelConfig) -> dict[str, PointInfo]:
     """Every hook point of a model, in the order of the pass."""
     infos = list(_infos("", None, (*_TOKENS, *(_LEARNED if config.learned_positions else ()), *_SCALED)))
-    for rope in config.ropes:
-        infos.extend(_infos(f"rotary_emb.{rope}.", None, _ROPE))
+    for rope, turned in config.ropes.items():
+        infos.extend(_infos(f"rotary_emb.{rope}.", None, _rope_rows(turned)))
     for layer, spec in enumerate(config.layers):
         infos.extend(_infos(f"blocks.{layer}.", layer, _block_rows(spec)))
     final = _norm("ln_final", "the final norm", "final norm", float32=config.final_norm.float32)
     infos.extend(_infos("", None, (*final, *_OUTPUT)))
     infos.extend(_infos("sampler.", None, _SAMPLER))
     return {info.name: info for info in infos}
+
+
+def _rope_rows(spec: RopeSpec) -> tuple[_Row, ...]:
+    """Tables are in the model's type, or float32 whatever that is."""
+    dtype = "activation" if spec.precision == "activation" else "float32"
+    return tuple((name, shape, dtype, meaning, lazy, stage) for name, shape, _, meaning, lazy, stage in _ROPE)
 
 
 @cache
@@ -401,11 +416,16 @@ def _mlp_rows(spec: MLPSpec | MoESpec) -> tuple[_Row, ...]:
         return _GATED if spec.gated else _PLAIN
     rows = list(_ROUTER)
     for expert in range(spec.n_experts):
-        rows += [(f"mlp.experts.{expert}.{name}", *rest) for name, *rest in _EXPERT]
+        rows += [_under(f"mlp.experts.{expert}.", row) for row in _EXPERT]
     rows += _ROUTED
     rows += _SHARED_GATE if spec.shared_gate else ()
     rows += _SHARED if spec.shared is not None else ()
     return tuple(rows)
+
+
+def _under(prefix: str, row: _Row) -> _Row:
+    name, shape, dtype, meaning, lazy, stage = row
+    return (prefix + name, shape, dtype, meaning, lazy, stage)
 
 
 def _infos(prefix: str, layer: int | None, rows: tuple[_Row, ...]) -> Iterator[PointInfo]:

@@ -48,8 +48,12 @@ def _attention(fields: Fields, kind: str) -> AttentionSpec:
 
 
 def _rope(fields: Fields, kind: str) -> RopeSpec:
-    """A flat table, as older files have it, is that of full layers; sliding ones are not stretched."""
+    return rope_spec(fields, dim=head_counts(fields)[2], table=_table(fields, kind), precision="promoted")
+
+
+def _table(fields: Fields, kind: str) -> dict[str, Any]:
+    """One kind's rope: ``rope_parameters`` has one for each, the older ``rope_scaling`` stretches full layers only."""
     nested = fields.get("rope_parameters") or {}
-    listed = any(name in nested for name in _ROPES)
-    table = rope_table(fields, kind) if listed or kind == "full_attention" else {}
-    return rope_spec(fields, dim=head_counts(fields)[2], table=table, precision="promoted")
+    own = rope_table(fields, kind) if nested.get(kind) else {}
+    stretched = fields.get("rope_scaling") if kind == "full_attention" else None
+    return own | rope_table(Fields({"rope_scaling": stretched}, {}))
