@@ -192,22 +192,13 @@ def _cache_vectors(session: Session, question: ask.AskCacheVectors) -> Answering
 
 def _stored_vectors(session: Session, layer: int, position: int) -> tuple[Tensor, Tensor, Tensor]:
     """Latent ``[d]`` (empty unless the layer stores one), keys and values ``[heads, d]`` (no heads if not stored)."""
-    cache, attention = session.cache, session.loaded.model.layers[layer].attn
+    cache = session.cache
     index = position - cache.firsts[layer]
-    if attention.spec.kind == "latent":
-        stored = cache.part(layer, "latent")
-        if not 0 <= index < stored.shape[2]:
-            nothing = stored.new_empty(0)
-            return nothing, nothing.view(0, attention.spec.d_head), nothing.view(0, attention.spec.d_value)
-        keys, values = attention.head_vectors(stored[:, :, index : index + 1])
-        return stored[0, 0, index], keys[:, 0], values[:, 0]
-    keys, values = cache.keys(layer)[0], cache.values(layer)[0]
-    heads = slice(None) if 0 <= index < keys.shape[1] else slice(0, 0)
-    index = index if 0 <= index < keys.shape[1] else 0
-    if not keys.shape[1]:
-        nothing = keys.new_empty(0, keys.shape[2])
-        return keys.new_empty(0), nothing, nothing
-    return keys.new_empty(0), keys[heads, index], values[heads, index]
+    stored = 0 <= index < cache.lengths[layer] - cache.firsts[layer]
+    column = slice(index, index + 1) if stored else slice(0, 0)
+    parts = [part[:, :, column] for part in cache.parts(layer)]
+    latent, keys, values = session.loaded.model.layers[layer].attn.vectors(*parts)
+    return latent.flatten(), keys.flatten(0, 1), values.flatten(0, 1)
 
 
 # -- one exact figure ----------------------------------------------------------------------------------------------

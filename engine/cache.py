@@ -127,15 +127,17 @@ class KVCache:
             stored.base = min(stored.base, stored.first)
         self.rollback()
 
-    def part(self, layer: int, name: str) -> Tensor:
-        """One part as stored: a view ``[batch, heads, key, width]`` of positions [firsts[layer], lengths[layer])."""
-        stored = self._layers[layer]
-        names = [part.name for part in stored.spec.cached]
-        return stored.views()[names.index(name)]
+    def parts(self, layer: int) -> tuple[Tensor, ...]:
+        """All that a layer stores: views ``[batch, heads, key, width]`` of positions [firsts[layer], lengths[layer]).
 
-    def first_part(self, layer: int) -> Tensor:
-        """What scores are made with, as stored: keys, or the latent."""
-        return self._layers[layer].views()[0]
+        The first is what scores are made with: keys, or the latent.
+        """
+        return self._layers[layer].views()
+
+    def part(self, layer: int, name: str) -> Tensor:
+        """One part by its name."""
+        names = [part.name for part in self._layers[layer].spec.cached]
+        return self.parts(layer)[names.index(name)]
 
     def keys(self, layer: int) -> Tensor:
         """Keys after rope, as stored: a view ``[batch, n_kv_heads, key, d_head]``."""

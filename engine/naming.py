@@ -185,14 +185,12 @@ class _Layer:
         if m.choice_bias:
             yield self._exact("choice_bias", (m.n_experts,), "mlp.router.choice_bias")
         width, count = m.expert.d_mlp, m.n_experts
-        gate_up = (("expert_gate", width), ("expert_up", width))
+        spans = {"expert_gate": (0, width), "expert_up": (width, 2 * width)}
         if "expert_gate_up" in self.names:
-            gate_up = (("expert_gate_up", 2 * width),)
-        start = 0
-        for key, rows in gate_up:
-            span = None if len(gate_up) == 1 else (start, start + rows)
-            yield from self._experts(key, (count, rows, self.d), "mlp.experts.gate_up", m.expert.bias, span)
-            start += rows
+            spans = {"expert_gate_up": (0, 2 * width)}
+        for key, span in spans.items():
+            shape = (count, span[1] - span[0], self.d)
+            yield from self._experts(key, shape, "mlp.experts.gate_up", m.expert.bias, span)
         yield from self._experts("expert_down", (count, self.d, width), "mlp.experts.down", m.expert.bias, None)
         if m.shared is not None:
             keys = ("shared_gate_proj", "shared_up_proj", "shared_gate_up_proj", "shared_down_proj")

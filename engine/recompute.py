@@ -32,7 +32,7 @@ def pattern_rows(model: Decoder, trace: Trace, cache: KVCache, layer: int, start
 def _keys(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int) -> Tensor:
     """Keys (or latents) of positions [start, end); those that the cache has let go are made again."""
     kept = cache.firsts[layer]
-    stored = cache.first_part(layer)[:, :, max(0, start - kept) : max(0, end - kept)]
+    stored = cache.parts(layer)[0][:, :, max(0, start - kept) : max(0, end - kept)]
     if start >= kept:
         return stored
     return torch.cat((*_made_keys(model, trace, layer, start, min(kept, end)), stored), dim=2)

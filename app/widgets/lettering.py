@@ -136,13 +136,12 @@ class Painter(QPainter):
 
 def put(painter: Painter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str) -> None:
     """Text in the middle line of a box, cut with … if it does not fit. ``where``: LEFT, CENTRE or RIGHT."""
-    painter.write(*box.getRect(), text, SHARES[where], colour)
+    painter.write(box.x(), box.y(), box.width(), box.height(), text, SHARES[where], colour)
 
 
 def put_rotated(painter: Painter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str) -> None:
     """Text that reads from bottom to top inside a box; RIGHT puts its end at the top."""
-    x, y, wide, high = box.getRect()
-    painter.write(x, y, high, wide, text, SHARES[where], colour, turned=True)
+    painter.write(box.x(), box.y(), box.height(), box.width(), text, SHARES[where], colour, turned=True)
 
 
 LEFT = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter

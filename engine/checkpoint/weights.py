@@ -116,7 +116,7 @@ def fill(
 ) -> dict[str, Tensor]:
     """The decoder's state: each parameter of ``shapes`` allocated once in its final place and type, then filled."""
     state = {name: empty_parameter(shape, _type_of(name, dtype), device) for name, shape in shapes.items()}
-    room = _together(slots, dtype)
+    room = _room(slots, dtype)
     total, done = sum(weights.tensors[slot.name].size for slot in slots), 0
     filled: Counter[str] = Counter()
     for slot in slots:
@@ -141,22 +141,27 @@ def _type_of(parameter: str, dtype: torch.dtype) -> torch.dtype:
     return torch.promote_types(dtype, torch.float32) if parameter.endswith("choice_bias") else dtype
 
 
-def _together(slots: Sequence[Slot], dtype: torch.dtype) -> Tensor:
-    """Room for the rows that must be rearranged together, once for all slots: often asked for anew, it would add up."""
-    wanted = [(stop - start) * prod(slot.shape[1:]) for slot in slots for start, stop in _slices(slot)]
-    return torch.empty(max((count for count in wanted if count > SLICE), default=0), dtype=dtype)
+def _step(slot: Slot) -> int:
+    """Rows of about SLICE elements, one at least."""
+    return max(1, SLICE // prod(slot.shape[1:]))
+
+
+def _room(slots: Sequence[Slot], dtype: torch.dtype) -> Tensor:
+    """For rows that must be rearranged together; once for all slots, as what is often asked for anew adds up."""
+    ranges = ((slot, stop - start) for slot in slots for start, stop in _slices(slot))
+    gathered = (count * prod(slot.shape[1:]) for slot, count in ranges if count > _step(slot))
+    return torch.empty(max(gathered, default=0), dtype=dtype)
 
 
 def _rows(weights: Weights, slot: Slot, start: int, stop: int, room: Tensor) -> Tensor:
-    """Rows [start, stop), as stored; or, where they are many, gathered in ``room``, a slice of them after the other."""
-    row = prod(slot.shape[1:])
-    if (stop - start) * row <= SLICE:
+    """Rows [start, stop) as stored; or, where they are many, gathered in ``room``, a slice of them after the other."""
+    count, step = stop - start, _step(slot)
+    if count <= step:
         return weights.rows(slot.name, start, stop)
-    together = room[: (stop - start) * row].view(stop - start, *slot.shape[1:])
-    step = max(1, SLICE // row)
-    for first in range(start, stop, step):
-        last = min(first + step, stop)
-        together[first - start : last - start] = weights.rows(slot.name, first, last)
+    together = room[: count * prod(slot.shape[1:])].view(count, *slot.shape[1:])
+    for first in range(0, count, step):
+        last = min(first + step, count)
+        together[first:last] = weights.rows(slot.name, start + first, start + last)
     return together
 
 

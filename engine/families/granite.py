@@ -47,7 +47,7 @@ def config(fields: Fields) -> ModelConfig:
     return model_config(fields, [layer] * layer_count(fields), {"global": rope}, norm, **multipliers(fields))
 
 
-def multipliers(fields: Fields) -> dict[str, float]:
+def multipliers(fields: Fields) -> dict[str, Any]:
     """Those of the whole model, as fields of ModelConfig."""
     return {
         "embed_scale": fields.number("embedding_multiplier"),

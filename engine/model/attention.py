@@ -218,3 +218,7 @@ class Attention(nn.Module):
         if turn is not None:
             q, k = rotate(q, turn), rotate(k, turn)
         return self._normed(q, k, "rotated", hooked=False)
+
+    def vectors(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is stored, ``[1, n_kv_heads, key, d_head]`` each: no latent, and both ``[n_kv_heads, key, d_head]``."""
+        return keys.new_empty(0), keys[0], values[0]

@@ -39,9 +39,16 @@ class LatentAttention(nn.Module):
         self.k_up = nn.Parameter(torch.empty(spec.n_heads, spec.d_nope, spec.d_latent))
         self.v_up = nn.Parameter(torch.empty(spec.n_heads, spec.d_value, spec.d_latent))
         self.out = Linear(spec.n_heads * spec.d_value, d_model, bias=spec.bias)
-        names = ("kv_latent", "q_nope", "rot_q", "k_nope", "rot_k", "v", "attn_scores", "pattern", "z", "result")
-        for name in names:
-            setattr(self, f"hook_{name}", points[f"{prefix}hook_{name}"])
+        self.hook_kv_latent = points[f"{prefix}hook_kv_latent"]
+        self.hook_q_nope = points[f"{prefix}hook_q_nope"]
+        self.hook_rot_q = points[f"{prefix}hook_rot_q"]
+        self.hook_k_nope = points[f"{prefix}hook_k_nope"]
+        self.hook_rot_k = points[f"{prefix}hook_rot_k"]
+        self.hook_v = points[f"{prefix}hook_v"]
+        self.hook_attn_scores = points[f"{prefix}hook_attn_scores"]
+        self.hook_pattern = points[f"{prefix}hook_pattern"]
+        self.hook_z = points[f"{prefix}hook_z"]
+        self.hook_result = points[f"{prefix}hook_result"]
         self.hook_append = points[f"blocks.{layer}.kv.hook_append"]
         self.hook_latent = points[f"blocks.{layer}.kv.hook_latent"]
 
@@ -163,9 +170,9 @@ class LatentAttention(nn.Module):
         """What the cache stores: ``[batch, 1, pos, d_latent + d_rope]``."""
         return torch.cat(self._latent(x, turn, hooked=False), dim=-1)[:, None]
 
-    def head_vectors(self, stored: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys ``[n_heads, key, d_head]`` and values ``[n_heads, key, d_value]`` that the heads make of what is
-        stored, ``[1, 1, key, d_latent + d_rope]``."""
+    def vectors(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What is stored, ``[1, 1, key, d_latent + d_rope]``: as latent ``[key, d_latent + d_rope]``, and the keys
+        ``[n_heads, key, d_head]`` and values ``[n_heads, key, d_value]`` that the heads make of it."""
         keys, values = self._made(stored)
         shared = stored[..., self.spec.d_latent :].expand(-1, self.spec.n_heads, -1, -1)
-        return torch.cat((keys, shared), dim=-1)[0], values[0]
+        return stored[0, 0], torch.cat((keys, shared), dim=-1)[0], values[0]

@@ -66,7 +66,7 @@ class Norm(nn.Module):
 
     def _fast(self, x: Tensor) -> Tensor:
         """The same in fewer calls; a single row by a dot product, which saves 4 ms of a token's 50 on a CPU."""
-        if x.numel() != x.shape[-1] or x.device.type != "cpu":
+        if x.numel() != x.shape[-1] or x.device.type != "cpu" or self.weight is None:
             return F.rms_norm(x, x.shape[-1:], self.weight, self.spec.eps)
         row = x.view(-1)
         mean_square = torch.add(_constant(self.spec.eps), torch.dot(row, row), alpha=1 / row.shape[0])
