@@ -17,8 +17,9 @@ from engine.errors import ConfigError
 from engine.families import read_config
 from engine.loading import Loaded
 from tests.engine.families.compare import apart
-from tests.engine.families.oracle import Oracle, Oracles
-from tests.engine.gguf_files import write_gguf
+from tests.engine.families.oracle import Oracle, Oracles, build, load
+from tests.engine.families.variants import VARIANTS, Variant
+from tests.engine.gguf_files import restored_folder, write_gguf
 
 V2_LITE: dict[str, Any] = {
     "aux_loss_alpha": 0.001,
@@ -178,6 +179,18 @@ def test_a_gguf_file_of_v2_with_groups(oracle: Oracle, loaded: Loaded, tmp_path:
     """Ranked by the best expert; a file cannot say it, several groups imply it."""
     read = engine.load(write_gguf(oracle.folder, tmp_path / "m.gguf"), device="cpu", dtype="float32")
     assert apart(read.model(oracle.ids), loaded.model(oracle.ids)) <= 1e-5
+
+
+def test_a_gguf_file_whose_maps_from_the_latent_are_quantised(tmp_path: Path) -> None:
+    """The map to keys lies transposed, its rows are the narrow side."""
+    wide = VARIANTS["deepseek_v3-default"].config | {"qk_nope_head_dim": 32, "kv_lora_rank": 64, "v_head_dim": 32}
+    variant = Variant("deepseek_v3", "wide", wide)
+    oracle = build(variant, tmp_path / "model")
+    path = write_gguf(oracle.folder, tmp_path / "m.gguf", quantisation="Q8_0")
+    folder = restored_folder(oracle.folder, path, tmp_path / "restored")
+    theirs = load(folder, variant)(input_ids=oracle.ids).logits
+    assert apart(engine.load(path, device="cpu", dtype="float32").model(oracle.ids), theirs) <= 1e-4
+    assert apart(oracle.logits, theirs) > 1e-2
 
 
 def test_a_gguf_file_with_another_score_is_refused(oracles: Oracles, tmp_path: Path) -> None:

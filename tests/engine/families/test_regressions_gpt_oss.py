@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,8 +17,11 @@ from engine.config import MoESpec
 from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
 from engine.model.rope import inverse_frequencies
+from tests.engine.families import oracle as transformers_side
 from tests.engine.families.compare import apart, observed
-from tests.engine.families.oracle import Oracle, Oracles
+from tests.engine.families.oracle import Oracle, Oracles, build
+from tests.engine.families.variants import VARIANTS, Variant
+from tests.engine.gguf_files import restored_folder, write_gguf
 
 PLAIN: dict[str, Any] = {"model_type": "gpt_oss", "bos_token_id": None, "eos_token_id": 200002}
 IDS = ["gpt_oss-default"]
@@ -55,6 +59,19 @@ def test_even_layers_slide_over_128_positions() -> None:
     experts = config.layers[0].mlp
     assert isinstance(experts, MoESpec)
     assert (experts.n_experts, experts.top_k, experts.expert.limit, experts.expert.alpha) == (128, 4, 7.0, 1.702)
+
+
+def test_a_gguf_file_with_packed_experts(tmp_path: Path) -> None:
+    """As published: experts in MXFP4, in halves of gates and ups, the rest unrounded."""
+    variant = Variant("gpt_oss", "packed", VARIANTS[IDS[0]].config | {"hidden_size": 64, "intermediate_size": 32})
+    oracle = build(variant, tmp_path / "model")
+    path = write_gguf(oracle.folder, tmp_path / "m.gguf", expert_quantisation="MXFP4")
+    folder = restored_folder(oracle.folder, path, tmp_path / "restored")
+    loaded = engine.load(path, device="cpu", dtype="float32")
+    theirs = transformers_side.load(folder, variant)(input_ids=oracle.ids).logits
+    assert loaded.warnings == ()
+    assert apart(loaded.model(oracle.ids), theirs) <= 1e-4
+    assert apart(loaded.model(oracle.ids), oracle.logits) > 0.1
 
 
 @pytest.mark.parametrize("oracle", IDS, indirect=True)
