@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from engine.cache import KVCache
 from engine.config import AttentionSpec
+from engine.errors import HookError
 from engine.hooks import HookPoints
 from engine.model.linear import Linear
 from engine.model.mask import alibi_bias, visible
@@ -145,8 +146,8 @@ class Attention(nn.Module):
 
     def _hooked_pattern(self, scores: Tensor) -> Tensor:
         pattern, sunk = softmax(scores, self.sinks, float32=self.spec.softmax_float32)
-        if sunk is not None and self.hook_sink.active:
-            self.hook_sink(sunk)
+        if sunk is not None and self.hook_sink.active and self.hook_sink(sunk) is not sunk:
+            raise HookError(f"{self.hook_sink.name} only shows what the sink took; replace the pattern instead.")
         return self.hook_pattern(pattern)
 
     def scores(self, q: Tensor, keys: Tensor, start: int) -> Tensor:

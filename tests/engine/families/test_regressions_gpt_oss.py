@@ -14,6 +14,7 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 import engine
 from engine.config import MoESpec
+from engine.errors import HookError
 from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
 from engine.model.rope import inverse_frequencies
@@ -97,3 +98,10 @@ def test_a_great_sink_takes_everything(oracles: Oracles) -> None:
     seen = observed(loaded, oracles["gpt_oss-default"].ids, ["blocks.1.attn.hook_sink", "blocks.1.attn.hook_z"])
     assert torch.equal(seen["blocks.1.attn.hook_sink"], torch.ones_like(seen["blocks.1.attn.hook_sink"]))
     assert not seen["blocks.1.attn.hook_z"].any()
+
+
+def test_what_a_sink_took_cannot_be_replaced(oracles: Oracles) -> None:
+    loaded = engine.load(oracles[IDS[0]].folder, device="cpu", dtype="float32")
+    name = "blocks.0.attn.hook_sink"
+    with loaded.model.hooks({name: lambda tensor, point: tensor * 0}), pytest.raises(HookError, match=name):
+        loaded.model(oracles[IDS[0]].ids)
