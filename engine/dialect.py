@@ -9,7 +9,7 @@ from engine.config import AttentionSpec, LayerSpec, MLPSpec, ModelConfig, NormSp
 from engine.errors import ConfigError
 from engine.fields import Fields
 
-MOST_LAYERS = 10_000
+MOST_LAYERS = 1000
 MOST_EXPERTS = 10_000
 
 # the names of safetensors that Llama gave and most families kept
@@ -136,7 +136,7 @@ def layer_kinds(fields: Fields, n_layers: int, kinds: tuple[str, ...]) -> list[s
     if not fields.has("layer_types"):
         return None
     listed = fields.per_layer("layer_types", n_layers)
-    unknown = next((kind for kind in listed if kind not in kinds), None)
-    if unknown is not None:
-        raise ConfigError(f"The config's layer_types name {unknown!r}; supported are {', '.join(kinds)}.")
+    unknown = [kind for kind in listed if kind not in kinds]
+    if unknown:
+        raise ConfigError(f"The config's layer_types name {unknown[0]!r:.80}; supported are {', '.join(kinds)}.")
     return listed

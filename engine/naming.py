@@ -67,8 +67,13 @@ class Slot:
         return prod(self.shape)
 
 
-def slots(config: ModelConfig, names: Names) -> tuple[Slot, ...]:
-    """The slots of a model. Keys of ``names``:
+MOST_MISSING = 1000
+
+
+def slots(config: ModelConfig, names: Names, has: Callable[[str], bool]) -> tuple[Slot, ...]:
+    """The slots of a model, up to the MOST_MISSING-th that the file lacks: a config may claim any number of experts.
+
+    Keys of ``names``:
 
     whole model: ``embed``, ``pos_embed``, ``final_norm``, ``unembed``, ``layer`` (the prefix, "model.layers.{layer}.");
     norms: ``norm1``, ``norm1_post``, ``norm2``, ``norm2_post``; attention: ``q k v`` or ``qkv``, ``out``, ``q_norm``,
@@ -78,7 +83,13 @@ def slots(config: ModelConfig, names: Names) -> tuple[Slot, ...]:
     ``expert_down`` (stacked, or one by one where the name has "{expert}"), ``shared_gate_proj shared_up_proj`` or
     ``shared_gate_up_proj``, ``shared_down_proj``, ``shared_gate``.
     """
-    return tuple(_all(config, names))
+    found, missing = [], 0
+    for slot in _all(config, names):
+        found.append(slot)
+        missing += not has(slot.name)
+        if missing == MOST_MISSING:
+            break
+    return tuple(found)
 
 
 def _all(config: ModelConfig, names: Names) -> Iterator[Slot]:

@@ -94,4 +94,4 @@ def slots_of(family: ModuleType, config: ModelConfig, has: Has, *, gguf: bool = 
     """Where each tensor of a file of this family goes; ``has`` tells which tensors the file has."""
     table, function = ("GGUF_NAMES", "gguf_names") if gguf else ("NAMES", "names")
     names = getattr(family, function)(config, has) if hasattr(family, function) else getattr(family, table)
-    return slots(config, names)
+    return slots(config, names, has)

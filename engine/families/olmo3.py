@@ -5,10 +5,12 @@ Facts: transformers ``configuration_olmo3.py``, ``modeling_olmo3.py``. GGUF file
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from engine.config import AttentionSpec, ModelConfig, RopeSpec
 from engine.dialect import head_counts, layer_count, layer_kinds, model_config
+from engine.errors import ConfigError
 from engine.families import olmo2
 from engine.fields import Fields
 from engine.rope_fields import rope_spec, rope_table
@@ -54,6 +56,9 @@ def _rope(fields: Fields, kind: str) -> RopeSpec:
 def _table(fields: Fields, kind: str) -> dict[str, Any]:
     """One kind's rope: ``rope_parameters`` has one for each, the older ``rope_scaling`` stretches full layers only."""
     nested = fields.get("rope_parameters") or {}
+    if not isinstance(nested, Mapping) or set(nested) - set(_ROPES):
+        kinds = " and ".join(_ROPES)
+        raise ConfigError(f"The config says rope_parameters = {nested!r:.80}; a table for {kinds} is needed.")
     own = rope_table(fields, kind) if nested.get(kind) else {}
     stretched = fields.get("rope_scaling") if kind == "full_attention" else None
     return own | rope_table(Fields({"rope_scaling": stretched}, {}))
