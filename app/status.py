@@ -9,6 +9,7 @@ import psutil
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar
 
+from app.layer_kinds import model_facts_text
 from app.run import Run
 from engine.frames import ModelFrame, StepFrame, Where
 
@@ -27,15 +28,22 @@ class StatusBar(QStatusBar):
         self.model = self._label(self.tr("Model"), permanent=True)
         self.speed = self._label(self.tr("Speed"), permanent=True)
         self.memory = self._label(self.tr("Memory"), permanent=True)
+        self._shown_model: ModelFrame | None = None
         self._process = psutil.Process()
         self._memory_read = float("-inf")
 
     def show_run(self, run: Run, activity: str) -> None:
         """``activity`` is what the program does when no pass is under way."""
         self.state.setText(where_text(run) or activity)
-        self.model.setText(model_text(run.model))
+        self._show_model(run.model)
         self.speed.setText(speed_text(run.steps))
         self._show_memory()
+
+    def _show_model(self, model: ModelFrame | None) -> None:
+        if model is not self._shown_model:
+            self._shown_model = model
+            self.model.setText(model_text(model))
+            self.model.setToolTip("" if model is None else model_facts_text(model, self.tr))
 
     def show_value(self, text: str) -> None:
         self.value.setText(text)

@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSpinBox, QSplitter, QWidget
 
+from app.layer_kinds import attention_words, first_seen, heads_text, sight_text
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
 from app.widgets.bars import BarChart, Bars
@@ -20,7 +21,7 @@ from app.widgets.pattern import attention_scale, closest_cell, padded, pattern_s
 from app.widgets.scale import Scale, exact, figure
 from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
-from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue
+from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue, LayerFacts
 from engine.questions import AskAttentionGrid, AskAttentionMap, AskAttentionRow, AskExactValue, Question
 
 
@@ -123,9 +124,12 @@ class AttentionPanel(Panel):
         shown = self._map
         if self._pages.empty or shown is None:
             return ""
-        text = self.tr("layer {0}, head {1} reads KV head {2}, {3} × {3} positions").format(
-            shown.layer, shown.head, shown.head // self._per_group(shown.layer), shown.n_total
-        )
+        grouped = self.tr("layer {0}, head {1} reads KV head {2}, {3} × {3} positions")
+        form = self.tr("layer {0}, head {1}, {3} × {3} positions") if self._per_group(shown.layer) == 1 else grouped
+        text = form.format(shown.layer, shown.head, shown.head // self._per_group(shown.layer), shown.n_total)
+        facts = self._layer_facts(shown.layer)
+        if facts.attention != "full":
+            text += f", {attention_words(facts, self.tr)}"
         if shown.n < shown.n_total:
             text += self.tr(", {0} queries computed").format(shown.n)
         if self._leave_out.isChecked():
@@ -254,7 +258,15 @@ class AttentionPanel(Panel):
 
     def _state(self, answer: AttentionGrid | AttentionMap) -> np.ndarray:
         cells = -(-answer.n_total // answer.block)
-        return pattern_state(cells, answer.n, answer.block, leave_out_first=self._leave_out.isChecked())
+        facts = self._layer_facts(answer.layer)
+        seen_from = None if facts.reach is None else first_seen(facts, np.arange(cells) * answer.block)
+        return pattern_state(
+            cells, answer.n, answer.block, leave_out_first=self._leave_out.isChecked(), seen_from=seen_from
+        )
+
+    def _layer_facts(self, layer: int) -> LayerFacts:
+        assert self.context.run.model is not None
+        return self.context.run.model.layers[layer]
 
     def _map_scale(self) -> Scale:
         assert self._large.cells is not None
@@ -276,13 +288,9 @@ class AttentionPanel(Panel):
 
     def _sharing_text(self, layer: int) -> str:
         """Who reads whose keys and values, in the numbers of this model."""
-        assert self.context.run.model is not None
-        facts = self.context.run.model.layers[layer]
-        if self._per_group(layer) == 1:
-            return self.tr("{0} heads of {1}, each with its own keys and values").format(facts.n_heads, facts.d_head)
-        return self.tr("{0} query heads of {1} share {2} KV heads: each is read by {3}").format(
-            facts.n_heads, facts.d_head, facts.n_kv_heads, self._per_group(layer)
-        )
+        facts = self._layer_facts(layer)
+        sharing = heads_text(facts, self.tr)
+        return sharing if facts.reach is None else f"{sharing}\n{sight_text(facts, self.tr)}"
 
     def _draw_map(self) -> None:
         answer = self._map
@@ -378,12 +386,19 @@ class AttentionPanel(Panel):
             return self.tr("{0}: not computed yet").format(where)
         if column > row:
             return self.tr("{0}: masked, a token cannot look ahead").format(where)
+        if key + shown.block <= first_seen(self._layer_facts(shown.layer), query):
+            return self._unseen(where, shown.layer)
         if shown.block == 1:
             return f"{where}: {exact(float(cells.values[row, column]))}"
         text = self.tr("{0}: largest of {1} × {1} cells {2}").format(
             where, shown.block, exact(float(cells.values[row, column]))
         )
         return text + self._exact_text((shown.layer, shown.head, query, key))
+
+    def _unseen(self, where: str, layer: int) -> str:
+        """The read-out of a key that lies before the window or chunk."""
+        words = attention_words(self._layer_facts(layer), self.tr)
+        return self.tr("{0}: masked, outside the {1}").format(where, words)
 
     def _exact_text(self, index: tuple[int, ...]) -> str:
         found = self._exact
@@ -395,15 +410,12 @@ class AttentionPanel(Panel):
         assert self._row is not None
         row, run = self._row, self.context.run
         head = self._row_head(row)
-        return self.tr("layer {0}, head {1}, query {2} “{3}”, key {4} “{5}”: {6}").format(
-            row.layer,
-            head,
-            row.position,
-            run.label(row.position),
-            place,
-            run.label(place),
-            exact(row.rows[head, place]),
+        where = self.tr("layer {0}, head {1}, query {2} “{3}”, key {4} “{5}”").format(
+            row.layer, head, row.position, run.label(row.position), place, run.label(place)
         )
+        if place < first_seen(self._layer_facts(row.layer), row.position):
+            return self._unseen(where, row.layer)
+        return f"{where}: {exact(row.rows[head, place])}"
 
     def _first_name(self, block: int) -> str:
         return self.tr("token 0") if block == 1 else self.tr("tokens 0–{0}").format(block - 1)

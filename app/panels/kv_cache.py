@@ -9,10 +9,13 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QWidget
 
+from app.cache_facts import facts_text, rotated_entries
+from app.layer_kinds import bytes_after, let_go_text, position_bytes
 from app.panels.panel import Context, Panel
+from app.theme import mix
 from app.widgets.amounts import bytes_text, grouped
 from app.widgets.axis import Axis
-from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells, Heatmap
 from app.widgets.legend import Kinds
 from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import Pages, fill
@@ -20,14 +23,14 @@ from app.widgets.pattern import closest_cell
 from app.widgets.scale import beyond, exact, nice_step, signed_scale
 from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
-from engine.frames import Answer, CacheState, CacheVectors, LayerFacts, ModelFrame
+from engine.frames import Answer, CacheState, CacheVectors, LayerFacts
 from engine.questions import AskCacheState, AskCacheVectors, Question
 
-_PREFILL, _DECODE, _FILLING = 0, 1, 2
+_PREFILL, _DECODE, _FILLING, _LET_GO = 0, 1, 2, 3
 
 
 class CachePanel(Panel):
-    """A cell is one position of one layer: keys and values of every KV head."""
+    """A cell is one position of one layer: keys and values of every KV head, or the latent they are made from."""
 
     key = "cache"
 
@@ -44,6 +47,8 @@ class CachePanel(Panel):
         self._facts.label.setMargin(self.fontMetrics().height() // 3)
         self._facts.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self._growth = LineChart(theme, self.tr("Bytes stored against positions"))
+        self._latent = Heatmap(theme, self.tr("Latent and rotated key of the picked cell"), self._describe_latent)
+        self._latent.hide()
         self._keys = Heatmap(theme, self.tr("Keys of the picked cell"), self._describe_key)
         self._values = Heatmap(theme, self.tr("Values of the picked cell"), self._describe_value)
         self._pages = Pages(self._make_content())
@@ -55,12 +60,13 @@ class CachePanel(Panel):
 
     def _make_content(self) -> QWidget:
         vectors, upper, both = QSplitter(Qt.Orientation.Vertical), TurningSplitter(), QSplitter(Qt.Orientation.Vertical)
-        for part in (self._keys, self._values):
+        for part in (self._latent, self._keys, self._values):
             vectors.addWidget(part)
-        for part in (self._map, self._growth):
-            upper.addWidget(part)
+        self._vector_pages = Pages(vectors)
+        for half in (self._map, self._growth):
+            upper.addWidget(half)
         both.addWidget(upper)
-        both.addWidget(vectors)
+        both.addWidget(self._vector_pages)
         upper.setSizes([620, 380])
         both.setSizes([560, 440])
         for splitter in (vectors, upper, both):
@@ -74,15 +80,16 @@ class CachePanel(Panel):
         self._map.cell_picked.connect(self._pick_cell)
         self._growth.place_hovered.connect(self._hover_growth)
         self._growth.place_picked.connect(lambda positions: self.context.cursor.pin(position=max(0, positions - 1)))
-        for picture in (self._keys, self._values):
+        for picture in (self._latent, self._keys, self._values):
             picture.cell_hovered.connect(
                 lambda row, column, of=picture: self.context.cursor.say(of.describe(row, column))
             )
             picture.cell_picked.connect(
                 lambda row, column, of=picture: self.context.cursor.say(of.describe(row, column))
             )
-        for leaving in (self._map.cell_left, self._growth.place_left, self._keys.cell_left, self._values.cell_left):
-            leaving.connect(self.context.cursor.leave)
+        for leaving in (self._map, self._latent, self._keys, self._values):
+            leaving.cell_left.connect(self.context.cursor.leave)
+        self._growth.place_left.connect(self.context.cursor.leave)
 
     # --- the contract -----------------------------------------------------------------------------------------
 
@@ -93,7 +100,8 @@ class CachePanel(Panel):
         if self._pages.empty or self._state is None:
             return ""
         reduced = [self.tr("reduced ×{0}").format(self._block)] if self._block > 1 else []
-        return " · ".join([self._state.source, *reduced])
+        made = self._vectors is not None and self._vectors.latent.size
+        return " · ".join([self.tr("captured + recomputed") if made else self._state.source, *reduced])
 
     def caption(self) -> str:
         state = self._state
@@ -103,7 +111,9 @@ class CachePanel(Panel):
             len(state.lengths), state.committed, bytes_text(state.bytes_now)
         )
         filling = int(np.count_nonzero(state.lengths > state.committed))
-        return text + (self.tr(", {0} layers have stored this pass").format(filling) if filling else "")
+        text += self.tr(", {0} layers have stored this pass").format(filling) if filling else ""
+        letting = int(np.count_nonzero(state.firsts))
+        return text + (self.tr(", {0} layers have let go of positions").format(letting) if letting else "")
 
     def watches(self) -> Mapping[str, Question]:
         run, pinned = self.context.run, self.context.cursor.pinned
@@ -132,16 +142,17 @@ class CachePanel(Panel):
         self._mark()
 
     def restyle(self) -> None:
-        for picture in (self._map, self._growth, self._keys, self._values):
+        for picture in (self._map, self._growth, self._latent, self._keys, self._values):
             picture.set_theme(self.context.theme)
         self._redraw()
 
     def values(self) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
         if self._state is not None:
-            found |= {"lengths": self._state.lengths, "growth": self._state.growth}
+            found |= {"lengths": self._state.lengths, "firsts": self._state.firsts, "growth": self._state.growth}
         if self._vectors is not None:
             found |= {"keys": self._vectors.keys, "values": self._vectors.values}
+            found |= {"latent": self._vectors.latent} if self._vectors.latent.size else {}
         return found
 
     # --- what is shown ----------------------------------------------------------------------------------------
@@ -156,11 +167,13 @@ class CachePanel(Panel):
         if answer is not self._state:
             self._state = answer
             self._draw_state()
+            self._vector_pages.say(self._why_empty())
 
     def _take_vectors(self, answer: CacheVectors) -> None:
         if answer is not self._vectors:
             self._vectors = answer
             self._draw_vectors()
+            self._write_facts()
 
     def _redraw(self) -> None:
         self._draw_state()
@@ -173,11 +186,19 @@ class CachePanel(Panel):
             self._map.show_cells(None)
             self._growth.show_chart(None)
             return
-        self._facts.setText(facts_text(self.context.run.model, state, self.tr))
+        self._write_facts()
         self._draw_map(state)
         self._draw_growth(state)
         self._mark()
         self.caption_changed.emit()
+
+    def _write_facts(self) -> None:
+        model, state = self.context.run.model, self._state
+        if model is not None and state is not None:
+            self._facts.setText(facts_text(model, state, self.tr, self._rotated()))
+
+    def _rotated(self) -> int:
+        return 0 if self._vectors is None else rotated_entries(self._vectors)
 
     def _room(self, state: CacheState) -> int:
         """Positions that the map shows: what the run may come to, so that one sees it fill."""
@@ -196,6 +217,8 @@ class CachePanel(Panel):
         stored = starts < state.lengths[:, None]
         kinds = np.where(starts < state.n_prompt, _PREFILL, _DECODE).astype(np.float32)
         kinds = np.where(starts < state.committed, kinds, np.float32(_FILLING)) * stored
+        if state.firsts.any():
+            kinds[starts + self._block <= state.firsts[:, None]] = _LET_GO
         cells = np.where(stored, SHOWN, ABSENT).astype(np.uint8)
         rows = Axis(self.tr("layer"), len(kinds), str, numbers=True)
         columns = Axis(self.tr("position"), len(starts), self.context.run.label, block=self._block)
@@ -203,14 +226,22 @@ class CachePanel(Panel):
 
     def _kinds(self) -> Kinds:
         theme = self.context.theme
-        names = (self.tr("prefill"), self.tr("decode"), self.tr("this pass"))
-        return Kinds(names, (theme.prefill, theme.decode, theme.good), self.tr("written by"), self.tr("not yet"))
+        names = [self.tr("prefill"), self.tr("decode"), self.tr("this pass")]
+        colours = [theme.prefill, theme.decode, theme.good]
+        if self._lets_go():
+            names.append(self.tr("let go"))
+            colours.append(mix(theme.panel, theme.faint, 0.45).name())
+        return Kinds(tuple(names), tuple(colours), self.tr("written by"), self.tr("not yet"))
+
+    def _lets_go(self) -> bool:
+        model = self.context.run.model
+        return model is not None and any(layer.reach is not None for layer in model.layers)
 
     def _draw_growth(self, state: CacheState) -> None:
         growth = np.concatenate([np.zeros((1, 2), np.int64), state.growth])
         line = Line(self.tr("stored"), growth[:, 0].astype(np.float64), growth[:, 1].astype(np.float64), "accent")
         most = max(1, self._room(state))
-        top = most * max(1, state.bytes_per_token)
+        top = max(1, self._most_bytes(most))
         step = nice_step(top, 4)
         chart = Chart(
             (line,),
@@ -224,24 +255,78 @@ class CachePanel(Panel):
         )
         self._growth.show_chart(chart)
 
+    def _most_bytes(self, positions: int) -> int:
+        """What the layers can come to hold within so many positions."""
+        model = self.context.run.model
+        assert model is not None
+        most = (min(positions, layer.reach or positions) for layer in model.layers)
+        return sum(n * position_bytes(layer, model.kv_itemsize) for n, layer in zip(most, model.layers, strict=True))
+
     def _draw_vectors(self) -> None:
         shown = self._vectors
+        self._vector_pages.say(self._why_empty())
         for picture, name in ((self._keys, "keys"), (self._values, "values")):
             array = np.zeros(0) if shown is None else getattr(shown, name)
             picture.show_cells(self._vector_cells(shown, name, array) if shown is not None and array.size else None)
+        latent = None if shown is None or not shown.latent.size else self._latent_cells(shown)
+        self._latent.show_cells(latent)
+        self._latent.setVisible(latent is not None)
+
+    def _why_empty(self) -> str:
+        """Why the picked cell has no vectors; "" where it has."""
+        shown, state, model = self._vectors, self._state, self.context.run.model
+        if shown is None or len(shown.keys) or model is None:
+            return ""
+        if state is not None and shown.position < state.firsts[shown.layer]:
+            return let_go_text(model.layers[shown.layer], shown.layer, self.tr)
+        return self.tr("layer {0} has not stored position {1} yet").format(shown.layer, shown.position)
+
+    def _layer_facts(self, layer: int) -> LayerFacts:
+        assert self.context.run.model is not None
+        return self.context.run.model.layers[layer]
+
+    def _vector_form(self, shown: CacheVectors, name: str) -> str:
+        """The title of a picture of vectors, before layer and position."""
+        if shown.latent.size:
+            made = self.tr("keys made from the latent, the last {3} rotated: dimension, layer {0}, position {1} “{2}”")
+            return {
+                "keys": made,
+                "values": self.tr("values made from the latent: dimension, layer {0}, position {1} “{2}”"),
+            }[name]
+        rope = "rope" in self._layer_facts(shown.layer).stages
+        keys = self.tr("keys after rope: dimension, layer {0}, position {1} “{2}”")
+        plain = self.tr("keys: dimension, layer {0}, position {1} “{2}”")
+        return {
+            "keys": keys if rope else plain,
+            "values": self.tr("values: dimension, layer {0}, position {1} “{2}”"),
+        }[name]
 
     def _vector_cells(self, shown: CacheVectors, name: str, array: np.ndarray) -> Cells:
-        forms = {
-            "keys": self.tr("keys after rope: dimension, layer {0}, position {1} “{2}”"),
-            "values": self.tr("values: dimension, layer {0}, position {1} “{2}”"),
-        }
-        title = forms[name].format(shown.layer, shown.position, self.context.run.label(shown.position))
+        title = self._vector_form(shown, name).format(
+            shown.layer, shown.position, self.context.run.label(shown.position), self._rotated()
+        )
         scale = signed_scale(array, self.context.theme.diverging, {"keys": "K", "values": "V"}[name])
         clipped = beyond(scale, array)
         if clipped:
             title += self.tr(" · {0} beyond the scale").format(clipped)
-        rows = Axis(self.tr("KV head"), len(array), str, numbers=True)
+        rows = Axis(self.tr("head") if shown.latent.size else self.tr("KV head"), len(array), str, numbers=True)
         return Cells(array, rows, Axis(title, array.shape[1], str, numbers=True), scale)
+
+    def _latent_cells(self, shown: CacheVectors) -> Cells:
+        """What is stored, in two rows: the latent, and below it the rotated key that all heads share."""
+        rotated = self._rotated()
+        parts = (shown.latent[: len(shown.latent) - rotated], shown.latent[len(shown.latent) - rotated :])
+        values = np.zeros((2 if rotated else 1, max(map(len, parts))), np.float32)
+        state = np.full(values.shape, MASKED, np.uint8)
+        for row, part in enumerate(parts[: len(values)]):
+            values[row, : len(part)], state[row, : len(part)] = part, SHOWN
+        names = (self.tr("latent"), self.tr("rotated"))
+        title = self.tr("stored: latent and rotated key, dimension, layer {0}, position {1} “{2}”").format(
+            shown.layer, shown.position, self.context.run.label(shown.position)
+        )
+        scale = signed_scale(shown.latent, self.context.theme.diverging, self.tr("stored"))
+        rows = Axis(self.tr("part"), len(values), names.__getitem__)
+        return Cells(values, rows, Axis(title, values.shape[1], str, numbers=True), scale, state)
 
     # --- marks and mouse --------------------------------------------------------------------------------------
 
@@ -266,8 +351,8 @@ class CachePanel(Panel):
         self.context.cursor.say(self._describe_cell(row, column))
 
     def _hover_growth(self, positions: int) -> None:
-        if self._state is not None:
-            size = grouped(positions * self._state.bytes_per_token)
+        if self._state is not None and self.context.run.model is not None:
+            size = grouped(bytes_after(self.context.run.model, positions))
             self.context.cursor.say(self.tr("{0} positions: {1} bytes").format(positions, size))
 
     # --- texts ------------------------------------------------------------------------------------------------
@@ -281,6 +366,8 @@ class CachePanel(Panel):
             where += self.tr(" and the {0} after it").format(self._block - 1)
         if not cells.shown(row, column):
             return self.tr("{0}: not stored yet").format(where)
+        if int(cells.values[row, column]) == _LET_GO:
+            return f"{where}: {let_go_text(self._layer_facts(row), row, self.tr)}"
         return f"{where}: {self._kinds().names[int(cells.values[row, column])]}"
 
     def _describe_key(self, row: int, column: int) -> str:
@@ -289,10 +376,25 @@ class CachePanel(Panel):
     def _describe_value(self, row: int, column: int) -> str:
         return self._describe_entry(self.tr("V"), "values", row, column)
 
+    def _describe_latent(self, row: int, column: int) -> str:
+        shown = self._vectors
+        assert shown is not None
+        entry = column + row * (len(shown.latent) - self._rotated())
+        if self._latent.cells is None or not self._latent.cells.shown(row, column):
+            return self.tr("no such dimension")
+        forms = (
+            self.tr("latent of layer {0}, position {1}, dimension {2}: {3}"),
+            self.tr("rotated key of layer {0}, position {1}, dimension {2}: {3}"),
+        )
+        return forms[row].format(shown.layer, shown.position, column, exact(float(shown.latent[entry])))
+
     def _describe_entry(self, letter: str, name: str, row: int, column: int) -> str:
         shown = self._vectors
         assert shown is not None
-        return self.tr("{0} of layer {1}, position {2}, KV head {3}, dimension {4}: {5}").format(
+        form = self.tr("{0} of layer {1}, position {2}, KV head {3}, dimension {4}: {5}")
+        if shown.latent.size:
+            form = self.tr("{0} of layer {1}, position {2}, head {3}, dimension {4}: {5}, made from the latent")
+        return form.format(
             letter, shown.layer, shown.position, row, column, exact(float(getattr(shown, name)[row, column]))
         )
 
@@ -305,28 +407,6 @@ class CachePanel(Panel):
     def _size_settled(self) -> None:
         if self._state is not None and self._map.fits() != self._asked:
             self._draw_state()
-
-
-def facts_text(model: ModelFrame, state: CacheState, tr: Callable[[str], str]) -> str:
-    """Bytes now, allocated and per token, the last with its formula in numbers."""
-    now = tr("{0} bytes stored now ({1}), {2} allocated").format(
-        grouped(state.bytes_now), bytes_text(state.bytes_now), bytes_text(state.bytes_allocated)
-    )
-    total = tr("{0} bytes per token").format(grouped(state.bytes_per_token))
-    return f"{now}\n{formula(model.layers, model.kv_itemsize, tr)} = {total}"
-
-
-def formula(layers: tuple[LayerFacts, ...], itemsize: int, tr: Callable[[str], str]) -> str:
-    """ "2 · 3 KV heads · 64 · 4 bytes · 30 layers"; a sum of such where layers differ."""
-    counts: dict[tuple[int, int], int] = {}
-    for layer in layers:
-        shape = (layer.n_kv_heads, layer.d_head)
-        counts[shape] = counts.get(shape, 0) + 1
-    terms = [
-        tr("2 · {0} KV heads · {1} · {2} bytes · {3} layers").format(heads, d_head, itemsize, count)
-        for (heads, d_head), count in counts.items()
-    ]
-    return " + ".join(terms)
 
 
 _TAKERS: dict[type, Callable[..., None]] = {

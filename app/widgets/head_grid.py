@@ -91,6 +91,8 @@ class HeadGrid(Canvas):
 
     def head_text(self, head: int) -> str:
         assert self.heads is not None
+        if not self.heads.grouped:
+            return self.tr("head {0}").format(head)
         return self.tr("head {0}, KV head {1}").format(head, head // self.heads.per_group)
 
     def set_theme(self, theme: Theme) -> None:

@@ -8,6 +8,7 @@ from PySide6.QtGui import (
     QColor,
     QFont,
     QFontMetrics,
+    QHelpEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
@@ -16,8 +17,9 @@ from PySide6.QtGui import (
     QPolygonF,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QAbstractScrollArea, QWidget
+from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 
+from app.layer_kinds import differing, layer_facts_text
 from app.theme import Theme
 from app.widgets.pass_rows import Row, State, pass_rows, state
 from engine.frames import ModelFrame
@@ -33,6 +35,7 @@ class PassView(QAbstractScrollArea):
         super().__init__(parent)
         self.rows: tuple[Row, ...] = ()
         self._model: ModelFrame | None = None
+        self._kinds: tuple[str, ...] = ()  # by layer: what tells it from others
         self._computed = 0
         self._inside = self._stopped = False
         self._pinned = 0
@@ -59,6 +62,7 @@ class PassView(QAbstractScrollArea):
         """``computed`` stages are there; ``inside`` a pass, ``stopped`` there. Repaints the rows that differ."""
         if model is not self._model:
             self._model = model
+            self._kinds = () if model is None else differing(model, self.tr)
             self._renew()
         old = self._computed, self._inside, self._stopped
         if old == (computed, inside, stopped):
@@ -212,10 +216,21 @@ class PassView(QAbstractScrollArea):
         painter.setPen(QColor(self.theme.faint if how is State.ABSENT else self.theme.text))
         left, right = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
         middle = Qt.AlignmentFlag.AlignVCenter
-        painter.drawText(box, int(left | middle), self._name(row))
+        name, progress = self._name(row), self._progress(row, how, here)
+        painter.drawText(box, int(left | middle), name)
+        wide = painter.fontMetrics().horizontalAdvance(name)
         painter.setFont(self.font())
         painter.setPen(QColor(self.theme.faint))
-        painter.drawText(box, int(right | middle), self._progress(row, how, here))
+        painter.drawText(box, int(right | middle), progress)
+        if kind := self.kind(row):
+            metrics = painter.fontMetrics()
+            room = box.adjusted(wide + self._high * 0.5, 0, -metrics.horizontalAdvance(progress) - self._high * 0.3, 0)
+            shown = metrics.elidedText(kind, Qt.TextElideMode.ElideRight, int(room.width()))
+            painter.drawText(room, int(left | middle), shown)
+
+    def kind(self, row: Row) -> str:
+        """ "window 512 · experts 4 of 32" where layers of the model differ in it; "" for other rows."""
+        return "" if row.layer is None or row.stage else self._kinds[row.layer]
 
     def _draw_outlines(self, painter: QPainter, row: Row, box: QRectF) -> None:
         if row.layer is None:
@@ -244,7 +259,7 @@ class PassView(QAbstractScrollArea):
             return f"{self._model.layers[row.layer].stages[within - 1]}  {within}/{row.count}"
         if here and self._stopped:
             return self.tr("stopped here")
-        return self.tr("not computed") if how is State.ABSENT and not row.stage else ""
+        return self.tr("not computed") if how is State.ABSENT and not row.stage and not self.kind(row) else ""
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -267,7 +282,15 @@ class PassView(QAbstractScrollArea):
     def viewportEvent(self, event: QEvent) -> bool:  # noqa: N802
         if event.type() == QEvent.Type.Leave:
             self.hovered.emit(-1)
+        if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
+            QToolTip.showText(event.globalPos(), self.tip(event.pos().y()), self.viewport())
+            return True
         return super().viewportEvent(event)
+
+    def tip(self, y: float) -> str:
+        """The facts of the layer at a height of the viewport; "" where there is none."""
+        layer = self._layer_at(y)
+        return "" if layer is None or self._model is None else layer_facts_text(self._model, layer, self.tr)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         n_layers = self._model.n_layers if self._model is not None else 0

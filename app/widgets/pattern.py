@@ -21,10 +21,17 @@ def padded(maps: np.ndarray, n_total: int, block: int) -> np.ndarray:
     return whole
 
 
-def pattern_state(cells: int, n: int, block: int, *, leave_out_first: bool = False) -> np.ndarray:
-    """uint8 [cells, cells]: queries from ``n`` on are ABSENT; keys after the query, and a first left out, MASKED."""
+def pattern_state(
+    cells: int, n: int, block: int, *, leave_out_first: bool = False, seen_from: np.ndarray | None = None
+) -> np.ndarray:
+    """uint8 [cells, cells]: queries from ``n`` on are ABSENT; keys after the query, and a first left out, MASKED.
+
+    ``seen_from`` int64 [cells]: the first key position that a cell's first query sees; cells before it are MASKED too.
+    """
     state = np.full((cells, cells), SHOWN, np.uint8)
     state[np.triu_indices(cells, 1)] = MASKED
+    if seen_from is not None:
+        state[np.arange(1, cells + 1) * block <= seen_from[:, None]] = MASKED
     if leave_out_first:
         state[:, 0] = MASKED
     state[-(-n // block) :] = ABSENT

@@ -39,7 +39,7 @@ def piece(text: str, id: int, start: int) -> Piece:
 
 
 def model(n_layers: int = 6) -> ModelFrame:
-    layers = (LayerFacts(9, 3, 64, 1536, STAGES),) * n_layers
+    layers = (LayerFacts(9, 3, 64, 1536, STAGES, cached=(("k", 3, 64), ("v", 3, 64))),) * n_layers
     return ModelFrame("tiny", "", "llama", 576, 100, 8192, layers, 1, 1, 4, "float32", "cpu", "GGUF Q4_1", False, 1.0)
 
 

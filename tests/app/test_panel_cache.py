@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PySide6.QtCore import Qt
 
-from app.panels.kv_cache import CachePanel, formula
+from app.panels.kv_cache import CachePanel
 from app.run import Run
 from app.theme import DARK, LIGHT, Theme
 from app.widgets.heatmap import ABSENT, SHOWN
-from engine.frames import CacheState, CacheVectors, LayerFacts
+from engine.frames import CacheState, CacheVectors
 from engine.questions import AskCacheVectors
 from tests.app.panel_runs import Shown, read_run, real_run, show
 
@@ -64,16 +64,10 @@ def test_the_real_model_costs_46_080_bytes_per_token(qtbot: Any, smollm2_gguf: P
     shown = show(qtbot, CachePanel, real_run(session, "The capital of France is", 2))
     shown.answer(session)
     text = shown.panel._facts.text().replace("\u202f", " ")
-    assert "2 · 3 KV heads · 64 · 4 bytes · 30 layers = 46 080 bytes per token" in text
+    assert "46 080 bytes per token in all layers" in text
+    assert "30 layers: 2 · 3 KV heads · 64 · 4 bytes = 1 536 bytes a position, 6 positions: 276 480 bytes" in text
     assert f"{6 * 46080:,} bytes stored now".replace(",", " ") in text
     assert shown.panel.values()["keys"].shape == (3, 64)
-
-
-def test_layers_that_differ_are_summed() -> None:
-    layers = (LayerFacts(8, 2, 64, 1, ()), LayerFacts(8, 2, 64, 1, ()), LayerFacts(8, 8, 32, 1, ()))
-    assert (
-        formula(layers, 2, str) == "2 · 2 KV heads · 64 · 2 bytes · 2 layers + 2 · 8 KV heads · 32 · 2 bytes · 1 layers"
-    )
 
 
 def test_prefill_decode_filling_and_empty_are_told_apart(qtbot: Any) -> None:
@@ -119,6 +113,7 @@ def test_an_empty_cell_has_no_vectors(qtbot: Any) -> None:
     empty = np.zeros((0, 64), np.float32)
     shown.panel.show_answer("cache.vectors", CacheVectors(5, 8, empty, empty, np.zeros(0, np.float32)))
     assert shown.panel._keys.cells is None
+    assert shown.panel._vector_pages.accessibleDescription() == "layer 5 has not stored position 8 yet"
     assert not shown.panel.picture().isNull()
 
 

@@ -1,0 +1,60 @@
+"""What the KV cache holds, in words and numbers: one line for each kind of layers."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from app.layer_kinds import Translate, attention_words, position_bytes
+from app.widgets.amounts import bytes_text, grouped
+from engine.frames import CacheState, CacheVectors, LayerFacts, ModelFrame
+
+
+def rotated_entries(vectors: CacheVectors) -> int:
+    """How many of a stored latent's last entries are the rotated key: the end that all heads' keys have in common."""
+    most = min(len(vectors.latent), vectors.keys.shape[1])
+    if not most or not len(vectors.keys):
+        return 0
+    shared = (vectors.keys[:, -most:] == vectors.latent[-most:]).all(0)
+    return most if shared.all() else int(np.argmin(shared[::-1]))
+
+
+def facts_text(model: ModelFrame, state: CacheState, tr: Translate, rotated: int = 0) -> str:
+    """Bytes now, allocated and per token, then for each kind of layers the formula and the sum in numbers."""
+    now = tr("{0} bytes stored now ({1}), {2} allocated; {3} bytes per token in all layers").format(
+        grouped(state.bytes_now),
+        bytes_text(state.bytes_now),
+        bytes_text(state.bytes_allocated),
+        grouped(state.bytes_per_token),
+    )
+    return "\n".join((now, *(_kind_text(model, state, layers, tr, rotated) for layers in _kinds_of(model.layers))))
+
+
+def _kinds_of(layers: tuple[LayerFacts, ...]) -> list[list[int]]:
+    """Layers that store alike, in the order of their first."""
+    kinds: dict[tuple, list[int]] = {}
+    for layer, facts in enumerate(layers):
+        kinds.setdefault((facts.attention, facts.reach, facts.cached), []).append(layer)
+    return list(kinds.values())
+
+
+def _kind_text(model: ModelFrame, state: CacheState, layers: list[int], tr: Translate, rotated: int) -> str:
+    """ "24 layers, window 512: 2 · 3 KV heads · 64 · 4 bytes = 1 536 bytes a position, 511 positions: …" """
+    facts, one = model.layers[layers[0]], position_bytes(model.layers[layers[0]], model.kv_itemsize)
+    kept = (state.lengths - state.firsts)[layers]
+    counts = str(kept.max()) if kept.min() == kept.max() else tr("{0} to {1}").format(kept.min(), kept.max())
+    number = tr("1 layer") if len(layers) == 1 else tr("{0} layers").format(len(layers))
+    several = any(layer.attention != "full" for layer in model.layers)
+    name = f"{number}, {attention_words(facts, tr)}" if several else number
+    return tr("{0}: {1} · {2} bytes = {3} bytes a position, {4} positions: {5} bytes").format(
+        name, formula(facts, tr, rotated), model.kv_itemsize, grouped(one), counts, grouped(int(kept.sum()) * one)
+    )
+
+
+def formula(facts: LayerFacts, tr: Translate, rotated: int = 0) -> str:
+    """Numbers of one position in one layer: "2 · 3 KV heads · 64", "(512 latent + 64 rope)"."""
+    _, heads, width = facts.cached[0]
+    if facts.attention == "latent":
+        form = tr("({0} latent + {1} rope)") if rotated else tr("{0} latent")
+        return form.format(width - rotated, rotated)
+    form = tr("2 · 1 KV head · {1}") if heads == 1 else tr("2 · {0} KV heads · {1}")
+    return form.format(heads, width)
