@@ -22,6 +22,7 @@ from app.error_bar import ErrorBar
 from app.keys_page import KeysPage
 from app.layouts import Workspace
 from app.mailbox import Mailbox
+from app.notice_bar import NoticeBar
 from app.notices import CancelledFrame, ReadyFrame
 from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
@@ -92,7 +93,7 @@ class Window(QMainWindow):
     def _make_parts(self, panels: Iterable[Callable[[Context], Panel]]) -> None:
         self.actions_by_name = make_actions(self, self)
         self.bar = RunBar(self.actions_by_name)
-        self.error_bar = ErrorBar()
+        self.error_bar, self.notice_bar = ErrorBar(), NoticeBar()
         self.start_page = StartPage(catalog())
         self.board.add([make(self.context) for make in panels])
         self._show_sampling()
@@ -109,7 +110,7 @@ class Window(QMainWindow):
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for widget in (self.bar, self.error_bar):
+        for widget in (self.bar, self.error_bar, self.notice_bar):
             column.addWidget(widget)
         column.addWidget(self.pages, 1)
         self.pages.addWidget(self.start_page)
@@ -214,6 +215,7 @@ class Window(QMainWindow):
         self.context.cursor.reset(Look())
         self.start_page.show_progress(None)
         self.bar.show_model(frame.name, frame.has_chat_template)
+        self.notice_bar.show_model(frame)
         self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
         self._take_sampling_of(frame)
         self.preferences.add_recent(frame.source)
@@ -506,7 +508,7 @@ class Window(QMainWindow):
         for command in COMMANDS:
             if command.icon:
                 self.actions_by_name[identity(command)].setIcon(icon(command.icon, theme))
-        parts: tuple[Styled, ...] = (self.bar, self.error_bar, self.start_page, self.keys_page)
+        parts: tuple[Styled, ...] = (self.bar, self.error_bar, self.notice_bar, self.start_page, self.keys_page)
         for part in (*parts, *self.workspace.docks.values()):
             part.restyle(theme)
         self.board.restyle()

@@ -68,7 +68,8 @@ class CachePanel(Panel):
         both.addWidget(upper)
         both.addWidget(self._vector_pages)
         upper.setSizes([620, 380])
-        both.setSizes([560, 440])
+        vectors.setSizes([380, 310, 310])
+        both.setSizes([500, 500])
         for splitter in (vectors, upper, both):
             splitter.setChildrenCollapsible(False)
         content = QWidget()
@@ -137,6 +138,7 @@ class CachePanel(Panel):
         if taker is not None and self.context.run.model is not None:
             taker(self, answer)
             self._say_what_is_missing()
+            self.caption_changed.emit()  # after what decides whether there is one
 
     def show_cursor(self) -> None:
         self._mark()
@@ -190,7 +192,6 @@ class CachePanel(Panel):
         self._draw_map(state)
         self._draw_growth(state)
         self._mark()
-        self.caption_changed.emit()
 
     def _write_facts(self) -> None:
         model, state = self.context.run.model, self._state
@@ -325,7 +326,7 @@ class CachePanel(Panel):
             shown.layer, shown.position, self.context.run.label(shown.position)
         )
         scale = signed_scale(shown.latent, self.context.theme.diverging, self.tr("stored"))
-        rows = Axis(self.tr("part"), len(values), names.__getitem__)
+        rows = Axis(self.tr("part"), len(values), names.__getitem__, numbers=True)
         return Cells(values, rows, Axis(title, values.shape[1], str, numbers=True), scale, state)
 
     # --- marks and mouse --------------------------------------------------------------------------------------
