@@ -17,10 +17,10 @@ from pathlib import Path
 import torch
 
 import engine
+from tests.engine.families.as_gguf import as_read, gguf_of
 from tests.engine.families.compare import apart
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.families.variants import VARIANTS, Variant
-from tests.engine.gguf_files import write_gguf
 
 README = Path(__file__).parents[3] / "README.md"
 BEGIN, END = "<!-- parity table -->", "<!-- end of parity table -->"
@@ -47,8 +47,8 @@ def measured(oracle: Oracle, folder: Path) -> Measured:
     from_folder = _distance(oracle, oracle.folder)
     if variant.gguf is None:
         return Measured(variant, from_folder, None)
-    path = write_gguf(oracle.folder, folder / f"{variant.id}.gguf")
-    return Measured(variant, from_folder, _distance(oracle, path))
+    path = gguf_of(oracle, folder / f"{variant.id}.gguf")
+    return Measured(variant, from_folder, _distance(as_read(oracle), path))
 
 
 def _distance(oracle: Oracle, source: Path) -> float:
