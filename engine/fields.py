@@ -83,7 +83,7 @@ class Fields:
         if isinstance(value, float) and value.is_integer():
             value = int(value)
         if not isinstance(value, int) or isinstance(value, bool) or not least <= value < LARGEST:
-            raise ConfigError(f"The config says {key} = {value!r}; a whole number of at least {least} is needed.")
+            raise ConfigError(f"The config says {key} = {_short(value)}; a whole number of at least {least} is needed.")
         if value > most:
             raise ConfigError(f"The config says {key} = {value}; at most {most} is possible.")
         return value
@@ -91,7 +91,7 @@ class Fields:
     def number(self, key: str) -> float:
         value = self.get(key)
         if not isinstance(value, (int, float)) or isinstance(value, bool) or not _finite(value) or value <= 0:
-            raise ConfigError(f"The config says {key} = {value!r}; a number above zero is needed.")
+            raise ConfigError(f"The config says {key} = {_short(value)}; a number above zero is needed.")
         return float(value)
 
     def optional_integer(self, key: str) -> int | None:
@@ -107,13 +107,13 @@ class Fields:
         if value is None:
             return False
         if not isinstance(value, bool):
-            raise ConfigError(f"The config says {key} = {value!r}; true or false is needed.")
+            raise ConfigError(f"The config says {key} = {_short(value)}; true or false is needed.")
         return value
 
     def text(self, key: str) -> str:
         value = self.get(key)
         if not isinstance(value, str):
-            raise ConfigError(f"The config says {key} = {value!r}; a name is needed.")
+            raise ConfigError(f"The config says {key} = {_short(value)}; a name is needed.")
         return value
 
     def one_of(self, key: str, known: tuple[Any, ...]) -> Any:
@@ -121,14 +121,16 @@ class Fields:
         value = self.get(key)
         if value not in known:
             listed = ", ".join(repr(item) for item in known)
-            raise ConfigError(f"The config says {key} = {value!r}, which is not supported; supported is {listed}.")
+            raise ConfigError(
+                f"The config says {key} = {_short(value)}, which is not supported; supported is {listed}."
+            )
         return value
 
     def per_layer(self, key: str, n_layers: int) -> list[Any]:
         """A list with one entry for every layer."""
         value = self.get(key)
         if not isinstance(value, list) or len(value) < n_layers:
-            raise ConfigError(f"The config says {key} = {value!r}; a list with {n_layers} entries is needed.")
+            raise ConfigError(f"The config says {key} = {_short(value)}; a list with {n_layers} entries is needed.")
         return value[:n_layers]
 
     def numbers(self, key: str, count: int) -> tuple[float, ...]:
@@ -146,7 +148,7 @@ class Fields:
         value = self.get(key)
         listed = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(i, int) and not isinstance(i, bool) for i in listed):
-            raise ConfigError(f"The config says {key} = {value!r}; token ids are needed.")
+            raise ConfigError(f"The config says {key} = {_short(value)}; token ids are needed.")
         return tuple(i for i in listed if i >= 0)
 
     def refuse_unread(self) -> None:

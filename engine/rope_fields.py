@@ -32,7 +32,7 @@ def rope_table(fields: Fields, layer_type: str | None = None) -> dict[str, Any]:
     if isinstance(table, Mapping) and layer_type is not None and isinstance(table.get(layer_type), Mapping):
         table = table[layer_type]
     if not isinstance(table, Mapping) or any(isinstance(value, Mapping) for value in table.values()):
-        raise ConfigError(f"The config's rope parameters are {table!r}; one flat table is needed.")
+        raise ConfigError(f"The config's rope parameters are {table!r:.80}; one flat table is needed.")
     return dict(table)
 
 
@@ -56,7 +56,7 @@ def rope_spec(
     kind = table.get("rope_type", table.get("type", "default"))
     if not isinstance(kind, str) or kind not in _READERS:
         known = ", ".join(_READERS)
-        raise ConfigError(f"The rope scaling rope_type = {kind!r} is not supported; supported are {known}.")
+        raise ConfigError(f"The rope scaling rope_type = {kind!r:.80} is not supported; supported are {known}.")
     n_ctx = fields.integer(context)
     base = fields.get(theta)
     nested = Fields(

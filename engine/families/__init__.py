@@ -50,7 +50,7 @@ def _find(attributes: tuple[str, ...], wanted: str, what: str) -> ModuleType:
         if wanted in names:
             return module
         known.extend(names)
-    raise ConfigError(f"The {what} {wanted!r} is not supported; supported are {', '.join(sorted(known))}.")
+    raise ConfigError(f"The {what} {wanted!r:.80} is not supported; supported are {', '.join(sorted(known))}.")
 
 
 def family_of(values: Mapping[str, Any]) -> ModuleType:

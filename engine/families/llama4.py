@@ -123,7 +123,7 @@ def _routed_layers(fields: Fields, n_layers: int) -> set[int]:
         step = fields.integer("interleave_moe_layer_step")
         return set(range(step - 1, n_layers, step))
     if not isinstance(listed, list) or not all(type(layer) is int and 0 <= layer < n_layers for layer in listed):
-        raise ConfigError(f"The config says moe_layers = {listed!r}; numbers of the {n_layers} layers are needed.")
+        raise ConfigError(f"The config says moe_layers = {listed!r:.80}; numbers of the {n_layers} layers are needed.")
     return set(listed)
 
 

@@ -119,7 +119,7 @@ def _experts(fields: Fields, shared: Mapping[str, Any]) -> MoESpec:
 def _plain_layers(fields: Fields) -> list[int]:
     listed = fields.get("mlp_only_layers") or []
     if not isinstance(listed, list) or not all(type(layer) is int for layer in listed):
-        raise ConfigError(f"The config says mlp_only_layers = {listed!r}; a list of layer numbers is needed.")
+        raise ConfigError(f"The config says mlp_only_layers = {listed!r:.80}; a list of layer numbers is needed.")
     return listed
 
 
