@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 from engine.frames import EndFrame, ModelFrame, Piece, RunFrame, StepFrame, Where
@@ -69,6 +70,7 @@ class Run:
         return visible(step.piece.text) if step is not None else ""
 
 
+@lru_cache(maxsize=8192)  # the same tokens are asked for with every delivery
 def visible(text: str) -> str:
     """Token text with its white space drawn: space ␣, newline ⏎, tab ⇥; other control characters as \\xNN."""
     shown = text.replace(" ", "␣").replace("\n", "⏎").replace("\t", "⇥")

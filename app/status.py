@@ -11,6 +11,7 @@ from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar
 
 from app.layer_kinds import model_facts_text
 from app.run import Run
+from app.widgets.still_label import StillLabel
 from engine.frames import ModelFrame, StepFrame, Where
 
 MEMORY_EVERY_S = 1.0
@@ -23,10 +24,10 @@ class StatusBar(QStatusBar):
     def __init__(self) -> None:
         super().__init__()
         self.setSizeGripEnabled(False)
-        self.state = self._label(self.tr("State"))
+        self.state = self._still(self.tr("State"))
         self.value = self._label(self.tr("Value under the mouse"), stretch=1)
         self.model = self._label(self.tr("Model"), permanent=True)
-        self.speed = self._label(self.tr("Speed"), permanent=True)
+        self.speed = self._still(self.tr("Speed"), permanent=True)
         self.memory = self._label(self.tr("Memory"), permanent=True)
         self._shown_model: ModelFrame | None = None
         self._process = psutil.Process()
@@ -54,6 +55,14 @@ class StatusBar(QStatusBar):
         if now - self._memory_read >= MEMORY_EVERY_S:
             self._memory_read = now
             self.memory.setText(self.tr("memory {0}").format(bytes_text(self._process.memory_info().rss)))
+
+    def _still(self, name: str, permanent: bool = False) -> StillLabel:
+        """For a text that changes with every token."""
+        still = StillLabel()
+        still.label.setAccessibleName(name)
+        still.label.setTextFormat(Qt.TextFormat.PlainText)
+        (self.addPermanentWidget if permanent else self.addWidget)(still)
+        return still
 
     def _label(self, name: str, stretch: int = 0, permanent: bool = False) -> QLabel:
         label = QLabel()

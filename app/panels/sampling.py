@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import numpy as np
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
@@ -20,7 +18,6 @@ from app.widgets.still_label import StillLabel
 from engine.frames import SamplingFrame, StepFrame
 from engine.settings import Sampling
 
-_seen = lru_cache(maxsize=8192)(visible)  # of 130 candidates a token most have been before
 _UNLIMITED = 2**24 - 1  # Qt's own largest size of a widget
 
 
@@ -191,7 +188,7 @@ def candidates_of(step: StepFrame, titles: dict[str, str]) -> tuple[Candidate, .
         Candidate(
             rank=frame.chosen_rank if token == frame.chosen else index,
             id=token,
-            text=_seen(step.candidates[index].text),
+            text=visible(step.candidates[index].text),
             raw=float(frame.raw[index]),
             final=float(frame.final[index]),
             cut_by=_cutter(frame, index, titles),
