@@ -68,11 +68,10 @@ def rope_spec(
 
 
 def rotary_dim(fields: Fields, d_head: int, *keys: str) -> int:
-    """How many entries of a head are turned: d_head times the factor that one of ``keys`` or the table names."""
+    """How many entries of a head are turned: d_head times the factor that the table, else one of ``keys`` names."""
     key = fields.given(*keys, "partial_rotary_factor")
-    table = rope_table(fields)
-    factor = fields.get(key) if fields.has(key) else table.get("partial_rotary_factor", 1.0)
-    factor = Fields({key: factor}, {}).number(key)
+    own = rope_table(fields).get("partial_rotary_factor")
+    factor = Fields({key: own if own is not None else fields.get(key) if fields.has(key) else 1.0}, {}).number(key)
     if factor > 1:
         raise ConfigError(f"The config says {key} = {factor}; a share of the head, at most 1, is needed.")
     return int(d_head * factor)

@@ -85,7 +85,8 @@ def config(fields: Fields) -> ModelConfig:
     n_layers = layer_count(fields)
     every_second = ["full_attention" if index % 2 else "sliding_attention" for index in range(n_layers)]
     kinds = layer_kinds(fields, n_layers, tuple(layer)) or every_second
-    rope = rope_spec(fields, full.d_head, table=rope_table(fields) or _YARN)
+    named = fields.get("rope_parameters") is not None or bool(fields.get("rope_scaling"))
+    rope = rope_spec(fields, full.d_head, table=rope_table(fields) if named else _YARN)
     return model_config(fields, [layer[kind] for kind in kinds], {"global": rope}, norm)
 
 
