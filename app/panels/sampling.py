@@ -222,6 +222,6 @@ def stretches_of(step: StepFrame) -> tuple[Stretch, ...]:
         high = low + float(frame.final[seen[token]])
         if token == frame.chosen and abs(low - frame.low) > 1e-6:
             break
-        found.append(Stretch(_seen(step.candidates[seen[token]].text), low, high))
+        found.append(Stretch(visible(step.candidates[seen[token]].text), low, high))
         low = high
     return tuple(found)
