@@ -159,7 +159,8 @@ def _warnings(checkpoint: Checkpoint) -> tuple[str, ...]:
         return ()
     listed = ", ".join(checkpoint.unknown[:3]) + (", ..." if len(checkpoint.unknown) > 3 else "")
     count = len(checkpoint.unknown)
-    return (f"The file has {count} tensors that this model does not know and does without: {listed}.",)
+    tensors = "1 tensor" if count == 1 else f"{count} tensors"
+    return (f"The file has {tensors} that this model does not know and does without: {listed}.",)
 
 
 def choose_device(wanted: str) -> torch.device:
