@@ -54,7 +54,13 @@ def differing(model: ModelFrame, tr: Translate) -> tuple[str, ...]:
     """Per layer what tells it from others of its model: "window 512 · experts 4 of 32"; "" where all are alike."""
     columns = [[words(layer, tr) for layer in model.layers] for words in (attention_words, expert_words)]
     told = [column for column in columns if len(set(column)) > 1]
-    return tuple(" · ".join(column[layer] for column in told) for layer in range(model.n_layers))
+    return tuple(_remarkable([column[layer] for column in told], tr) for layer in range(model.n_layers))
+
+
+def _remarkable(words: list[str], tr: Translate) -> str:
+    """What is usual is left out where there is something else to say: the list of layers is narrow."""
+    rare = [word for word in words if word not in (tr("full"), tr("one MLP"))]
+    return " · ".join(rare or words)
 
 
 def model_facts_text(model: ModelFrame, tr: Translate) -> str:

@@ -270,8 +270,9 @@ class CachePanel(Panel):
             array = np.zeros(0) if shown is None else getattr(shown, name)
             picture.show_cells(self._vector_cells(shown, name, array) if shown is not None and array.size else None)
         latent = None if shown is None or not shown.latent.size else self._latent_cells(shown)
-        self._latent.show_cells(latent)
-        self._latent.setVisible(latent is not None)
+        if latent is not None or self._latent.cells is not None:
+            self._latent.show_cells(latent)
+            self._latent.setVisible(latent is not None)
 
     def _why_empty(self) -> str:
         """Why the picked cell has no vectors; "" where it has."""
@@ -369,7 +370,12 @@ class CachePanel(Panel):
             return self.tr("{0}: not stored yet").format(where)
         if int(cells.values[row, column]) == _LET_GO:
             return f"{where}: {let_go_text(self._layer_facts(row), row, self.tr)}"
-        return f"{where}: {self._kinds().names[int(cells.values[row, column])]}"
+        return f"{where}: {self._kinds().names[int(cells.values[row, column])]}{self._partly_gone(row, position)}"
+
+    def _partly_gone(self, row: int, position: int) -> str:
+        """For a cell of several positions: how many of them its layer keeps no more."""
+        gone = 0 if self._state is None else int(self._state.firsts[row]) - position
+        return self.tr(", the first {0} let go").format(gone) if gone > 0 else ""
 
     def _describe_key(self, row: int, column: int) -> str:
         return self._describe_entry(self.tr("K"), "keys", row, column)

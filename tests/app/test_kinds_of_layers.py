@@ -18,6 +18,7 @@ from app.run import Run
 from app.status import StatusBar
 from app.widgets.heatmap import MASKED, SHOWN
 from app.widgets.pattern import pattern_state
+from engine.frames import CacheState
 from engine.questions import AskExactValue
 from tests.app.kinds import CHUNK, KINDS, WINDOW, Kind, KindsOnDisk
 from tests.app.panel_runs import Shown, reduced, show
@@ -204,6 +205,22 @@ def test_positions_let_go_have_a_colour_a_legend_and_a_sentence(qtbot: Any, kind
     assert shown.panel.values()["keys"].shape == (2, 12)
 
 
+def test_a_cell_of_several_positions_is_let_go_with_its_last(qtbot: Any, kinds: KindsOnDisk) -> None:
+    _, run = kinds["gemma3_text-default"].run(1)
+    shown = show(qtbot, CachePanel, run)
+    n, firsts = 4000, np.array([3989] * 5 + [0, 3989])
+    growth = np.array([(n, bytes_after(run.model, n))])
+    state = CacheState(np.full(7, n), firsts, n, n, int(growth[0, 1]), 10**6, 7 * 192, growth)
+    shown.panel.show_answer("cache.state", state)
+    cells, block = shown.panel._map.cells, shown.panel._block
+    assert block > 1
+    gone = 3989 // block
+    assert {cells.scale.names[int(kind)] for kind in cells.values[0, :gone]} == {"let go"}
+    assert "let go" not in {cells.scale.names[int(kind)] for kind in cells.values[0, gone : n // block]}
+    assert shown.panel._map.describe(0, gone).endswith(f"prefill, the first {3989 - gone * block} let go")
+    assert shown.panel._map.describe(5, gone).endswith("prefill")
+
+
 def test_a_chunk_that_is_full_is_let_go_as_a_whole(qtbot: Any, kinds: KindsOnDisk) -> None:
     session, run = kinds["llama4_text-default"].run(13)
     assert run.n_read == 48
@@ -288,7 +305,7 @@ def test_keys_are_called_rotated_only_where_they_are(qtbot: Any, kinds: KindsOnD
         ("deepseek_v3-default", ["one MLP"] + ["experts 3 of 8"] * 3),
         (
             "llama4_text-default",
-            ["chunk 16 · one MLP", "chunk 16 · experts 2 of 4", "chunk 16 · one MLP", "full · experts 2 of 4"],
+            ["chunk 16", "chunk 16 · experts 2 of 4", "chunk 16", "experts 2 of 4"],
         ),
         ("mixtral-default", [""] * 3),
         ("gpt2-default", [""] * 3),
