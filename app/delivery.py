@@ -10,7 +10,7 @@ from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 from app.mailbox import Mailbox
 
 LEAST_PAUSE_MS = 33  # 30 deliveries a second at most
-REST_PER_WORK = 6  # after a delivery and its painting took t of the processor, the next comes no sooner than 6 t later
+REST_PER_WORK = 10  # after t of processor time for a delivery and its painting, the next comes 10 t later or more
 
 MOST_REST_S = 0.4  # what is new is on screen this soon, whatever it costs
 
