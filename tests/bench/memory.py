@@ -7,6 +7,7 @@ Each case is loaded by a process of its own, in which torch and the engine are w
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import re
 import subprocess
@@ -69,9 +70,15 @@ OSS = LLAMA | {"model_type": "gpt_oss", "hidden_size": 512, "intermediate_size":
 OSS |= {"num_local_experts": 16, "num_experts_per_tok": 2, "head_dim": 32}
 OSS_MXFP4 = OSS | {"quantization_config": {"quant_method": "mxfp4"}}
 NEOX: dict[str, Any] = LLAMA | {"model_type": "gpt_neox", "intermediate_size": 4096}
-DEEPSEEK = LLAMA | {"model_type": "deepseek_v3", "num_key_value_heads": 16, "n_routed_experts": 8, "n_shared_experts": 1}
-DEEPSEEK |= {"num_experts_per_tok": 2, "moe_intermediate_size": 512, "first_k_dense_replace": 1, "n_group": 2}
-DEEPSEEK |= {"topk_group": 1, "kv_lora_rank": 256, "q_lora_rank": 384, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32}
+DEEPSEEK = LLAMA | {
+    "model_type": "deepseek_v3",
+    "num_key_value_heads": 16,
+    "n_routed_experts": 8,
+    "n_shared_experts": 1,
+}
+DEEPSEEK |= {"num_experts_per_tok": 2, "moe_intermediate_size": 512, "first_k_dense_replace": 1}
+DEEPSEEK |= {"n_shared_experts": 1, "n_group": 2, "topk_group": 1}
+DEEPSEEK |= {"kv_lora_rank": 256, "q_lora_rank": 384, "qk_nope_head_dim": 64, "qk_rope_head_dim": 32}
 DEEPSEEK |= {"v_head_dim": 64, "quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}}
 
 CASES = (
@@ -140,11 +147,9 @@ def _load(path: str, dtype: str) -> dict[str, int]:
 
 def _warm_up(path: str) -> None:
     """Import all that loading imports."""
-    import engine.checkpoint.gguf_file
-    import engine.model.decoder
-    import engine.tokenizer
     from engine.checkpoint.opened import open_checkpoint
 
+    importlib.import_module("engine.model.decoder")
     with open_checkpoint(Path(path)) as checkpoint:
         checkpoint.read_tokenizer()
 

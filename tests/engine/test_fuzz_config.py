@@ -31,7 +31,7 @@ from tests.engine.families.variants import VARIANTS, Variant
 Values = dict[str, Any]
 
 LARGE = int(os.environ.get("FLUOROSCOPE_FUZZ", "0"))
-LEGAL, DAMAGED = LARGE or 2, 10 * LARGE or 40
+LEGAL, DAMAGED = LARGE or 3, 10 * LARGE or 80
 QUIET = {"deadline": None, "database": None, "derandomize": not LARGE, "suppress_health_check": list(HealthCheck)}
 TOLERANCE = 1e-3  # a field that is read wrongly moves logits by more than 0.01; sizes drawn large round more
 
@@ -129,6 +129,36 @@ def test_a_damaged_config_beside_sound_weights(name: str, tmp_path: Path) -> Non
     try_one()
     (tmp_path / "config.json").write_text(json.dumps(whole))
     engine.load(tmp_path, device="cpu", dtype="float32")
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "value", "words"),
+    [
+        ("mixtral-default", "num_local_experts", 2**31 - 1, "num_local_experts = 2147483647"),
+        ("mixtral-default", "num_local_experts", 10_000, "lack the tensor .* and 999 more"),
+        ("deepseek_v3-default", "n_routed_experts", 10_000, "lack the tensor .* and 999 more"),
+        ("llama-default", "num_hidden_layers", 10_000, "no model has that many layers"),
+        (
+            "llama-default",
+            "vocab_size",
+            2**31 - 1,
+            r"the configuration needs \[2147483647, 32\]",
+        ),
+        ("llama-default", "max_position_embeddings", 2**31 - 1, ""),
+    ],
+)
+def test_a_huge_number_takes_no_time_and_no_memory(name: str, key: str, value: int, words: str, tmp_path: Path) -> None:
+    """It stands in the config beside small weights; what only bounds the context is taken as it is."""
+    build(BASES[name], tmp_path)
+    values = json.loads((tmp_path / "config.json").read_text()) | {key: value}
+    (tmp_path / "config.json").write_text(json.dumps(values))
+    began = time.process_time()
+    if words:
+        with pytest.raises(EngineError, match=words):
+            engine.load(tmp_path, device="cpu")
+    else:
+        engine.load(tmp_path, device="cpu").model(torch.arange(3, 20)[None])
+    assert time.process_time() - began < 1
 
 
 def _sizes(heads: str, kv_heads: str | None, hidden: str, layers: str, width: str | None) -> Any:
