@@ -232,7 +232,7 @@ def test_metadata_that_does_not_fit(tmp_path: Path, metadata: dict[str, Any], ki
 
 def test_an_unknown_architecture(tmp_path: Path) -> None:
     path = write_gguf(tmp_path / "m.gguf", tiny_llama(tmp_path / "folder"), architecture="mamba")
-    with pytest.raises(ConfigError, match="GGUF architecture 'mamba' is not supported; supported are .*llama"):
+    with pytest.raises(ConfigError, match=r"GGUF architecture 'mamba' is not supported; supported are .*llama"):
         engine.load(path)
 
 
