@@ -22,6 +22,7 @@ class _LayerCache:
     def __init__(self, spec: AttentionSpec | LatentAttentionSpec, n_ctx: int, batch: int, like: Tensor) -> None:
         self.spec, self.n_ctx = spec, n_ctx
         self.base = self.first = self.end = 0  # positions [first, end) are stored
+        self.first_before = 0  # ``first`` before the last commit: what is behind it lies in the buffers still
         self.buffers = [like.new_empty(batch, part.heads, 0, part.width) for part in spec.cached]
 
     @property
@@ -42,27 +43,36 @@ class _LayerCache:
         column, count = self.first - self.base, self.end - self.first
         return tuple(buffer.narrow(2, column, count) for buffer in self.buffers)
 
-    def commit(self, length: int) -> None:
-        """Positions that the next query does not see are let go; after a long prefill their memory too."""
+    def commit(self, before: int, length: int) -> None:
+        """Positions that the next query does not see are let go; after a long prefill their memory too.
+
+        The memory of those that the pass itself saw stays until the next one: it may still be taken back.
+        """
+        self.first_before = self.first
         self.first = max(self.first, min(length, self.spec.first_seen(length)))
-        if self.capacity > max(4 * (self.end - self.first), 4 * _FIRST_CAPACITY) and self.first > self.base:
-            self._move(max(_FIRST_CAPACITY, 2 * (self.end - self.first)))
+        oldest = self.first_before if before else self.first
+        if self.capacity > max(4 * (self.end - oldest), 4 * _FIRST_CAPACITY) and oldest > self.base:
+            self._move(max(_FIRST_CAPACITY, 2 * (self.end - oldest)), oldest)
+
+    def first_of(self, last_pass_undone: bool) -> int:
+        """The first position stored, or what it was before the last pass if that lies in the buffers still."""
+        return min(self.first, max(self.base, self.first_before)) if last_pass_undone else self.first
 
     def _make_room(self, start: int, end: int) -> None:
         """Doubles, unless letting go of what is not seen any more makes room enough."""
         needed, self.end = end - self.first, start
         if 2 * needed <= self.capacity:
-            self._move(self.capacity)
+            self._move(self.capacity, self.first)
         else:
-            self._move(max(needed, min(max(2 * (start - self.first), _FIRST_CAPACITY), self.n_ctx)))
+            self._move(max(needed, min(max(2 * (start - self.first), _FIRST_CAPACITY), self.n_ctx)), self.first)
 
-    def _move(self, capacity: int) -> None:
-        kept = self.end - self.first
-        for index, stored in enumerate(self.views()):
-            larger = stored.new_empty(*stored.shape[:2], capacity, stored.shape[3])
-            larger[:, :, :kept] = stored
+    def _move(self, capacity: int, oldest: int) -> None:
+        kept = self.end - oldest
+        for index, buffer in enumerate(self.buffers):
+            larger = buffer.new_empty(*buffer.shape[:2], capacity, buffer.shape[3])
+            larger[:, :, :kept] = buffer.narrow(2, oldest - self.base, kept)
             self.buffers[index] = larger
-        self.base = self.first
+        self.base = oldest
 
 
 class KVCache:
@@ -78,6 +88,7 @@ class KVCache:
     ) -> None:
         self.config = config
         self.length = 0
+        self._before = 0  # where the last pass began
         self._batch = batch
         like = torch.empty(0, dtype=dtype, device=device)
         self._layers = [_LayerCache(spec.attention, config.n_ctx, batch, like) for spec in config.layers]
@@ -100,9 +111,9 @@ class KVCache:
 
     def commit(self, positions: int) -> None:
         """The pass is done: every layer has these positions more."""
-        self.length += positions
+        self._before, self.length = self.length, self.length + positions
         for stored in self._layers:
-            stored.commit(self.length)
+            stored.commit(self._before, self.length)
 
     def rollback(self) -> None:
         """Forget what an unfinished pass has appended."""
@@ -112,19 +123,22 @@ class KVCache:
     def truncate(self, length: int) -> None:
         """Keep the first ``length`` positions.
 
+        The last pass can always be taken back, as one must that is cancelled between its last layer and its token.
         Raises ContextError where there are fewer, or where a layer has let go of positions that the next query sees.
         """
         if not 0 <= length <= self.length:
             raise ContextError(f"The cache holds {self.length} positions; it cannot be cut to {length}.")
-        for index, stored in enumerate(self._layers):
-            if min(length, stored.spec.first_seen(length)) < stored.first and length:
+        firsts = [stored.first_of(length == self._before) for stored in self._layers]
+        for index, (stored, first) in enumerate(zip(self._layers, firsts, strict=True)):
+            if min(length, stored.spec.first_seen(length)) < first and length:
                 raise ContextError(
-                    f"Layer {index} keeps positions from {stored.first} on; the cache cannot be cut to {length}."
+                    f"Layer {index} keeps positions from {first} on; the cache cannot be cut to {length}."
                 )
         self.length = length
-        for stored in self._layers:
-            stored.first = min(stored.first, length)
+        for stored, first in zip(self._layers, firsts, strict=True):
+            stored.first = stored.first_before = min(first, length)
             stored.base = min(stored.base, stored.first)
+        self._before = length
         self.rollback()
 
     def parts(self, layer: int) -> tuple[Tensor, ...]:

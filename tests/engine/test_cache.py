@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -176,3 +178,35 @@ def test_a_pass_beyond_the_context_is_refused_before_it_begins(tiny: Pair) -> No
 def test_ids_of_a_wrong_shape(tiny: Pair, shape: tuple[int, ...]) -> None:
     with pytest.raises(ContextError, match="batch, pos"):
         tiny.loaded.model(torch.ones(shape, dtype=torch.int64))
+
+
+_SLIDES = replace(CONFIG.layers[0], attention=replace(CONFIG.layers[0].attention, window=5))
+_CHUNKED = replace(CONFIG.layers[0], attention=replace(CONFIG.layers[0].attention, chunk=400))
+MIXED = replace(CONFIG, layers=(_SLIDES, _CHUNKED, CONFIG.layers[0]))
+
+
+@pytest.mark.parametrize("passes", [(7,), (7, 1), (390, 10), (399, 1, 1), (800, 1), (3, 900, 1)])
+def test_the_last_pass_can_be_taken_back_after_its_end(passes: tuple[int, ...]) -> None:
+    """What a window or a chunk let go of with it is seen again: a pass is cancelled before its token is drawn too."""
+    cache, twin = KVCache(MIXED), KVCache(MIXED)
+    for number, count in enumerate(passes[:-1]):
+        _read(cache, count, seed=number)
+        _read(twin, count, seed=number)
+    _read(cache, passes[-1], seed=98)
+    cache.truncate(sum(passes[:-1]))
+    assert (cache.firsts, cache.lengths, cache.bytes_now) == (twin.firsts, twin.lengths, twin.bytes_now)
+    for layer in range(3):
+        assert torch.equal(cache.keys(layer), twin.keys(layer))
+        assert torch.equal(cache.values(layer), twin.values(layer))
+
+
+def test_only_the_last_pass_can_be_taken_back() -> None:
+    cache = KVCache(MIXED)
+    for number in range(3):
+        _read(cache, 7, seed=number)
+    for length in (7, 15):
+        with pytest.raises(ContextError, match=r"Layer 0 keeps positions from 17 on"):
+            cache.truncate(length)
+    cache.truncate(14)
+    with pytest.raises(ContextError, match=r"Layer 0 keeps positions from 10 on"):
+        cache.truncate(7)

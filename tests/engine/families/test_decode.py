@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ import engine
 from engine.errors import ContextError
 from engine.loading import Loaded
 from tests.engine.families.compare import apart, read_in_parts
-from tests.engine.families.oracle import Oracle
+from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.families.reference import reference
 
 PIECES = {
@@ -88,3 +90,24 @@ def test_a_full_or_latent_cache_stores_just_what_its_kind_says(oracle: Oracle, l
         assert cache.bytes_now == everything
     else:
         assert 0 < cache.bytes_now <= everything
+
+
+@pytest.mark.parametrize("point", ["blocks.1.hook_resid_post", "ln_final.hook_normalized", "sampler.hook_token"])
+@pytest.mark.parametrize("name", ["mistral-sliding", "llama4_text-default", "gemma3_text-default", "deepseek_v2-default"])
+def test_a_run_goes_on_after_a_pass_that_ended_anywhere(name: str, point: str, oracles: Oracles) -> None:
+    """Also behind the last layer, where windows and chunks have let go of positions already."""
+    oracle = oracles[name]
+    loaded = engine.load(oracle.folder, device="cpu", dtype="float32")
+    prompt = oracle.ids[0, :26].tolist()
+    expected = [step.id for step in engine.Session(loaded).generate(prompt, 12)]
+    session = engine.Session(loaded)
+    session.begin(prompt)
+    while len(session.output) < len(expected):
+        with pytest.raises(KeyboardInterrupt), loaded.model.hooks({point: _interrupted}):
+            next(session.steps(1))
+        next(session.steps(1))
+    assert session.output == expected
+
+
+def _interrupted(tensor: torch.Tensor, point: Any) -> None:
+    raise KeyboardInterrupt
