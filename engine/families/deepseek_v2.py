@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config import LatentAttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec, NormSpec, RopeSpec
-from engine.dialect import LLAMA_NAMES, gated_mlp, layer_count, model_config, rms_norm
+from engine.dialect import LLAMA_NAMES, expert_counts, gated_mlp, layer_count, model_config, rms_norm
 from engine.errors import ConfigError
 from engine.families import Has, ReadTensor, llama
 from engine.fields import Fields
@@ -162,10 +162,10 @@ def _experts(fields: Fields, router: Mapping[str, Any], shared_bias: bool) -> Mo
     expert = gated_mlp(fields, width="moe_intermediate_size", bias=None)
     n_shared = fields.integer("n_shared_experts", least=0) if fields.has("n_shared_experts") else 0
     shared = MLPSpec(n_shared * expert.d_mlp, expert.activation, bias=shared_bias) if n_shared else None
-    n_experts = fields.integer("n_routed_experts")
+    n_experts, top_k = expert_counts(fields, "n_routed_experts")
     return MoESpec(
         n_experts=n_experts,
-        top_k=fields.integer("num_experts_per_tok", most=n_experts),
+        top_k=top_k,
         expert=expert,
         logits_float32=True,
         weight_scale=fields.number("routed_scaling_factor"),

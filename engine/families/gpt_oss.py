@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from engine.config import LayerSpec, MLPSpec, ModelConfig, MoESpec
-from engine.dialect import LLAMA_NAMES, attention, layer_count, layer_kinds, model_config, rms_norm
+from engine.dialect import LLAMA_NAMES, attention, expert_counts, layer_count, layer_kinds, model_config, rms_norm
 from engine.families import ReadTensor
 from engine.fields import Fields
 from engine.gguf_dialect import GGUF_EXPERT_NAMES
@@ -92,10 +92,10 @@ def config(fields: Fields) -> ModelConfig:
 
 def _experts(fields: Fields) -> MoESpec:
     limit, alpha = fields.number("swiglu_limit"), fields.number("swiglu_alpha")
-    n_experts = fields.integer("num_local_experts")
+    n_experts, top_k = expert_counts(fields, "num_local_experts")
     return MoESpec(
         n_experts=n_experts,
-        top_k=fields.integer("num_experts_per_tok", most=n_experts),
+        top_k=top_k,
         expert=MLPSpec(fields.integer("intermediate_size"), "clamped_swiglu", bias=True, limit=limit, alpha=alpha),
         score_chosen=True,
         score_float32=False,

@@ -13,6 +13,7 @@ from engine.config import AttentionSpec, LayerSpec, ModelConfig, MoESpec
 from engine.dialect import (
     LLAMA_NAMES,
     attention,
+    expert_counts,
     gated_mlp,
     layer_count,
     layer_kinds,
@@ -129,10 +130,10 @@ def _routed_layers(fields: Fields, n_layers: int) -> set[int]:
 
 def _experts(fields: Fields) -> MoESpec:
     expert = gated_mlp(fields, bias=None)
-    n_experts = fields.integer("num_local_experts")
+    n_experts, top_k = expert_counts(fields, "num_local_experts")
     return MoESpec(
         n_experts=n_experts,
-        top_k=fields.integer("num_experts_per_tok", most=n_experts),
+        top_k=top_k,
         expert=expert,
         score="sigmoid",
         score_chosen=True,

@@ -162,3 +162,20 @@ def test_a_replaced_choice_is_obeyed(positions: int, oracle: Oracle) -> None:
 def test_a_config_that_makes_no_sense_is_refused_by_name(family: str, changed: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
         read_config({"model_type": family, **changed})
+
+
+@pytest.mark.parametrize(
+    ("family", "key"),
+    [
+        ("deepseek_v2", "n_routed_experts"),
+        ("deepseek_v3", "n_routed_experts"),
+        ("llama4_text", "num_local_experts"),
+        ("gpt_oss", "num_local_experts"),
+        ("qwen3_moe", "num_experts"),
+        ("granitemoe", "num_local_experts"),
+    ],
+)
+def test_no_family_takes_any_number_of_experts(family: str, key: str) -> None:
+    """Every expert has four hook points."""
+    with pytest.raises(ConfigError, match=f"{key} = 1073741824; at most"):
+        read_config({"model_type": family, "num_experts_per_tok": 2, key: 2**30})
