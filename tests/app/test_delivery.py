@@ -55,7 +55,7 @@ def test_all_frames_in_order_at_most_thirty_times_a_second(arrivals, qtbot) -> N
 
 def test_expensive_painting_is_followed_by_rest(arrivals, qtbot) -> None:
     box, got, work = arrivals
-    work[0] = 0.05
+    work[0] = 0.02
     thread = Thread(target=flood, args=(box, 0.6))
     thread.start()
     qtbot.waitUntil(lambda: len(got) >= 3, timeout=5_000)
