@@ -280,8 +280,9 @@ class CachePanel(Panel):
         if shown is None or len(shown.keys) or model is None:
             return ""
         if state is not None and shown.position < state.firsts[shown.layer]:
-            return let_go_text(model.layers[shown.layer], shown.layer, self.tr)
-        return self.tr("layer {0} has not stored position {1} yet").format(shown.layer, shown.position)
+            said = let_go_text(model.layers[shown.layer], shown.layer, self.tr)
+            return f"{said[0].upper()}{said[1:]}."
+        return self.tr("Layer {0} has not stored position {1} yet.").format(shown.layer, shown.position)
 
     def _layer_facts(self, layer: int) -> LayerFacts:
         assert self.context.run.model is not None

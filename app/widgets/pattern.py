@@ -28,10 +28,11 @@ def pattern_state(
 
     ``seen_from`` int64 [cells]: the first key position that a cell's first query sees; cells before it are MASKED too.
     """
-    state = np.full((cells, cells), SHOWN, np.uint8)
-    state[np.triu_indices(cells, 1)] = MASKED
+    places = np.arange(cells)
+    masked = places > places[:, None]
     if seen_from is not None:
-        state[np.arange(1, cells + 1) * block <= seen_from[:, None]] = MASKED
+        masked |= (places + 1) * block <= seen_from[:, None]
+    state = np.where(masked, np.uint8(MASKED), np.uint8(SHOWN))
     if leave_out_first:
         state[:, 0] = MASKED
     state[-(-n // block) :] = ABSENT

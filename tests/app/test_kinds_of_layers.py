@@ -196,7 +196,7 @@ def test_positions_let_go_have_a_colour_a_legend_and_a_sentence(qtbot: Any, kind
     assert written[5] == ["prefill"] * 36 + ["decode"] * 5  # it sees all
     said = "layer 2 keeps the last 11 positions (with the next token a window of 12): this one has been let go"
     assert shown.panel._map.describe(2, 5).endswith(said)
-    assert shown.panel._vector_pages.accessibleDescription() == said
+    assert shown.panel._vector_pages.accessibleDescription() == f"L{said[1:]}."
     assert shown.panel._vector_pages.empty
     assert "6 layers have let go of positions" in shown.panel.caption()
     shown.pin(position=35)

@@ -113,7 +113,7 @@ def test_an_empty_cell_has_no_vectors(qtbot: Any) -> None:
     empty = np.zeros((0, 64), np.float32)
     shown.panel.show_answer("cache.vectors", CacheVectors(5, 8, empty, empty, np.zeros(0, np.float32)))
     assert shown.panel._keys.cells is None
-    assert shown.panel._vector_pages.accessibleDescription() == "layer 5 has not stored position 8 yet"
+    assert shown.panel._vector_pages.accessibleDescription() == "Layer 5 has not stored position 8 yet."
     assert not shown.panel.picture().isNull()
 
 
