@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from app.layer_kinds import Translate, attention_words, position_bytes
 from app.widgets.amounts import bytes_text, grouped
-from engine.frames import CacheState, CacheVectors, LayerFacts, ModelFrame
+from engine.frames import CacheState, LayerFacts, ModelFrame
 
 
-def rotated_entries(vectors: CacheVectors) -> int:
-    """How many of a stored latent's last entries are the rotated key: the end that all heads' keys have in common."""
-    most = min(len(vectors.latent), vectors.keys.shape[1])
-    if not most or not len(vectors.keys):
-        return 0
-    shared = (vectors.keys[:, -most:] == vectors.latent[-most:]).all(0)
-    return most if shared.all() else int(np.argmin(shared[::-1]))
-
-
-def facts_text(model: ModelFrame, state: CacheState, tr: Translate, rotated: int = 0) -> str:
+def facts_text(model: ModelFrame, state: CacheState, tr: Translate) -> str:
     """Bytes now, allocated and per token, then for each kind of layers the formula and the sum in numbers."""
     now = tr("{0} bytes stored now ({1}), {2} allocated; {3} bytes per token in all layers").format(
         grouped(state.bytes_now),
@@ -26,7 +15,7 @@ def facts_text(model: ModelFrame, state: CacheState, tr: Translate, rotated: int
         bytes_text(state.bytes_allocated),
         grouped(state.bytes_per_token),
     )
-    return "\n".join((now, *(_kind_text(model, state, layers, tr, rotated) for layers in _kinds_of(model.layers))))
+    return "\n".join((now, *(_kind_text(model, state, layers, tr) for layers in _kinds_of(model.layers))))
 
 
 def _kinds_of(layers: tuple[LayerFacts, ...]) -> list[list[int]]:
@@ -37,7 +26,7 @@ def _kinds_of(layers: tuple[LayerFacts, ...]) -> list[list[int]]:
     return list(kinds.values())
 
 
-def _kind_text(model: ModelFrame, state: CacheState, layers: list[int], tr: Translate, rotated: int) -> str:
+def _kind_text(model: ModelFrame, state: CacheState, layers: list[int], tr: Translate) -> str:
     """ "24 layers, window 512: 2 · 3 KV heads · 64 · 4 bytes = 1 536 bytes a position, 511 positions: …" """
     facts, one = model.layers[layers[0]], position_bytes(model.layers[layers[0]], model.kv_itemsize)
     kept = (state.lengths - state.firsts)[layers]
@@ -46,15 +35,14 @@ def _kind_text(model: ModelFrame, state: CacheState, layers: list[int], tr: Tran
     several = any(layer.attention != "full" for layer in model.layers)
     name = f"{number}, {attention_words(facts, tr)}" if several else number
     return tr("{0}: {1} · {2} bytes = {3} bytes a position, {4} positions: {5} bytes").format(
-        name, formula(facts, tr, rotated), model.kv_itemsize, grouped(one), counts, grouped(int(kept.sum()) * one)
+        name, formula(facts, tr), model.kv_itemsize, grouped(one), counts, grouped(int(kept.sum()) * one)
     )
 
 
-def formula(facts: LayerFacts, tr: Translate, rotated: int = 0) -> str:
+def formula(facts: LayerFacts, tr: Translate) -> str:
     """Numbers of one position in one layer: "2 · 3 KV heads · 64", "(512 latent + 64 rope)"."""
     _, heads, width = facts.cached[0]
     if facts.attention == "latent":
-        form = tr("({0} latent + {1} rope)") if rotated else tr("{0} latent")
-        return form.format(width - rotated, rotated)
+        return tr("({0} latent + {1} rope)").format(width - facts.d_rope, facts.d_rope)
     form = tr("2 · 1 KV head · {1}") if heads == 1 else tr("2 · {0} KV heads · {1}")
     return form.format(heads, width)

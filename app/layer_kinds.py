@@ -107,7 +107,8 @@ def sight_text(facts: LayerFacts, tr: Translate) -> str:
         "sliding": tr("sliding window {0}: a query sees the last {0} positions, its own included"),
         "chunked": tr("chunk {0}: a query sees its own chunk of {0} positions, up to itself"),
     }
-    return forms.get(facts.attention, tr("a query sees every position before it")).format(facts.reach)
+    text = forms.get(facts.attention, tr("a query sees every position before it")).format(facts.reach)
+    return text + (tr("; what is missing to 1 in a row went to the head's sink") if facts.sinks else "")
 
 
 def mlp_text(facts: LayerFacts, tr: Translate) -> str:

@@ -187,7 +187,8 @@ def _cache_vectors(session: Session, question: ask.AskCacheVectors) -> Answering
     position = session.newest if question.position is None else question.position
     latent, keys, values = _stored_vectors(session, layer, position)
     host = _host(latent=latent.float(), keys=keys.float(), values=values.float())
-    return CacheVectors(layer, position, host["keys"], host["values"], host["latent"])
+    source = "captured + recomputed" if host["latent"].size else "captured"
+    return CacheVectors(layer, position, host["keys"], host["values"], host["latent"], source)
 
 
 def _stored_vectors(session: Session, layer: int, position: int) -> tuple[Tensor, Tensor, Tensor]:

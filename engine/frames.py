@@ -50,6 +50,8 @@ class LayerFacts:
     attention: Literal["full", "sliding", "chunked", "latent"] = "full"
     reach: int | None = None
     cached: tuple[tuple[str, int, int], ...] = ()
+    d_rope: int = 0  # of a latent layer: how many of the entries stored, at their end, are the rotated key
+    sinks: bool = False  # a learned score per head takes part in the softmax, so rows sum to less than 1
     n_experts: int = 0
     top_k: int = 0
 

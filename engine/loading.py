@@ -98,6 +98,8 @@ def _layer_facts(config: ModelConfig, index: int) -> LayerFacts:
         attention=spec.kind,
         reach=getattr(spec, "window", None) or getattr(spec, "chunk", None),
         cached=tuple((part.name, part.heads, part.width) for part in spec.cached),
+        d_rope=getattr(spec, "d_rope", 0),
+        sinks=getattr(spec, "sinks", False),
         n_experts=0 if experts is None else experts.n_experts,
         top_k=0 if experts is None else experts.top_k,
     )

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QWidget
 
-from app.cache_facts import facts_text, rotated_entries
+from app.cache_facts import facts_text
 from app.layer_kinds import bytes_after, let_go_text, position_bytes
 from app.panels.panel import Context, Panel
 from app.theme import mix
@@ -101,8 +101,8 @@ class CachePanel(Panel):
         if self._pages.empty or self._state is None:
             return ""
         reduced = [self.tr("reduced ×{0}").format(self._block)] if self._block > 1 else []
-        made = self._vectors is not None and self._vectors.latent.size
-        return " · ".join([self.tr("captured + recomputed") if made else self._state.source, *reduced])
+        source = self._state.source if self._vectors is None else self._vectors.source
+        return " · ".join([source, *reduced])
 
     def caption(self) -> str:
         state = self._state
@@ -196,10 +196,12 @@ class CachePanel(Panel):
     def _write_facts(self) -> None:
         model, state = self.context.run.model, self._state
         if model is not None and state is not None:
-            self._facts.setText(facts_text(model, state, self.tr, self._rotated()))
+            self._facts.setText(facts_text(model, state, self.tr))
 
     def _rotated(self) -> int:
-        return 0 if self._vectors is None else rotated_entries(self._vectors)
+        """How many of the picked latent's last entries are the rotated key."""
+        model = self.context.run.model
+        return 0 if model is None or self._vectors is None else model.layers[self._vectors.layer].d_rope
 
     def _room(self, state: CacheState) -> int:
         """Positions that the map shows: what the run may come to, so that one sees it fill."""

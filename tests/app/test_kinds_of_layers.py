@@ -329,7 +329,8 @@ def test_the_tip_of_a_layer_and_of_the_model_are_its_facts(qtbot: Any, kinds: Ki
     assert tip == [
         "layer 2",
         "4 query heads of 12 share 2 KV heads: each is read by 2",
-        "sliding window 12: a query sees the last 12 positions, its own included",
+        "sliding window 12: a query sees the last 12 positions, its own included; "
+        "what is missing to 1 in a row went to the head's sink",
         "6 experts, 48 wide; a router picks 3 for every position",
         "the cache takes 192 bytes a position",
     ]
