@@ -12,6 +12,9 @@ from engine.fields import Fields
 MOST_LAYERS = 1000
 MOST_EXPERTS = 10_000
 
+# what a config may call its activation; engine/model/mlp.py has the functions
+ACTIVATIONS = ("silu", "swish", "gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu")
+
 # the names of safetensors that Llama gave and most families kept
 LLAMA_NAMES: dict[str, Any] = {
     "embed": "model.embed_tokens",
@@ -111,6 +114,12 @@ def attention(
     return AttentionSpec(n_heads, n_kv_heads, d_head, rope=rope, **given)
 
 
+def activation(fields: Fields, key: str) -> str:
+    """The name of a function; refused here, where the field is known, rather than when the decoder is built."""
+    fields.text(key)
+    return fields.one_of(key, ACTIVATIONS)
+
+
 def gated_mlp(
     fields: Fields,
     *,
@@ -119,7 +128,7 @@ def gated_mlp(
     bias: str | None = "mlp_bias",
 ) -> MLPSpec:
     """A gated MLP as Llama's."""
-    return MLPSpec(fields.integer(width), fields.text(act), bias=bias is not None and fields.flag(bias))
+    return MLPSpec(fields.integer(width), activation(fields, act), bias=bias is not None and fields.flag(bias))
 
 
 def rms_norm(fields: Fields, key: str = "rms_norm_eps", **more: Any) -> NormSpec:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config import AttentionSpec, LayerSpec, MLPSpec, ModelConfig
-from engine.dialect import context, head_counts, layer_count, layer_norm, model_config
+from engine.dialect import activation, context, head_counts, layer_count, layer_norm, model_config
 from engine.families import Has, ReadTensor
 from engine.fields import Fields
 from engine.gguf_dialect import GGUF_NAMES as COMMON_GGUF_NAMES
@@ -90,7 +90,7 @@ def _layer(fields: Fields, heads: AttentionSpec) -> LayerSpec:
     two = not parallel or (new and norms != 1)
     norm = layer_norm(fields, "layer_norm_epsilon")
     width = fields.optional_integer("ffn_hidden_size") or 4 * fields.integer("hidden_size")
-    mlp = MLPSpec(width, fields.text("activation"), bias=fields.flag("bias"), gated=False)
+    mlp = MLPSpec(width, activation(fields, "activation"), bias=fields.flag("bias"), gated=False)
     return LayerSpec(heads, mlp, norm1=norm, norm2=norm if two else None, parallel=parallel)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config import LayerSpec, MLPSpec, ModelConfig, NormSpec
-from engine.dialect import LLAMA_NAMES, attention, layer_count, model_config, rms_norm
+from engine.dialect import LLAMA_NAMES, activation, attention, layer_count, model_config, rms_norm
 from engine.families import ReadTensor
 from engine.fields import Fields
 from engine.gguf_dialect import GGUF_NAMES as COMMON_GGUF_NAMES
@@ -52,7 +52,7 @@ def config(fields: Fields) -> ModelConfig:
 
 def _mlp(fields: Fields) -> MLPSpec:
     """The first files say gelu and were trained with its tanh form."""
-    named = fields.text("hidden_act")
+    named = activation(fields, "hidden_act")
     return MLPSpec(fields.integer("intermediate_size"), TANH if named == "gelu" else named)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine.config import AttentionSpec, LayerSpec, MLPSpec, ModelConfig
-from engine.dialect import head_counts, layer_count, layer_norm, model_config
+from engine.dialect import activation, head_counts, layer_count, layer_norm, model_config
 from engine.families import ReadTensor
 from engine.fields import Fields
 from engine.gguf_dialect import GGUF_NAMES as COMMON_GGUF_NAMES
@@ -82,7 +82,7 @@ def decoder(fields: Fields, heads: Sequence[AttentionSpec]) -> ModelConfig:
     fields.one_of("add_cross_attention", (None, False))
     norm = layer_norm(fields, "layer_norm_epsilon")
     width = fields.optional_integer("n_inner") or 4 * fields.integer("n_embd")
-    mlp = MLPSpec(width, fields.text("activation_function"), bias=True, gated=False)
+    mlp = MLPSpec(width, activation(fields, "activation_function"), bias=True, gated=False)
     layers = [LayerSpec(each, mlp, norm1=norm, norm2=norm) for each in heads]
     n_ctx = fields.integer("n_positions")
     return model_config(fields, layers, {}, norm, n_ctx=n_ctx, hidden_size="n_embd", learned_positions=True)

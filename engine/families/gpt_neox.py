@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.config import LayerSpec, MLPSpec, ModelConfig, RopeSpec
-from engine.dialect import attention, layer_count, layer_norm, model_config
+from engine.dialect import activation, attention, layer_count, layer_norm, model_config
 from engine.families import ReadTensor
 from engine.fields import Fields
 from engine.gguf_dialect import GGUF_NAMES as COMMON_GGUF_NAMES
@@ -62,7 +62,7 @@ def config(fields: Fields) -> ModelConfig:
     """The specs of a gpt_neox config.json. Raises ConfigError naming the field at fault."""
     heads = attention(fields)
     norm = layer_norm(fields)
-    mlp = MLPSpec(fields.integer("intermediate_size"), fields.text("hidden_act"), bias=True, gated=False)
+    mlp = MLPSpec(fields.integer("intermediate_size"), activation(fields, "hidden_act"), bias=True, gated=False)
     layer = LayerSpec(heads, mlp, norm1=norm, norm2=norm, parallel=fields.flag("use_parallel_residual"))
     return model_config(fields, [layer] * layer_count(fields), {"global": _rope(fields, heads.d_head)}, norm)
 
