@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.config import MoESpec
+from engine.errors import HookError
 from engine.hooks import HookPoints
 from engine.model.linear import Linear, project
 from engine.model.mlp import GatedMLP, gating
@@ -34,10 +35,16 @@ class Router(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """``[batch, pos, d_model]`` to expert ids and weights, both ``[batch, pos, top_k]``, falling by choice."""
         logits = self.hook_router_logits(self.logits(x))
-        scores = self.hook_router_scores(self.scores(logits))
+        scores = self._shown(self.scores(logits))
         choice = self.hook_router_choice(self.choice(logits if self.spec.score_chosen else scores))
         indices = self.hook_expert_indices(choice.topk(self.spec.top_k, dim=-1).indices)
         return indices, self.hook_expert_weights(self.weights(logits, scores, indices).to(x.dtype))
+
+    def _shown(self, scores: Tensor) -> Tensor:
+        replaced = self.hook_router_scores(scores)
+        if self.spec.score_chosen and replaced is not scores:  # weights are scores of the chosen logits alone
+            raise HookError(f"{self.hook_router_scores.name} only shows scores here; replace the logits instead.")
+        return replaced
 
     def logits(self, x: Tensor) -> Tensor:
         """``[batch, pos, n_experts]``."""

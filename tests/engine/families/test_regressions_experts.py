@@ -12,7 +12,7 @@ from torch import Tensor
 
 import engine
 from engine.config import MoESpec
-from engine.errors import ConfigError
+from engine.errors import ConfigError, HookError
 from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
 from tests.engine.families.compare import apart, observed
@@ -179,3 +179,17 @@ def test_no_family_takes_any_number_of_experts(family: str, key: str) -> None:
     """Every expert has four hook points."""
     with pytest.raises(ConfigError, match=f"{key} = 1073741824; at most"):
         read_config({"model_type": family, "num_experts_per_tok": 2, key: 2**30})
+
+
+@pytest.mark.parametrize("name", ["granitemoe-default", "llama4_text-default", "gpt_oss-default", "mixtral-default"])
+def test_replaced_scores_are_used_or_refused(name: str, oracles: Oracles) -> None:
+    """Where weights are scores of the chosen logits alone, those of all experts are only shown."""
+    oracle = oracles[name]
+    loaded = engine.load(oracle.folder, device="cpu", dtype="float32")
+    layer, spec = next((i, each.mlp) for i, each in enumerate(loaded.config.layers) if isinstance(each.mlp, MoESpec))
+    with loaded.model.hooks({f"blocks.{layer}.mlp.hook_router_scores": lambda tensor, point: tensor.flip(-1)}):
+        if spec.score_chosen:
+            with pytest.raises(HookError, match=r"hook_router_scores only shows"):
+                loaded.model(oracle.ids)
+        else:
+            assert apart(loaded.model(oracle.ids), oracle.logits) > 1e-2
