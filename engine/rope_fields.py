@@ -43,16 +43,20 @@ def rope_spec(
     table: Mapping[str, Any] | None = None,
     theta: str = "rope_theta",
     context: str = "max_position_embeddings",
+    partial: bool = False,
     **layout: Any,
 ) -> RopeSpec:
     """The rope that turns the first ``dim`` entries of a head.
 
     ``table`` replaces the config's own scaling table; ``theta`` and ``context`` name the fields for the base and the
-    longest sequence; ``layout`` are fields of RopeSpec that the family knows (interleaved, precision).
+    longest sequence; ``layout`` are fields of RopeSpec that the family knows (interleaved, precision). ``partial``:
+    the family lets a config turn a share of each head, and ``dim`` is that share; without, such a field is refused.
     """
     if dim < 2 or dim % 2:
         raise ConfigError(f"Rotary positions turn {dim} entries of a head; an even number is needed.")
     table = rope_table(fields) if table is None else table
+    if not partial:
+        Fields(table, {}).one_of("partial_rotary_factor", (None, 1))
     kind = table.get("rope_type", table.get("type", "default"))
     if not isinstance(kind, str) or kind not in _READERS:
         known = ", ".join(_READERS)

@@ -72,7 +72,7 @@ def _rope(fields: Fields, d_head: int) -> RopeSpec:
     table = rope_table(fields)
     share = table.get("partial_rotary_factor", fields.get("rotary_pct"))
     dim = rotary_dim(Fields({"rotary_pct": share}, {}), d_head, "rotary_pct")
-    return rope_spec(fields, dim, table=table, theta="rotary_emb_base")
+    return rope_spec(fields, dim, table=table, theta="rotary_emb_base", partial=True)
 
 
 def ignored(name: str) -> bool:

@@ -58,7 +58,7 @@ def _rope(fields: Fields, d_head: int) -> RopeSpec:
     table = rope_table(fields)
     named = Fields({"rope_type": table.get("rope_type", table.get("type", "default"))}, {})
     kind = _ROPE_TYPES[named.one_of("rope_type", tuple(_ROPE_TYPES))]
-    return rope_spec(fields, dim=rotary_dim(fields, d_head), table=table | {"rope_type": kind})
+    return rope_spec(fields, dim=rotary_dim(fields, d_head), table=table | {"rope_type": kind}, partial=True)
 
 
 def ignored(name: str) -> bool:

@@ -99,6 +99,8 @@ def test_the_fourth_layer_has_no_rope_not_the_first() -> None:
     [
         ({"model_type": "phi3", "rope_scaling": {"type": "linear", "factor": 2.0}}, "rope_type = 'linear'.*longrope"),
         ({"model_type": "qwen2", "layer_types": ["sliding_attention"] * 32}, "sliding_attention.*use_sliding_window"),
+        ({"model_type": "llama", "rope_parameters": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor = 0.5"),
+        ({"model_type": "gemma", "rope_scaling": {"partial_rotary_factor": 0.5}}, "partial_rotary_factor = 0.5"),
         ({"model_type": "smollm3", "layer_types": ["sliding_attention"] * 36}, "sliding_window = None"),
         ({"model_type": "smollm3", "no_rope_layers": [1, 0]}, "36 entries"),
         ({"model_type": "olmo3", "layer_types": ["chunked_attention"] * 32}, "chunked_attention"),
