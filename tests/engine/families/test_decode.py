@@ -92,8 +92,11 @@ def test_a_full_or_latent_cache_stores_just_what_its_kind_says(oracle: Oracle, l
         assert 0 < cache.bytes_now <= everything
 
 
+LETTING_GO = ("mistral-sliding", "llama4_text-default", "gemma3_text-default", "deepseek_v2-default")
+
+
 @pytest.mark.parametrize("point", ["blocks.1.hook_resid_post", "ln_final.hook_normalized", "sampler.hook_token"])
-@pytest.mark.parametrize("name", ["mistral-sliding", "llama4_text-default", "gemma3_text-default", "deepseek_v2-default"])
+@pytest.mark.parametrize("name", LETTING_GO)
 def test_a_run_goes_on_after_a_pass_that_ended_anywhere(name: str, point: str, oracles: Oracles) -> None:
     """Also behind the last layer, where windows and chunks have let go of positions already."""
     oracle = oracles[name]
