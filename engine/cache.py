@@ -93,6 +93,9 @@ class KVCache:
         like = torch.empty(0, dtype=dtype, device=device)
         self._layers = [_LayerCache(spec.attention, config.n_ctx, batch, like) for spec in config.layers]
         self._itemsize = dtype.itemsize
+        per_position = [batch * entries_per_position(config, layer) for layer in range(config.n_layers)]
+        self._layer_bytes = [entries * dtype.itemsize for entries in per_position]
+        self._after: dict[int, int] = {}
 
     def check(self, positions: int) -> None:
         """Raises ContextError beyond the model's context."""
@@ -179,12 +182,12 @@ class KVCache:
     @property
     def bytes_per_token(self) -> int:
         """What one position adds while every layer keeps it: the sum of ``layer_bytes``."""
-        return sum(self.layer_bytes(layer) for layer in range(self.config.n_layers))
+        return sum(self._layer_bytes)
 
     @property
     def bytes_now(self) -> int:
         """Bytes of the positions stored, counting those of a pass under way."""
-        return sum((s.end - s.first) * self.layer_bytes(layer) for layer, s in enumerate(self._layers))
+        return sum((s.end - s.first) * size for s, size in zip(self._layers, self._layer_bytes, strict=True))
 
     @property
     def bytes_allocated(self) -> int:
@@ -193,13 +196,15 @@ class KVCache:
 
     def bytes_after(self, length: int) -> int:
         """Bytes that are stored once ``length`` positions have been read."""
-        attentions = [spec.attention for spec in self.config.layers]
-        kept = [length - min(length, attention.first_seen(length)) for attention in attentions]
-        return sum(count * self.layer_bytes(layer) for layer, count in enumerate(kept))
+        if length not in self._after:  # asked again for every pass, after every pass
+            attentions = [spec.attention for spec in self.config.layers]
+            kept = [length - min(length, attention.first_seen(length)) for attention in attentions]
+            self._after[length] = sum(count * self.layer_bytes(layer) for layer, count in enumerate(kept))
+        return self._after[length]
 
     def layer_bytes(self, layer: int) -> int:
         """Bytes that one position takes in one layer: 2 · n_kv_heads · d_head, or d_latent + d_rope, times bytes."""
-        return self._batch * entries_per_position(self.config, layer) * self._itemsize
+        return self._layer_bytes[layer]
 
 
 def entries_per_position(config: ModelConfig, layer: int) -> int:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.frames import Array, SamplingFrame, StageFrame
 from engine.sampling_draw import Draw
-from engine.sampling_stages import StageLogits, best, falling_keys, ids_of, largest
+from engine.sampling_stages import StageLogits, best, first_ids, rank_of
 from engine.settings import Sampling
 
 N_TOP = 64
@@ -27,24 +27,40 @@ def device_record(
     raw = stages[0].before
     # a token that a hook set may lie outside the vocabulary, which is reported after the transfer
     token = token.clamp(0, raw.numel() - 1)
-    keys = falling_keys(raw)
-    ids = torch.cat((ids_of(largest(keys, min(N_TOP, raw.numel()))), token))
-    raw_probs = raw.softmax(0, dtype=torch.float64)
-    totals = {id(raw): _log_total(raw, raw_probs)}
+    ids = torch.cat((first_ids(raw, min(N_TOP, raw.numel())), token))
+    raw_probs, raw_entropy, raw_total = _distribution(raw)
+    totals = {id(raw): raw_total}
     if not hooked:
         totals[id(stages[-1].after)] = _log_total(stages[-1].after, probs)
-    # log 0 is slow on a CPU, hence the clamp
-    final_logits = probs.clamp(min=1e-300).log() if hooked else stages[-1].after
     return {
         "ids": ids,
-        "rank": (keys > keys.gather(0, token)).sum(),
+        "rank": rank_of(raw, token),
         "raw": raw_probs.gather(0, ids),
         "final": probs.gather(0, ids),
-        "entropies": torch.stack((_entropy(raw_probs, raw), _entropy(probs, final_logits))),
+        "entropies": torch.stack((raw_entropy, _final_entropy(stages, probs, hooked))),
         "interval": draw.interval(token) if draw else probs.new_tensor((0.0, 1.0)),
         "raw_logits": raw.gather(0, ids),
         **_stage_figures(stages, ids, totals),
     }
+
+
+def _distribution(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Softmax in float64, its entropy in nats, log Σ exp(logit): one exponential for each token serves all three."""
+    largest = logits.max().double()
+    # the clamp keeps 0 · -inf at zero
+    shifted = (logits.double() - largest).clamp_(min=-1e4)
+    probs = shifted.exp()
+    total = probs.sum()
+    probs = probs.div_(total)
+    return probs, total.log() - torch.dot(probs, shifted), largest + total.log()
+
+
+def _final_entropy(stages: Sequence[StageLogits], probs: Tensor, hooked: bool) -> Tensor:
+    if hooked:  # log 0 is slow on a CPU, hence the clamp
+        return _entropy(probs, probs.clamp(min=1e-300).log())
+    if stages[-1].name == "greedy" and stages[-1].active:  # one token is left
+        return probs.new_zeros(())
+    return _entropy(probs, stages[-1].after)
 
 
 def _entropy(probs: Tensor, logits: Tensor) -> Tensor:

@@ -224,6 +224,24 @@ def largest(keys: Tensor, k: int) -> Tensor:
     return keys.topk(k).values
 
 
+def first_ids(values: Tensor, n: int) -> Tensor:
+    """The ids of the n largest float32 values, falling, ties by rising id: int64 [n]."""
+    if values.device.type != "cpu":
+        return ids_of(largest(falling_keys(values), n))
+    array = values.numpy()
+    near = np.flatnonzero(array >= np.partition(array, array.size - n)[array.size - n])
+    if len(near) < n:  # NaN among them, which the caller reports
+        return ids_of(largest(falling_keys(values), n))
+    return torch.from_numpy(near[np.lexsort((near, -array[near]))[:n]])
+
+
+def rank_of(values: Tensor, index: Tensor) -> Tensor:
+    """How many values come before that at ``index`` [1] in falling order, ties by rising id: int64 scalar."""
+    value = values.gather(0, index)
+    ties = (values == value) & (vocabulary(values.numel(), values.device) < index)
+    return (values > value).sum() + ties.sum()
+
+
 def _sampled(setting: str, off: float) -> Callable[[Sampling], bool]:
     """A stage that only a draw needs: off at its neutral value, and where the best token is taken."""
     return lambda settings: not settings.takes_the_best and getattr(settings, setting) != off

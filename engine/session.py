@@ -85,7 +85,7 @@ class Step:
     def frame(self) -> StepFrame:
         """The step as plain data."""
         sampling = self.sampling
-        candidates = tuple(self._session.vocabulary_piece(int(i)) for i in sampling.ids)
+        candidates = tuple(map(self._session.vocabulary_piece, sampling.ids.tolist()))
         return StepFrame(
             self.index,
             self.kind,

@@ -34,7 +34,7 @@ class Trace:
         self._reach = [0] * (3 * config.n_layers + 1)  # by the same rows
         self._end = 0
         self._parts: list[tuple[int, slice, slice]] = []
-        self._staged: dict[int, Tensor] = {}  # row to [d_model], of a pass over one position
+        self._staged: dict[int, Tensor] = {}  # row to [1, 1, d_model], of a pass over one position
 
     @property
     def reach(self) -> list[int]:
@@ -139,7 +139,7 @@ class Trace:
     def _put_norms(self, row: int, tensor: Tensor) -> None:
         self._reach[row] = self._end
         if tensor.shape[1] == 1:
-            self._staged[row] = tensor[0, 0]
+            self._staged[row] = tensor
             return
         norms = _norms(tensor[0])
         for index, inside, outside in self._parts:
@@ -149,7 +149,7 @@ class Trace:
         """Write what a pass over one position has left so far, all layers at once: a tenth of the cost in decode."""
         if not self._staged:
             return
-        rows, vectors = list(self._staged), torch.stack(list(self._staged.values()))
+        rows, vectors = list(self._staged), torch.cat(list(self._staged.values()))[:, 0]
         self._staged.clear()
         (index, inside, _), boundaries = self._parts[0], self.config.n_layers + 1
         self._norms[index][rows, inside.start] = _norms(vectors)
