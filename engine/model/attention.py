@@ -6,6 +6,8 @@ run through the fused kernel, unless a hook asks for scores or pattern, or the s
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -14,7 +16,7 @@ from engine.cache import KVCache
 from engine.config import AttentionSpec
 from engine.errors import HookError
 from engine.hooks import HookPoints
-from engine.model.linear import Linear
+from engine.model.linear import Linear, project
 from engine.model.mask import alibi_bias, visible
 from engine.model.norm import Norm
 from engine.model.rope import Turn, rotate
@@ -95,14 +97,15 @@ class Attention(nn.Module):
     def _clipped(self, x: Tensor) -> Tensor:
         return x if self.spec.clip is None else x.clamp(-self.spec.clip, self.spec.clip)
 
-    def _normed(self, q: Tensor, k: Tensor, *when: str, hooked: bool = True) -> tuple[Tensor, Tensor]:
+    def _normed(self, q: Tensor, k: Tensor, *when: str) -> tuple[Tensor, Tensor]:
         if self.spec.qk_norm is None or self.spec.qk_norm_over not in when:
             return q, k
-        normed = []
-        for x, norm in ((q, self.q_norm), (k, self.k_norm)):
-            flat = x.flatten(2) if self.spec.qk_norm_over == "all" else x
-            normed.append(self._clipped((norm if hooked else norm.recompute)(flat).view_as(x)))
-        return (self.hook_q_normed(normed[0]), self.hook_k_normed(normed[1])) if hooked else (normed[0], normed[1])
+        q, k = self._normed_by(self.q_norm, q), self._normed_by(self.k_norm, k)
+        return self.hook_q_normed(q), self.hook_k_normed(k)
+
+    def _normed_by(self, norm: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+        flat = x.flatten(2) if self.spec.qk_norm_over == "all" else x
+        return self._clipped(norm(flat).view_as(x))
 
     def _norm_size(self, heads: int) -> int:
         return heads * self.spec.d_head if self.spec.qk_norm_over == "all" else self.spec.d_head
@@ -207,18 +210,26 @@ class Attention(nn.Module):
 
     def queries(self, x: Tensor, turn: Turn | None, start: int) -> Tensor:
         """Queries as scores take them: ``[batch, pos, n_heads, d_head]``."""
-        return self._tempered(self._recomputed(x, turn)[0], start)
+        q = self._recomputed(x, turn, 0, self.spec.n_heads)
+        return self._tempered(q, start)
 
     def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
         """Keys as the cache stores them: ``[batch, n_kv_heads, pos, d_head]``."""
-        return self._recomputed(x, turn)[1].transpose(1, 2)
+        return self._recomputed(x, turn, self.spec.n_heads, self.n_rotated).transpose(1, 2)
 
-    def _recomputed(self, x: Tensor, turn: Turn | None) -> tuple[Tensor, Tensor]:
-        qk, _ = self._projected(x)
-        q, k = self._normed(*self._split(qk), "head", "all", hooked=False)
-        if turn is not None:
-            q, k = rotate(q, turn), rotate(k, turn)
-        return self._normed(q, k, "rotated", hooked=False)
+    def _recomputed(self, x: Tensor, turn: Turn | None, first: int, stop: int) -> Tensor:
+        """Heads [first, stop) of queries and keys: only their rows of the map are read."""
+        rows = slice(first * self.spec.d_head, stop * self.spec.d_head)
+        bias = None if self.qkv.bias is None else self.qkv.bias[rows]
+        heads = project(x, self.qkv.weight[rows], bias).view(*x.shape[:2], stop - first, self.spec.d_head)
+        heads = heads if self.spec.qk_norm else self._clipped(heads)
+        if self.spec.qk_norm is None:
+            return heads if turn is None else rotate(heads, turn)
+        norm = (self.k_norm if first else self.q_norm).recompute
+        before = self.spec.qk_norm_over != "rotated"
+        heads = self._normed_by(norm, heads) if before else heads
+        heads = heads if turn is None else rotate(heads, turn)
+        return heads if before else self._normed_by(norm, heads)
 
     def vectors(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is stored, ``[1, n_kv_heads, key, d_head]`` each: no latent, and both ``[n_kv_heads, key, d_head]``."""
