@@ -17,7 +17,7 @@ def prepare() -> None:
     sys.setswitchinterval(0.0005)
 
 
-GOMP_SPINCOUNT = "10000"
+GOMP_SPINCOUNT = "10000"  # window open, two threads on two cores: 15.1 tokens/s; 8.8 with 300
 
 
 def default_threads() -> int:
