@@ -3,28 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
 
-import numpy as np
-
+from engine import reach
 from engine.frames import LayerFacts, ModelFrame
+from engine.reach import Positions
 
-Positions = TypeVar("Positions", int, np.ndarray)
 Translate = Callable[[str], str]
 
 
 def first_seen(layer: LayerFacts, query: Positions) -> Positions:
     """The first key position that the query at a position sees: one, or an array of positions."""
-    if layer.reach is None:
-        return query * 0
-    if layer.attention == "chunked":
-        return query // layer.reach * layer.reach
-    return np.maximum(query - layer.reach + 1, 0) if isinstance(query, np.ndarray) else max(query - layer.reach + 1, 0)
+    return reach.first_seen(query, *_window_and_chunk(layer))
 
 
 def kept_after(layer: LayerFacts, length: int) -> int:
     """Positions that a layer keeps once ``length`` have been read: those that the next query sees."""
-    return length - min(length, first_seen(layer, length))
+    return reach.kept_after(length, *_window_and_chunk(layer))
+
+
+def _window_and_chunk(layer: LayerFacts) -> tuple[int | None, int | None]:
+    return (None, layer.reach) if layer.attention == "chunked" else (layer.reach, None)
 
 
 def position_bytes(layer: LayerFacts, itemsize: int) -> int:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.config import AttentionSpec, LatentAttentionSpec, ModelConfig
 from engine.errors import ContextError
+from engine.hooks import HookPoint
 
 _FIRST_CAPACITY = 256
 
@@ -89,7 +90,6 @@ class KVCache:
         self.config = config
         self.length = 0
         self._before = 0  # where the last pass began
-        self._batch = batch
         like = torch.empty(0, dtype=dtype, device=device)
         self._layers = [_LayerCache(spec.attention, config.n_ctx, batch, like) for spec in config.layers]
         self._itemsize = dtype.itemsize
@@ -210,3 +210,12 @@ class KVCache:
 def entries_per_position(config: ModelConfig, layer: int) -> int:
     """Numbers that one position takes in one layer's cache."""
     return sum(part.heads * part.width for part in config.layers[layer].attention.cached)
+
+
+def announce(point: HookPoint, start: int, *entries: Tensor) -> None:
+    """Tell a hook what a pass appends: [first position, positions, bytes]; ``entries`` are ``[batch, pos, ...]``."""
+    if point.watched:
+        size = sum(entry.numel() * entry.element_size() for entry in entries)
+        point(torch.tensor([start, entries[0].shape[1], size]))
+    else:
+        point.visit()

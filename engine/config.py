@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from engine.reach import Positions, first_seen
+
 
 @dataclass(frozen=True)
 class NormSpec:
@@ -121,11 +123,9 @@ class AttentionSpec:
         """What the cache stores per position."""
         return (CachedPart("k", self.n_kv_heads, self.d_head), CachedPart("v", self.n_kv_heads, self.d_head))
 
-    def first_seen(self, query: int) -> int:
+    def first_seen(self, query: Positions) -> Positions:
         """The first key position that the query at this position sees; the cache keeps none before it."""
-        if self.window:
-            return max(0, query - self.window + 1)
-        return query // self.chunk * self.chunk if self.chunk else 0
+        return first_seen(query, self.window, self.chunk)
 
 
 @dataclass(frozen=True)
@@ -168,9 +168,9 @@ class LatentAttentionSpec:
         """What the cache stores per position."""
         return (CachedPart("latent", 1, self.d_latent + self.d_rope),)
 
-    def first_seen(self, query: int) -> int:
+    def first_seen(self, query: Positions) -> Positions:
         """The first key position that the query at this position sees."""
-        return 0
+        return query * 0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from math import prod
 from typing import TYPE_CHECKING
 
 from engine.config import AttentionSpec, LatentAttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec, NormSpec
@@ -61,10 +60,6 @@ class Slot:
         """The part of the parameter that is filled, a view."""
         place = parameter if self.index is None else parameter[self.index]
         return place if self.rows is None else place.narrow(self.axis, self.rows[0], self.rows[1] - self.rows[0])
-
-    @property
-    def elements(self) -> int:
-        return prod(self.shape)
 
 
 MOST_MISSING = 1000

@@ -12,15 +12,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.cache import KVCache
+from engine.cache import KVCache, announce
 from engine.config import AttentionSpec
 from engine.errors import HookError
 from engine.hooks import HookPoints
 from engine.model.linear import Linear, project
-from engine.model.mask import alibi_bias, visible
+from engine.model.mask import alibi_bias, masked, visible
 from engine.model.norm import Norm
 from engine.model.rope import Turn, rotate
-from engine.model.scores import mixed, products, softmax
+from engine.model.scores import mixed, products, softmax, written_by_head
 
 _ROWS = 128  # queries at a time where scores are formed: bounds the memory of a long prefill
 
@@ -63,7 +63,7 @@ class Attention(nn.Module):
         keys, values = self._stored(k, v, cache, start)  # [batch, n_kv_heads, key, d_head]
         z = self.hook_z(self._mix(q, keys, values, start))  # [batch, pos, n_heads, d_head]
         if self.hook_result.wanted:
-            return self._written_by_head(z)
+            return written_by_head(z, self.out, self.hook_result)
         return self.out(z.flatten(2))
 
     # -- queries, keys, values -----------------------------------------------------------------------------------
@@ -125,11 +125,7 @@ class Attention(nn.Module):
         keys, values = k.transpose(1, 2), v.transpose(1, 2)
         if cache is not None:
             keys, values = cache.append(self.layer, keys, values)
-        if self.hook_append.watched:
-            size = k.numel() * k.element_size() + v.numel() * v.element_size()
-            self.hook_append(torch.tensor([start, k.shape[1], size]))
-        else:
-            self.hook_append.visit()
+        announce(self.hook_append, start, k, v)
         if self.hook_cached_k.active:
             keys = self.hook_cached_k(keys.transpose(1, 2)).transpose(1, 2)
         if self.hook_cached_v.active:
@@ -165,8 +161,7 @@ class Attention(nn.Module):
             scores = scores + alibi_bias(spec.n_heads, first_key, n_keys, scores) * spec.scale
         if spec.softcap is not None:
             scores = spec.softcap * torch.tanh(scores / spec.softcap)
-        seen = visible(spec, start, n_queries, n_keys, q.device)
-        return scores if seen is None else scores.masked_fill_(~seen, float("-inf"))
+        return masked(scores, spec, start)
 
     def softmax(self, scores: Tensor) -> Tensor:
         """The pattern of scores, without hooks: ``[batch, n_heads, pos, key]``."""
@@ -200,12 +195,6 @@ class Attention(nn.Module):
         )
         return z.transpose(1, 2)
 
-    def _written_by_head(self, z: Tensor) -> Tensor:
-        weight = self.out.weight.view(-1, self.spec.n_heads, self.spec.d_head)
-        result = self.hook_result(torch.einsum("bphd,mhd->bphm", z, weight))
-        written = result.sum(2)
-        return written if self.out.bias is None else written + self.out.bias
-
     # -- what is recomputed, without hooks -------------------------------------------------------------------------
 
     def queries(self, x: Tensor, turn: Turn | None, start: int) -> Tensor:
@@ -222,8 +211,8 @@ class Attention(nn.Module):
         rows = slice(first * self.spec.d_head, stop * self.spec.d_head)
         bias = None if self.qkv.bias is None else self.qkv.bias[rows]
         heads = project(x, self.qkv.weight[rows], bias).view(*x.shape[:2], stop - first, self.spec.d_head)
-        heads = heads if self.spec.qk_norm else self._clipped(heads)
         if self.spec.qk_norm is None:
+            heads = self._clipped(heads)
             return heads if turn is None else rotate(heads, turn)
         norm = (self.k_norm if first else self.q_norm).recompute
         before = self.spec.qk_norm_over != "rotated"

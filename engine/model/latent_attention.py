@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from engine.cache import KVCache
+from engine.cache import KVCache, announce
 from engine.config import LatentAttentionSpec
 from engine.hooks import HookPoints
 from engine.model.linear import Linear
-from engine.model.mask import visible
+from engine.model.mask import masked, visible
 from engine.model.norm import Norm
 from engine.model.rope import Turn, rotate
-from engine.model.scores import mixed, products, softmax
+from engine.model.scores import mixed, products, softmax, written_by_head
 
 
 class LatentAttention(nn.Module):
@@ -60,7 +60,7 @@ class LatentAttention(nn.Module):
         stored = self._stored(torch.cat((latent, key), dim=-1), cache, start)  # [batch, 1, key, d_latent + d_rope]
         z = self.hook_z(self._mix(nope, rotated, stored, start))  # [batch, pos, n_heads, d_value]
         if self.hook_result.wanted:
-            return self._written_by_head(z)
+            return written_by_head(z, self.out, self.hook_result)
         return self.out(z.flatten(2))
 
     def _queries(self, x: Tensor, turn: Turn | None, *, hooked: bool) -> tuple[Tensor, Tensor]:
@@ -85,11 +85,7 @@ class LatentAttention(nn.Module):
         stored = entry[:, None]
         if cache is not None:
             (stored,) = cache.append(self.layer, stored)
-        if self.hook_append.watched:
-            size = entry.numel() * entry.element_size()
-            self.hook_append(torch.tensor([start, entry.shape[1], size]))
-        else:
-            self.hook_append.visit()
+        announce(self.hook_append, start, entry)
         return self.hook_latent(stored[:, 0])[:, None] if self.hook_latent.active else stored
 
     # -- scores, pattern, mix ------------------------------------------------------------------------------------
@@ -116,8 +112,7 @@ class LatentAttention(nn.Module):
     def scores(self, q: Tensor, stored: Tensor, start: int) -> Tensor:
         """q · k · scale, -inf where key > query: ``[batch, n_heads, pos, key]``; ``q`` as ``queries`` makes them."""
         scores = products(q, stored, self.spec.scale)
-        seen = visible(self.spec, start, q.shape[1], stored.shape[2], q.device)
-        return scores if seen is None else scores.masked_fill_(~seen, float("-inf"))
+        return masked(scores, self.spec, start)
 
     def softmax(self, scores: Tensor) -> Tensor:
         """The pattern of scores: ``[batch, n_heads, pos, key]``."""
@@ -153,12 +148,6 @@ class LatentAttention(nn.Module):
             q.transpose(1, 2), whole, padded, mask, is_causal=mask is None, scale=self.spec.scale
         )
         return z[..., : self.spec.d_value].transpose(1, 2)
-
-    def _written_by_head(self, z: Tensor) -> Tensor:
-        weight = self.out.weight.view(-1, self.spec.n_heads, self.spec.d_value)
-        result = self.hook_result(torch.einsum("bphd,mhd->bphm", z, weight))
-        written = result.sum(2)
-        return written if self.out.bias is None else written + self.out.bias
 
     # -- what is recomputed, without hooks -------------------------------------------------------------------------
 

@@ -22,13 +22,14 @@ def visible(
         return None
     queries = torch.arange(start, start + n_queries, device=device)[:, None]
     keys = torch.arange(first_key, first_key + n_keys, device=device)[None, :]
-    seen = keys <= queries
-    window, chunk = getattr(spec, "window", None), getattr(spec, "chunk", None)
-    if window is not None:
-        seen &= keys > queries - window
-    if chunk is not None:
-        seen &= keys // chunk == queries // chunk
-    return seen
+    return (keys <= queries) & (keys >= spec.first_seen(queries))
+
+
+def masked(scores: Tensor, spec: AttentionSpec | LatentAttentionSpec, start: int) -> Tensor:
+    """Scores ``[batch, n_heads, pos, key]`` with -inf where a query does not see the key; written in place."""
+    n_queries, n_keys = scores.shape[2:]
+    seen = visible(spec, start, n_queries, n_keys, scores.device)
+    return scores if seen is None else scores.masked_fill_(~seen, float("-inf"))
 
 
 def alibi_bias(n_heads: int, first_key: int, n_keys: int, like: Tensor) -> Tensor:

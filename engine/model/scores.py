@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from engine.hooks import HookPoint
+from engine.model.linear import Linear
+
 
 def products(q: Tensor, keys: Tensor, scale: float) -> Tensor:
     """q · k · scale: queries ``[batch, pos, n_heads, d]`` and keys ``[batch, n_kv_heads, key, d]`` to
@@ -43,3 +46,13 @@ def softmax(scores: Tensor, sinks: Tensor | None, *, float32: bool) -> tuple[Ten
     column = sinks.to(scores.dtype).view(1, -1, 1, 1).expand(*scores.shape[:3], 1)
     whole = torch.softmax(torch.cat((scores, column), dim=-1), dim=-1, dtype=wide).to(scores.dtype)
     return whole[..., :-1], whole[..., -1]
+
+
+def written_by_head(z: Tensor, out: Linear, hook: HookPoint) -> Tensor:
+    """What the heads write together, ``[batch, pos, d_model]``, with what each writes, z · W_O, shown to a hook.
+
+    ``z`` is ``[batch, pos, n_heads, d]``; the hook gets ``[batch, pos, n_heads, d_model]``.
+    """
+    weight = out.weight.view(-1, *z.shape[2:])
+    written = hook(torch.einsum("bphd,mhd->bphm", z, weight)).sum(2)
+    return written if out.bias is None else written + out.bias
