@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine import questions as ask
+from engine import routing_answers
 from engine.attention_maps import AttentionMaps
 from engine.errors import EngineError
 from engine.frames import (
@@ -266,6 +267,8 @@ _EXACT: dict[str, tuple[Callable[..., Tensor | None], str]] = {
     "key": (_exact_cached(1), "captured"),
     "value": (_exact_cached(2), "captured"),
     "latent": (_exact_latent, "captured"),
+    "expert_weight": (routing_answers.exact_weight, "captured"),
+    "router_score": (routing_answers.exact_score, "captured + recomputed"),
 }
 
 _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
@@ -276,6 +279,12 @@ _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
     ask.AskAttentionRow: _attention_row,
     ask.AskCacheState: _cache_state,
     ask.AskCacheVectors: _cache_vectors,
+    ask.AskRouting: routing_answers.routing,
+    ask.AskRoutingShares: routing_answers.shares,
+    ask.AskRouterRow: routing_answers.router_row,
+    ask.AskRoutingLayers: routing_answers.routing_layers,
+    ask.AskRoutedTokens: routing_answers.routed_tokens,
+    ask.AskExpertUse: routing_answers.expert_use,
     ask.AskExactValue: _exact_value,
 }
 

@@ -222,6 +222,12 @@ class MoESpec:
     shared_gate: bool = False
 
 
+def expert_parameters(spec: MoESpec, d_model: int) -> int:
+    """How many parameters one expert has: gate, up and down, and their biases."""
+    biases = 2 * spec.expert.d_mlp + d_model if spec.expert.bias else 0
+    return 3 * spec.expert.d_mlp * d_model + biases
+
+
 @dataclass(frozen=True)
 class LayerSpec:
     """One block: x += attention(norm1(x)); x += mlp(norm2(x)), each norm where there is one.

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from engine.config import MoESpec
 from engine.settings import Sampling
 
 Array = np.ndarray
@@ -54,6 +55,8 @@ class LayerFacts:
     sinks: bool = False  # a learned score per head takes part in the softmax, so rows sum to less than 1
     n_experts: int = 0
     top_k: int = 0
+    experts: MoESpec | None = None  # how the router scores, chooses and weighs; None: one MLP
+    expert_parameters: int = 0  # of one expert
 
 
 @dataclass(frozen=True)
@@ -319,6 +322,115 @@ class CacheVectors:
 
 
 @dataclass(frozen=True)
+class Routing:
+    """Experts x positions of one layer, ``[n_experts, columns]``; the first ``n`` of ``n_total`` positions are routed.
+
+    A column stands for ``block`` positions: ``weights`` and ``scores`` are the largest among them (a weight is 0
+    where the expert was not chosen), ``chosen`` int64 counts how many of them chose the expert.
+    """
+
+    layer: int
+    n: int
+    n_total: int
+    block: int
+    weights: Array
+    scores: Array
+    chosen: Array
+    source: str = "captured"
+
+
+@dataclass(frozen=True)
+class RoutingShares:
+    """How one layer's experts were used over the ``n`` positions routed so far; arrays float64 [n_experts].
+
+    ``share`` f_i: of all choices (n · top_k) the part that fell on the expert, sums to 1. ``mean_score`` s̄_i: the
+    mean of its score, the scores of a position divided by their sum. ``balance``: N · Σ f_i · s̄_i, 1 when even
+    (Switch Transformer, equation 4, with f over all choices). ``entropy``: of a position's scores in nats, the mean;
+    ln N at most. ``together`` int64 [n_experts, n_experts]: how many positions chose both; on the diagonal, the one.
+    """
+
+    layer: int
+    n: int
+    share: Array
+    mean_score: Array
+    balance: float
+    entropy: float
+    together: Array
+    source: str = "captured + recomputed"
+
+
+@dataclass(frozen=True)
+class RouterRow:
+    """One position in the order of the formula: ``logits``, ``scores``, ``choice`` float32 [n_experts], then what was
+    chosen: ``ids`` int64 and ``weights`` float32 [top_k], best first. All empty where it is not routed yet.
+
+    ``choice`` is what is chosen by: scores (or logits) plus the learned bias, -inf in groups that are barred.
+    ``shared_gate``: what the shared expert is multiplied by; None where it has no gate. ``entropy`` as in
+    RoutingShares, of this position.
+    """
+
+    layer: int
+    position: int
+    logits: Array
+    scores: Array
+    choice: Array
+    ids: Array
+    weights: Array
+    shared_gate: float | None
+    entropy: float
+    source: str = "captured + recomputed"
+
+
+@dataclass(frozen=True)
+class RoutingLayers:
+    """One position in every layer that has experts: ``layers`` int64 [rows] are their numbers.
+
+    ``weights``, ``scores`` float32 and ``chosen`` uint8 [rows, most experts of a layer]; a row has ``n_experts`` int64
+    [rows] of them. ``known`` bool [rows]: the position is routed there; otherwise its row is 0 and means nothing.
+    """
+
+    position: int
+    layers: Array
+    n_experts: Array
+    known: Array
+    weights: Array
+    scores: Array
+    chosen: Array
+    source: str = "captured + recomputed"
+
+
+@dataclass(frozen=True)
+class RoutedTokens:
+    """Of every routed position of one layer: ``ids`` int64 and ``weights`` float32 [n, top_k], best first."""
+
+    layer: int
+    ids: Array
+    weights: Array
+    source: str = "captured"
+
+
+@dataclass(frozen=True)
+class ExpertUse:
+    """One expert: ``taken`` of the ``n`` routed positions chose it; the strongest are listed, by falling weight.
+
+    ``positions`` int64, ``weights``, ``norms``, ``shares`` float32 [listed]. A norm is that of what the expert adds,
+    weight included; a share is ⟨what it adds, Δ⟩ / ‖Δ‖² with Δ what all experts of the layer add together: the
+    shares of a position sum to 1 (negative: it writes against the others). Shares are empty where a norm follows the
+    experts, which makes them inseparable.
+    """
+
+    layer: int
+    expert: int
+    n: int
+    taken: int
+    positions: Array
+    weights: Array
+    norms: Array
+    shares: Array
+    source: str = "captured + recomputed"
+
+
+@dataclass(frozen=True)
 class ExactValue:
     """The exact figure behind one cell, not reduced; None where it is not computed."""
 
@@ -336,6 +448,12 @@ Answer = (
     | AttentionRow
     | CacheState
     | CacheVectors
+    | Routing
+    | RoutingShares
+    | RouterRow
+    | RoutingLayers
+    | RoutedTokens
+    | ExpertUse
     | ExactValue
 )
 

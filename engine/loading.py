@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,8 +18,8 @@ from engine.checkpoint.memory import check_memory
 from engine.checkpoint.opened import Checkpoint, open_checkpoint
 from engine.checkpoint.source import Source, resolve
 from engine.checkpoint.weights import Report, fill
-from engine.config import MLPSpec, ModelConfig, MoESpec
-from engine.errors import ConfigError, EngineError, MemoryShortage, SourceError
+from engine.config import MLPSpec, ModelConfig, MoESpec, expert_parameters
+from engine.errors import CheckpointError, ConfigError, EngineError, MemoryShortage, SourceError, TokenizerError
 from engine.frames import LayerFacts, ModelFrame, ProgressFrame
 from engine.settings import Sampling
 
@@ -102,6 +103,8 @@ def _layer_facts(config: ModelConfig, index: int) -> LayerFacts:
         sinks=getattr(spec, "sinks", False),
         n_experts=0 if experts is None else experts.n_experts,
         top_k=0 if experts is None else experts.top_k,
+        experts=experts,
+        expert_parameters=0 if experts is None else expert_parameters(experts, config.d_model),
     )
 
 
@@ -111,8 +114,8 @@ def load(
     """Load a model.
 
     Args:
-        source: a folder with config.json and safetensors, a .gguf file, a catalog name that was fetched before, or a
-            hub id ``org/name[@revision]``, which is fetched into the cache.
+        source: a folder with config.json and safetensors, a .gguf file, a catalog name that is built in or was fetched
+            before, or a hub id ``org/name[@revision]``, which is fetched into the cache.
         device: "auto" (CUDA, then MPS, then CPU) or a torch device.
         dtype: "auto" (bfloat16 on an accelerator, float32 on the CPU) or one of DTYPES.
         progress: called now and then with a ProgressFrame; an exception it raises (engine.Cancelled) stops loading.
@@ -127,7 +130,7 @@ def load(
     chosen_dtype = choose_dtype(dtype, chosen_device)
     found = resolve(source)
     path = _local_path(found, progress)
-    with open_checkpoint(path) as checkpoint:
+    with _built_in_errors(found), open_checkpoint(path) as checkpoint:
         tokenizer = checkpoint.read_tokenizer()
         sampling, complaints = _sampling(checkpoint)
         model, parameters = _decoder(checkpoint, chosen_device, chosen_dtype, _reporter(progress))
@@ -146,6 +149,18 @@ def load(
         warnings=(*_warnings(checkpoint), *complaints),
         sampling=sampling,
     )
+
+
+@contextmanager
+def _built_in_errors(found: Source) -> Iterator[None]:
+    """A model that came with the program is not mended by fetching it again, which is what errors of files advise."""
+    try:
+        yield
+    except (CheckpointError, ConfigError, SourceError, TokenizerError) as error:
+        if found.entry is None or not found.entry.built_in:
+            raise
+        remedy = "It comes with Fluoroscope: install that again, or open another model."
+        raise CheckpointError(f"{found.entry.title} cannot be used. {error} {remedy}") from error
 
 
 def _sampling(checkpoint: Checkpoint) -> tuple[Sampling | None, tuple[str, ...]]:

@@ -65,16 +65,72 @@ class AskCacheVectors:
 
 
 @dataclass(frozen=True)
+class AskRouting:
+    """Answer: Routing of one layer that has experts."""
+
+    layer: int
+    most: int = 1024
+
+
+@dataclass(frozen=True)
+class AskRoutingShares:
+    """Answer: RoutingShares of one layer that has experts."""
+
+    layer: int
+
+
+@dataclass(frozen=True)
+class AskRouterRow:
+    """Answer: RouterRow of one layer that has experts and one position (None: the newest)."""
+
+    layer: int
+    position: int | None
+
+
+@dataclass(frozen=True)
+class AskRoutingLayers:
+    """Answer: RoutingLayers of one position (None: the newest)."""
+
+    position: int | None
+
+
+@dataclass(frozen=True)
+class AskRoutedTokens:
+    """Answer: RoutedTokens of one layer that has experts."""
+
+    layer: int
+
+
+@dataclass(frozen=True)
+class AskExpertUse:
+    """Answer: ExpertUse of one expert, with at most ``most`` positions listed: only these are recomputed."""
+
+    layer: int
+    expert: int
+    most: int = 16
+
+
+@dataclass(frozen=True)
 class AskExactValue:
     """Answer: ExactValue. ``index`` by quantity:
 
     ``pattern`` (layer, head, query, key) · ``residual`` (boundary, position, dimension) ·
     ``residual_norm`` / ``delta_attention_norm`` / ``delta_mlp_norm`` (row, position) ·
-    ``key`` / ``value`` (layer, kv_head, position, dimension) · ``latent`` (layer, position, dimension)
+    ``key`` / ``value`` (layer, kv_head, position, dimension) · ``latent`` (layer, position, dimension) ·
+    ``expert_weight`` / ``router_score`` (layer, expert, position); a weight is 0 where the expert was not chosen
     """
 
     quantity: Literal[
-        "pattern", "residual", "residual_norm", "delta_attention_norm", "delta_mlp_norm", "key", "value", "latent"
+        "pattern",
+        "residual",
+        "residual_norm",
+        "delta_attention_norm",
+        "delta_mlp_norm",
+        "key",
+        "value",
+        "latent",
+        "expert_weight",
+        "router_score",
     ]
     index: tuple[int, ...]
 
@@ -87,5 +143,11 @@ Question = (
     | AskAttentionRow
     | AskCacheState
     | AskCacheVectors
+    | AskRouting
+    | AskRoutingShares
+    | AskRouterRow
+    | AskRoutingLayers
+    | AskRoutedTokens
+    | AskExpertUse
     | AskExactValue
 )

@@ -1,4 +1,4 @@
-"""What is derived from a record: attention patterns of a layer, logits of a step. No hooks fire here.
+"""What is derived from a record: attention patterns, what an MLP reads, logits of a step. No hooks fire here.
 
 The same stage functions as in the pass, from the recorded residual stream and the cached keys.
 """
@@ -6,6 +6,7 @@ The same stage functions as in the pass, from the recorded residual stream and t
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -25,27 +26,67 @@ def pattern_rows(model: Decoder, trace: Trace, cache: KVCache, layer: int, start
     x = block.attention_input(trace.residual(layer, start, end)[None])
     q = block.attn.queries(x, model.turn(layer, start, end, trace.span_end(start), x), start)
     first = block.spec.attention.first_seen(start)
-    pattern = block.attn.softmax(block.attn.scores(q, _keys(model, trace, cache, layer, first, end), start))[0]
+    keys = _stored(model, trace, cache, layer, 0, first, end)
+    pattern = block.attn.softmax(block.attn.scores(q, keys, start))[0]
     return F.pad(pattern, (first, 0))  # keys before the first that is seen get nothing
 
 
-def _keys(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int) -> Tensor:
-    """Keys (or latents) of positions [start, end); those that the cache has let go are made again."""
+def mlp_input(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int) -> Tensor:
+    """What a layer's MLP or mixture of experts reads at positions [start, end), ``[end - start, d_model]``.
+
+    They must lie inside one pass, and below ``mlp_known``. To rounding what the pass read: a part of a prefill runs
+    through the same kernels in another shape. A pass over one position is computed in the pass's own shapes.
+    """
+    attend = partial(_attention_given, model, trace, cache, layer, start)
+    return model.layers[layer].mlp_input(trace.residual(layer, start, end)[None], attend)[0]
+
+
+def mlp_added(model: Decoder, trace: Trace, cache: KVCache, layer: int, position: int) -> Tensor:
+    """What the layer's MLP added to the stream at a position, ``[d_model]``: the stream after it less before it."""
+    attend = partial(_attention_given, model, trace, cache, layer, position)
+    mid = model.layers[layer].resid_mid(trace.residual(layer, position, position + 1)[None], attend)[0, 0]
+    return trace.residual(layer + 1, position, position + 1)[0] - mid
+
+
+def _attention_given(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, x: Tensor) -> Tensor:
+    """What the heads of a layer write together at positions from ``start`` on, of what they read there."""
+    attn, end = model.layers[layer].attn, start + x.shape[1]
+    first, n_parts = attn.spec.first_seen(start), len(attn.spec.cached)
+    stored = tuple(_stored(model, trace, cache, layer, part, first, end) for part in range(n_parts))
+    turn = model.turn(layer, start, end, trace.span_end(start), x)
+    return attn.written(x, turn, stored, start, one_by_one=_alone(trace, start))
+
+
+def mlp_known(trace: Trace, cache: KVCache, layer: int) -> int:
+    """At how many positions this layer's MLP has been computed, so that what it read can be made again."""
+    return min(trace.reach_mlp[layer], cache.lengths[layer])
+
+
+def _alone(trace: Trace, position: int) -> bool:
+    """Whether a pass read this position only."""
+    return trace.span_end(position) == position + 1 and (position == 0 or trace.span_end(position - 1) == position)
+
+
+def _stored(model: Decoder, trace: Trace, cache: KVCache, layer: int, part: int, start: int, end: int) -> Tensor:
+    """A part of the cache (0: keys or latents, 1: values) at [start, end); what it has let go is made again."""
     kept = cache.firsts[layer]
-    stored = cache.parts(layer)[0][:, :, max(0, start - kept) : max(0, end - kept)]
+    stored = cache.parts(layer)[part][:, :, max(0, start - kept) : max(0, end - kept)]
     if start >= kept:
         return stored
-    return torch.cat((*_made_keys(model, trace, layer, start, min(kept, end)), stored), dim=2)
+    return torch.cat((*_made(model, trace, layer, part, start, min(kept, end)), stored), dim=2)
 
 
-def _made_keys(model: Decoder, trace: Trace, layer: int, start: int, end: int) -> Iterator[Tensor]:
+def _made(model: Decoder, trace: Trace, layer: int, part: int, start: int, end: int) -> Iterator[Tensor]:
     """Pass by pass, since dynamic rope depends on a pass's length."""
     block = model.layers[layer]
     while start < end:
         span_end = trace.span_end(start)
         stop = min(end, span_end)
         x = block.attention_input(trace.residual(layer, start, stop)[None])
-        yield block.attn.keys(x, model.turn(layer, start, stop, span_end, x))
+        if part == 0:
+            yield block.attn.keys(x, model.turn(layer, start, stop, span_end, x))
+        else:
+            yield block.attn.values(x)
         start = stop
 
 

@@ -1,4 +1,4 @@
-"""What a run records: the residual stream at every layer boundary, and the norms of what each layer adds.
+"""What a run records: the residual stream at every layer boundary, the norms of what each layer adds, the routing.
 
 Everything else in a layer can be recomputed from its incoming residual stream and the KV cache.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig
 from engine.hooks import HookPoint, HookPoints
+from engine.routing import RoutingRecord
 
 _BLOCK = 128  # positions per buffer: growing never copies what is there
 
@@ -22,12 +23,13 @@ class Trace:
     """Boundary l is the residual stream entering layer l; boundary n_layers leaves the last layer.
 
     ``reach[l]``, ``reach_attention[l]`` and ``reach_mlp[l]`` say how many positions are recorded of each.
-    ``spans`` are the [start, end) of the finished passes.
+    ``spans`` are the [start, end) of the finished passes. ``routing`` is what the routers decided.
     """
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
         self.config = config
         self.spans: list[tuple[int, int]] = []
+        self.routing = RoutingRecord(config)
         self._like = torch.empty(0, dtype=dtype, device=device)
         self._residual: list[Tensor] = []  # [n_layers + 1, _BLOCK, d_model]
         self._norms: list[Tensor] = []  # [rows, _BLOCK]; rows: boundaries, then what attention, then what MLPs added
@@ -51,6 +53,7 @@ class Trace:
     def begin_pass(self, start: int, end: int) -> None:
         """The next tensors belong to positions [start, end)."""
         self.truncate(start)
+        self.routing.begin_pass(start)
         self._end, self._parts = end, _parts(start, end)
         while len(self._residual) * _BLOCK < end:
             self._residual.append(self._like.new_empty(self.config.n_layers + 1, _BLOCK, self.config.d_model))
@@ -64,6 +67,7 @@ class Trace:
     def truncate(self, length: int) -> None:
         """Forget what was recorded from this position on."""
         self._staged.clear()
+        self.routing.truncate(length)
         self._reach = [min(n, length) for n in self._reach]
         while self.spans and self.spans[-1][1] > length:
             self.spans.pop()
@@ -79,7 +83,7 @@ class Trace:
             if layer:
                 entering = points[prefix + "hook_resid_pre"]
                 detach.append(entering.observe(partial(self._put_edited, layer, entering)))
-        return detach
+        return detach + self.routing.attach(points)
 
     def residual(self, boundary: int, start: int, end: int) -> Tensor:
         """``[end - start, d_model]``, in the model's dtype. The positions must be recorded."""

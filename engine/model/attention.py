@@ -206,11 +206,26 @@ class Attention(nn.Module):
         """Keys as the cache stores them: ``[batch, n_kv_heads, pos, d_head]``."""
         return self._recomputed(x, turn, self.spec.n_heads, self.n_rotated).transpose(1, 2)
 
-    def _recomputed(self, x: Tensor, turn: Turn | None, first: int, stop: int) -> Tensor:
-        """Heads [first, stop) of queries and keys: only their rows of the map are read."""
+    def values(self, x: Tensor) -> Tensor:
+        """Values as the cache stores them: ``[batch, n_kv_heads, pos, d_head]``."""
+        return self._clipped(self._rows(x, self.n_rotated, self.n_all)).transpose(1, 2)
+
+    def written(
+        self, x: Tensor, turn: Turn | None, stored: tuple[Tensor, ...], start: int, *, one_by_one: bool
+    ) -> Tensor:
+        """What the heads write together, ``[batch, pos, d_model]``; ``stored`` are keys and values from the first that
+        is seen to the last query's own. Of a pass over one position as decode computes it, else as prefill does."""
+        q, attend = self.queries(x, turn, start), self._explicit if one_by_one else self._in_blocks
+        return self.out(attend(q, *stored, start).flatten(2))
+
+    def _rows(self, x: Tensor, first: int, stop: int) -> Tensor:
+        """Heads [first, stop) of queries, keys and values: only their rows of the map are read."""
         rows = slice(first * self.spec.d_head, stop * self.spec.d_head)
         bias = None if self.qkv.bias is None else self.qkv.bias[rows]
-        heads = project(x, self.qkv.weight[rows], bias).view(*x.shape[:2], stop - first, self.spec.d_head)
+        return project(x, self.qkv.weight[rows], bias).view(*x.shape[:2], stop - first, self.spec.d_head)
+
+    def _recomputed(self, x: Tensor, turn: Turn | None, first: int, stop: int) -> Tensor:
+        heads = self._rows(x, first, stop)
         if self.spec.qk_norm is None:
             heads = self._clipped(heads)
             return heads if turn is None else rotate(heads, turn)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 
 from engine.cache import KVCache
@@ -53,8 +55,22 @@ class Block(nn.Module):
         """What attention reads of a residual stream, without hooks."""
         return x if self.ln1 is None else self.ln1.recompute(x)
 
+    def resid_mid(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        """The stream with what attention adds, without hooks; ``attend`` maps what attention reads to what it gives."""
+        given = attend(self.attention_input(x))
+        return x + self._scaled(given if self.ln1_post is None else self.ln1_post.recompute(given))
+
+    def mlp_input(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
+        """What the MLP reads, without hooks; ``attend`` as in ``resid_mid``, not called where the layer is parallel."""
+        if self.spec.parallel and self.ln2 is None:
+            return self.attention_input(x)
+        read = x if self.spec.parallel else self.resid_mid(x, attend)
+        return read if self.ln2 is None else self.ln2.recompute(read)
+
     def _added(self, x: Tensor, norm: Norm | None) -> Tensor:
-        x = x if norm is None else norm(x)
+        return self._scaled(x if norm is None else norm(x))
+
+    def _scaled(self, x: Tensor) -> Tensor:
         return x if self.spec.residual_scale == 1 else x * self.spec.residual_scale
 
 

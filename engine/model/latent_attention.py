@@ -141,11 +141,12 @@ class LatentAttention(nn.Module):
         keys, values = self._made(stored)
         q, whole = self._whole(nope, rotated, keys, stored)
         n_queries, n_keys = q.shape[1], whole.shape[2]
-        mask = None if n_queries == n_keys else visible(self.spec, start, n_queries, n_keys, q.device)
+        aligned = n_queries == n_keys  # torch's is_causal has query 0 at key 0
+        mask = None if aligned else visible(self.spec, start, n_queries, n_keys, q.device)
         # torch's fused kernel wants values as wide as keys: without the padding it takes 2.6 times as long
         padded = F.pad(values, (0, max(0, self.spec.d_head - self.spec.d_value)))
         z = F.scaled_dot_product_attention(
-            q.transpose(1, 2), whole, padded, mask, is_causal=mask is None, scale=self.spec.scale
+            q.transpose(1, 2), whole, padded, mask, is_causal=aligned, scale=self.spec.scale
         )
         return z[..., : self.spec.d_value].transpose(1, 2)
 
@@ -158,6 +159,17 @@ class LatentAttention(nn.Module):
     def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
         """What the cache stores: ``[batch, 1, pos, d_latent + d_rope]``."""
         return torch.cat(self._latent(x, turn, hooked=False), dim=-1)[:, None]
+
+    def written(
+        self, x: Tensor, turn: Turn | None, stored: tuple[Tensor, ...], start: int, *, one_by_one: bool
+    ) -> Tensor:
+        """What the heads write together, ``[batch, pos, d_model]``; ``stored`` is what the cache keeps of every
+        position up to the last query's own. Of a pass over one position as decode computes it, else as prefill does."""
+        nope, rotated = self._queries(x, turn, hooked=False)
+        if not one_by_one:
+            return self.out(self._fused(nope, rotated, *stored, start).flatten(2))
+        pattern = self.softmax(self.scores(self._absorbed(nope, rotated), *stored, start))
+        return self.out(self._values_of(mixed(pattern, stored[0][..., : self.spec.d_latent])).flatten(2))
 
     def vectors(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is stored, ``[1, 1, key, d_latent + d_rope]``: as latent ``[key, d_latent + d_rope]``, and the keys

@@ -6,6 +6,8 @@ Formulas: transformers' routers of Mixtral, Qwen-MoE, DeepSeek-V2/V3, Llama 4 an
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -105,9 +107,20 @@ class Experts(nn.Module):
     def forward(self, x: Tensor, expert: int) -> Tensor:
         """One expert on the positions that chose it, ``[routed, d_model]`` to the same."""
         hook_pre, hook_pre_linear, hook_post, hook_out = self.hooks[expert]
-        gate, up = project(x, self.gate_up[expert], _row(self.gate_up_bias, expert)).chunk(2, dim=-1)
+        gate, up = self._gate_and_up(x, expert)
         post = hook_post(self.join(hook_pre(gate), hook_pre_linear(up)))
-        return hook_out(project(post, self.down[expert], _row(self.down_bias, expert)))
+        return hook_out(self._out(post, expert))
+
+    def recompute(self, x: Tensor, expert: int) -> Tensor:
+        """The same without hooks."""
+        return self._out(self.join(*self._gate_and_up(x, expert)), expert)
+
+    def _gate_and_up(self, x: Tensor, expert: int) -> tuple[Tensor, Tensor]:
+        gate, up = project(x, self.gate_up[expert], _row(self.gate_up_bias, expert)).chunk(2, dim=-1)
+        return gate, up
+
+    def _out(self, post: Tensor, expert: int) -> Tensor:
+        return project(post, self.down[expert], _row(self.down_bias, expert))
 
 
 def _row(bias: Tensor | None, expert: int) -> Tensor | None:
@@ -157,9 +170,14 @@ class MoE(nn.Module):
         return out
 
     def _weighed(self, rows: Tensor, weight: Tensor, expert: int) -> Tensor:
-        if self.spec.scale_input:
-            return self.experts(rows * weight, expert)
-        return self.experts(rows, expert) * weight
+        return self._with_weight(self.experts, rows, weight, expert)
+
+    def recompute_weighed(self, rows: Tensor, weight: Tensor, expert: int) -> Tensor:
+        """What one expert adds, ``[routed, d_model]``, with its weights ``[routed, 1]``, without hooks."""
+        return self._with_weight(self.experts.recompute, rows, weight, expert)
+
+    def _with_weight(self, given: Callable[[Tensor, int], Tensor], x: Tensor, weight: Tensor, expert: int) -> Tensor:
+        return given(x * weight, expert) if self.spec.scale_input else given(x, expert) * weight
 
     def _shared(self, x: Tensor) -> Tensor:
         shared = self.shared(x)
