@@ -10,6 +10,7 @@ from pathlib import Path
 
 from engine.settings import Sampling
 
+DEFAULT_MODEL = "demo"  # built in: the program opens on it at once
 DEFAULT_TOKENS = 64
 DEFAULT_SIZE = (1600, 1000)
 SAMPLING_OPTIONS = {
@@ -27,7 +28,10 @@ SAMPLING_OPTIONS = {
 
 @dataclass(frozen=True)
 class Options:
-    """What the user asked for. ``prompt`` None: start without running; ``pause_at``: stop after that layer."""
+    """What the user asked for. ``model`` None: start without one, which the command line never asks for.
+
+    ``prompt`` None: start without running; ``pause_at``: stop after that layer.
+    """
 
     verb: str = "open"
     name: str = ""  # what to fetch
@@ -87,12 +91,8 @@ def _sampling_given(given: argparse.Namespace) -> frozenset[str]:
 
 
 def _complaint(given: argparse.Namespace) -> str | None:
-    if given.screenshot and not given.model:
-        return "--screenshot needs --model"
     if given.screenshot and given.prompt is None:
         return "--screenshot needs --prompt"
-    if given.prompt is not None and not given.model:
-        return "--prompt needs --model"
     if given.pause_at is not None and given.prompt is None:
         return "--pause-at needs --prompt"
     return None
@@ -113,7 +113,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--model", metavar="S", help="a folder, a .gguf file, a name of the catalog, or a hub id")
+    kinds = "a folder, a .gguf file, a name of the catalog, or a hub id (default: %(default)s, which is built in)"
+    group.add_argument("--model", default=DEFAULT_MODEL, metavar="S", help=kinds)
     group.add_argument("--device", default="auto", help="auto, cpu, cuda, mps (default: %(default)s)")
     group.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16 (default: %(default)s)")
     group.add_argument("--threads", type=_positive, metavar="N", help="threads to compute with (default: cores - 1)")

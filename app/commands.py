@@ -19,9 +19,11 @@ class Situation:
     ready: bool = False  # the engine is imported
     has_model: bool = False
     has_tokens: bool = False
+    has_experts: bool = False
     loading: bool = False
     state: State = "idle"
     undoable: bool = False  # Esc has something to undo
+    has_examples: bool = False
 
     @property
     def active(self) -> bool:
@@ -77,6 +79,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("stop", RUN, "&Stop", "End the run, in the middle of a layer if need be", ("Shift+F5",), icon="stop",
             enabled=lambda now: now.active),
     Command("focus_prompt", RUN, "Edit &prompt", "Go to the prompt", ("Ctrl+L",)),
+    Command("show_examples", RUN, "&Examples", "Put an example into the prompt field", ("Ctrl+Shift+L",),
+            icon="examples", enabled=lambda now: now.has_examples),
     Command("previous_position", GO, "&Previous position", "Pin the position before", ("Ctrl+Left",),
             enabled=lambda now: now.has_tokens),
     Command("next_position", GO, "&Next position", "Pin the position after", ("Ctrl+Right",),
@@ -93,6 +97,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("reset_layout", VIEW, "&Reset layout", "Put every panel back where it was at first"),
     Command("maximise", VIEW, "&Maximise panel", "Enlarge the panel that has the focus, or restore it",
             ("Ctrl+Shift+M",), picture_key="F", icon="maximise", enabled=lambda now: now.has_model),
+    Command("colour_by_expert", VIEW, "Colour tokens by &expert", "Show which expert of the layer took each token",
+            ("Ctrl+E",), enabled=lambda now: now.has_experts),
     Command("use_theme", VIEW, "&Dark theme", "Light on dark", group="theme", argument="dark", icon="theme"),
     Command("use_theme", VIEW, "&Light theme", "Dark on light", group="theme", argument="light", icon="theme"),
     Command("larger_text", VIEW, "&Larger text", "For a projector: all larger", ("Ctrl+=", "Ctrl++"), icon="larger"),

@@ -1,4 +1,4 @@
-"""What the user looks at: position, layer, head; hovered and pinned. One cursor, obeyed by every panel."""
+"""What the user looks at: position, layer, head, expert; hovered and pinned. One cursor, obeyed by every panel."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from PySide6.QtCore import QObject, Signal
 
 @dataclass(frozen=True)
 class Look:
-    """A place in the model. ``position`` None follows the newest position of the run."""
+    """A place in the model. ``position`` None follows the newest position of the run; ``expert`` None: none is picked.
+
+    An expert belongs to its layer: expert 3 of another layer has nothing to do with it.
+    """
 
     position: int | None = None
     layer: int = 0
     head: int = 0
+    expert: int | None = None
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,7 @@ class Hover:
     position: int | None = None
     layer: int | None = None
     head: int | None = None
+    expert: int | None = None
 
 
 class Cursor(QObject):
@@ -38,7 +43,9 @@ class Cursor(QObject):
         self.hovered = Hover()
 
     def pin(self, **where: int | None) -> None:
-        """Pin some of position, layer, head; the others stay."""
+        """Pin some of position, layer, head, expert; the others stay, but no expert stays picked in another layer."""
+        if where.get("layer", self.pinned.layer) != self.pinned.layer:
+            where = {"expert": None, **where}
         self._set_pinned(Look(**{**asdict(self.pinned), **where}))
 
     def follow(self) -> None:

@@ -17,7 +17,7 @@ def fetch_model(options: Options) -> int:
     fetched = fetch(options.name, progress=_report)
     if sys.stderr.isatty():
         print(file=sys.stderr)
-    print(f"{fetched.name} from {fetched.origin}")
+    print(fetched.origin)
     print(fetched.path)
     return 0
 

@@ -32,13 +32,13 @@ class Layout:
 FOCUS = Layout(
     "focus",
     ("strip",),
-    ((("layers",),), (("attention", "residual", "cache"),), (("sampling",),)),
+    ((("layers",),), (("attention", "experts", "residual", "cache"),), (("sampling",),)),
     (16, 58, 26),
 )
 GRID = Layout(
     "grid",
     ("strip",),
-    ((("layers",),), (("attention",), ("cache",)), (("residual",),), (("sampling",),)),
+    ((("layers",),), (("attention",), ("cache",)), (("residual",), ("experts",)), (("sampling",),)),
     (12, 34, 32, 22),
 )
 LAYOUTS = {layout.name: layout for layout in (FOCUS, GRID)}

@@ -1,4 +1,4 @@
-"""What a model's files have and the model does without: said once, quietly, when it is opened."""
+"""What is no error and yet to be known, said once, quietly: about the model that was opened, or the settings."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ from engine.frames import ModelFrame
 
 
 class NoticeBar(QFrame):
-    """Sentences about the model that was opened; hidden where there are none, and once they were dismissed."""
+    """Sentences about the program, and about the model that was opened; hidden while there are none.
+
+    Dismissed sentences do not come again.
+    """
 
     def __init__(self) -> None:
         super().__init__()
         self.sentences = QLabel()
         self.dismiss = QToolButton()
         self._dismissed: set[tuple[str, tuple[str, ...]]] = set()
-        self._shown: tuple[str, tuple[str, ...]] = ("", ())
+        self._of_model: tuple[str, tuple[str, ...]] = ("", ())
+        self._of_program: dict[str, bool] = {}  # sentences, and whether they are still to be read
         self._prepare()
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 2, 4, 2)
@@ -27,17 +31,27 @@ class NoticeBar(QFrame):
 
     def show_model(self, model: ModelFrame) -> None:
         """Say what is to be said about a model that was opened, unless the user has dismissed it before."""
-        self._shown = (model.source, model.warnings)
-        self.sentences.setText("\n".join(model.warnings))
-        self.setVisible(bool(model.warnings) and self._shown not in self._dismissed)
+        self._of_model = (model.source, model.warnings)
+        self._refresh()
+
+    def say(self, sentence: str) -> None:
+        """Say something about the program; it stays until it is dismissed, and is said once."""
+        self._of_program.setdefault(sentence, True)
+        self._refresh()
 
     def restyle(self, theme: Theme) -> None:
         self.dismiss.setIcon(icon("close", theme))
         self.setStyleSheet(f"NoticeBar {{ background: {theme.panel}; border-left: 4px solid {theme.line}; }}")
         self.sentences.setStyleSheet(f"color: {theme.faint};")
 
+    def _refresh(self) -> None:
+        of_program = [sentence for sentence, open_still in self._of_program.items() if open_still]
+        of_model = () if self._of_model in self._dismissed else self._of_model[1]
+        self.sentences.setText("\n".join((*of_program, *of_model)))
+        self.setVisible(bool(of_program or of_model))
+
     def _prepare(self) -> None:
-        self.setAccessibleName(self.tr("Notice about the model"))
+        self.setAccessibleName(self.tr("Notice"))
         self.sentences.setTextFormat(Qt.TextFormat.PlainText)
         self.sentences.setWordWrap(True)
         self.sentences.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -49,5 +63,6 @@ class NoticeBar(QFrame):
         self.dismiss.clicked.connect(self._forget)
 
     def _forget(self) -> None:
-        self._dismissed.add(self._shown)
-        self.hide()
+        self._dismissed.add(self._of_model)
+        self._of_program = dict.fromkeys(self._of_program, False)
+        self._refresh()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, QSettings
 
-LAYOUT_VERSION = 1  # raise when docks are renamed or added: an older state is then forgotten
+LAYOUT_VERSION = 2  # raise when docks are renamed or added: an older state is then forgotten
 MOST_RECENT = 8
 LEAST_POINTS, MOST_POINTS, NORMAL_POINTS = 7.0, 32.0, 10.0
 
@@ -15,6 +15,17 @@ class Preferences:
     def __init__(self, kept: bool = True) -> None:
         where = (QSettings.Format.IniFormat, QSettings.Scope.UserScope, "fluoroscope", "window")
         self._file = QSettings(*where) if kept else None
+
+    def complaint(self) -> str | None:
+        """The sentence about settings that cannot be kept, or that could not be read; None where all is well."""
+        if self._file is None:
+            return None
+        name, status = self._file.fileName(), self._file.status()
+        if status == QSettings.Status.FormatError:
+            return f"The settings in {name} are damaged, so what could not be read of them starts afresh."
+        if status == QSettings.Status.AccessError or not self._file.isWritable():
+            return f"Settings will not be remembered, because {name} cannot be written; check its folder."
+        return None
 
     def theme(self) -> str:
         return str(self._read("theme", "dark"))

@@ -30,6 +30,11 @@ class Run:
         return True
 
     @property
+    def has_experts(self) -> bool:
+        """Whether a layer of the model has experts to choose from."""
+        return self.model is not None and any(layer.experts is not None for layer in self.model.layers)
+
+    @property
     def pieces(self) -> tuple[Piece, ...]:
         """Every token of the run: the prompt, then one per step."""
         return self.prompt + tuple(step.piece for step in self.steps)

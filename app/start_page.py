@@ -165,12 +165,13 @@ class CatalogRow(QWidget):
     def __init__(self, entry: CatalogEntry) -> None:
         super().__init__()
         self.entry = entry
-        self.cached = False
+        self.cached = entry.built_in
         self.usable = True
         self._ready = False
         self.button = QPushButton()
         self.button.clicked.connect(self._press)
-        facts = QLabel(f"{entry.title}\n{bytes_text(entry.size)} · {entry.licence} · {entry.hub}")
+        origin = self.tr("built in, a small mixture of experts") if entry.built_in else entry.hub
+        facts = QLabel(f"{entry.title}\n{bytes_text(entry.size)} · {entry.licence} · {origin}")
         facts.setTextFormat(Qt.TextFormat.PlainText)
         row = QHBoxLayout(self)
         row.addWidget(facts, 1)
@@ -178,7 +179,7 @@ class CatalogRow(QWidget):
         self._refresh()
 
     def set_cached(self, cached: bool) -> None:
-        self.cached = cached
+        self.cached = cached or self.entry.built_in
         self._refresh()
 
     def set_ready(self, ready: bool) -> None:

@@ -19,6 +19,7 @@ from app.cursor import Cursor, Look
 from app.delivery import Delivery
 from app.dock import PanelDock
 from app.error_bar import ErrorBar
+from app.examples import Example, ExamplesError, read_examples
 from app.keys_page import KeysPage
 from app.layouts import Workspace
 from app.mailbox import Mailbox
@@ -26,6 +27,7 @@ from app.notice_bar import NoticeBar
 from app.notices import CancelledFrame, ReadyFrame
 from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
+from app.panels.token_strip import TokenStrip
 from app.preferences import LEAST_POINTS, MOST_POINTS, NORMAL_POINTS, Preferences
 from app.run import Run
 from app.run_bar import RunBar
@@ -34,8 +36,9 @@ from app.status import StatusBar
 from app.theme import THEMES, Theme, apply, icon
 from app.turns import Turns
 from app.worker import Arm, RunRequest, StepKind, Worker
-from engine.checkpoint.catalog import catalog
+from engine.checkpoint.catalog import catalog, entry
 from engine.checkpoint.fetch import cached
+from engine.errors import EngineError
 from engine.frames import (
     AnswerFrame,
     EndFrame,
@@ -79,6 +82,7 @@ class Window(QMainWindow):
         self.context = Context(Run(), Cursor(), self._first_theme(), self.board.ask)
         self.sampling = options.sampling
         self.activity = self.tr("starting the engine")
+        self.examples: tuple[Example, ...] = ()
         self.ready = self.loading = self.requested = False
         self.closed_in_time = True
         self._make_parts(panels)
@@ -86,6 +90,8 @@ class Window(QMainWindow):
         self._connect()
         self.restyle()
         self._first_geometry()
+        self._first_examples()
+        self._tell_about_settings()
         self.refresh()
 
     # ---- building --------------------------------------------------------------------------------------------
@@ -173,6 +179,19 @@ class Window(QMainWindow):
         if kept is None or not self.workspace.restore(*kept):
             self.workspace.arrange(self.options.layout or "focus")
 
+    def _first_examples(self) -> None:
+        try:
+            self.examples = read_examples()
+        except ExamplesError as error:
+            self.error_bar.show_error(ErrorFrame("examples", str(error)))
+        self.bar.show_examples(self.examples)
+
+    def _tell_about_settings(self) -> None:
+        """Once; the program goes on without them."""
+        complaint = self.preferences.complaint()
+        if complaint is not None:
+            self.notice_bar.say(complaint)
+
     # ---- frames ----------------------------------------------------------------------------------------------
 
     def receive(self, frames: list[object]) -> None:
@@ -204,9 +223,9 @@ class Window(QMainWindow):
     def _engine_ready(self, frame: ReadyFrame) -> None:
         self.ready = True
         self.activity = self.tr("ready")
-        self.look_in_cache()
-        if self.options.model:
+        if self.options.model is not None:
             self.open_model(self.options.model)
+        self.look_in_cache()
 
     def _model_ready(self, frame: ModelFrame) -> None:
         self.loading = self.requested = False
@@ -218,11 +237,19 @@ class Window(QMainWindow):
         self.notice_bar.show_model(frame)
         self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
         self._take_sampling_of(frame)
+        self._offer_prompt(frame)
         self.preferences.add_recent(frame.source)
+        self._tell_about_settings()
         self._fill_model_menu()
         self.start_page.show_recent(self.preferences.recent())
         self.pages.setCurrentWidget(self.workspace)
         self.bar.prompt.setFocus()
+
+    def _offer_prompt(self, frame: ModelFrame) -> None:
+        """The program's own model opens with a prompt that suits it, unless there is one."""
+        known = entry(frame.source)
+        if known is not None and known.built_in and self.options.prompt is None and self.examples:
+            self.bar.prompt.offer(self.examples[0].text)
 
     def _run_began(self, frame: RunFrame) -> None:
         self.requested = False
@@ -281,7 +308,9 @@ class Window(QMainWindow):
             ready=self.ready,
             has_model=self.context.run.model is not None,
             has_tokens=self.context.run.n_tokens > 0,
+            has_experts=self.context.run.has_experts,
             loading=self.loading,
+            has_examples=bool(self.examples),
             state="idle" if not self.active else "paused" if paused else "running",
         )
 
@@ -339,7 +368,11 @@ class Window(QMainWindow):
         self.pages.setCurrentWidget(other if self.context.run.model is not None else self.start_page)
 
     def look_in_cache(self) -> None:
-        self.start_page.show_cached(entry.name for entry in catalog() if cached(entry.name) is not None)
+        """Which models need no download any more; the user is told where there can be no cache."""
+        try:
+            self.start_page.show_cached([known.name for known in catalog() if cached(known.name) is not None])
+        except EngineError as error:
+            self.error_bar.show_error(ErrorFrame("cache", str(error)))
 
     def _fill_model_menu(self) -> None:
         before = self.bar.model.menu()
@@ -414,6 +447,9 @@ class Window(QMainWindow):
             if isinstance(panel, SamplingPanel):
                 panel.set_settings(self.sampling)
 
+    def show_examples(self) -> None:
+        self.bar.open_examples()
+
     def focus_prompt(self) -> None:
         self.bar.prompt.setFocus()
         self.bar.prompt.selectAll()
@@ -475,6 +511,12 @@ class Window(QMainWindow):
         dock = self.workspace.maximised or self.workspace.focused()
         if dock is not None:
             self.workspace.toggle_maximised(dock)
+
+    def colour_by_expert(self) -> None:
+        """Colour the tokens by expert, or by probability again."""
+        for panel in self.board.panels:
+            if isinstance(panel, TokenStrip):
+                panel.by_expert.toggle()
 
     def use_theme(self, name: str) -> None:
         self.context.theme = THEMES[name]

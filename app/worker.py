@@ -215,6 +215,8 @@ class Worker:
 
     def _load(self, request: LoadRequest) -> None:
         if request is not self._waiting_load:
+            if self._waiting_load is None:  # cancelled before it began; otherwise a newer load replaced it
+                self._mailbox.post(CancelledFrame("load"))
             return
         outcome = self._attempt("load", partial(self._load_now, request))
         with self._lock:

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine import neuron_answers, routing_answers
 from engine import questions as ask
-from engine import routing_answers
 from engine.attention_maps import AttentionMaps
 from engine.errors import EngineError
 from engine.frames import (
@@ -285,6 +285,8 @@ _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
     ask.AskRoutingLayers: routing_answers.routing_layers,
     ask.AskRoutedTokens: routing_answers.routed_tokens,
     ask.AskExpertUse: routing_answers.expert_use,
+    ask.AskNeurons: neuron_answers.neurons,
+    ask.AskNeuronLayers: neuron_answers.neuron_layers,
     ask.AskExactValue: _exact_value,
 }
 

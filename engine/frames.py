@@ -327,6 +327,7 @@ class Routing:
 
     A column stands for ``block`` positions: ``weights`` and ``scores`` are the largest among them (a weight is 0
     where the expert was not chosen), ``chosen`` int64 counts how many of them chose the expert.
+    ``shared`` [columns]: the largest gate of the shared expert, 1 where it has none; empty without a shared expert.
     """
 
     layer: int
@@ -336,6 +337,7 @@ class Routing:
     weights: Array
     scores: Array
     chosen: Array
+    shared: Array
     source: str = "captured"
 
 
@@ -431,6 +433,47 @@ class ExpertUse:
 
 
 @dataclass(frozen=True)
+class Neurons:
+    """The strongest neurons of one layer's MLP at one position, by falling |post|; all empty if not computed yet.
+
+    ``ids`` int64; ``post`` is what a neuron gives, act(``gate``) · ``up`` (``up`` is empty and ``gate`` what the
+    activation reads where the MLP has no gate); all [top]. Neuron i writes post_i · w_i with w_i its column of W_out.
+    ``share`` [top] is ‖post_i · w_i‖ / ``output_norm``; these are lengths, which cancel in the sum: together the
+    shares may come to more than 1. ``output_norm`` = ‖W_out · post + b‖, before a norm after it and residual_scale.
+    ``held``: the part of Σ|post| over all ``n_neurons`` that the ones listed have. ``half``: how few neurons have half
+    of it. Both are 0 where every neuron gives 0.
+    """
+
+    layer: int
+    position: int
+    n_neurons: int
+    ids: Array
+    post: Array
+    gate: Array
+    up: Array
+    share: Array
+    output_norm: float
+    held: float
+    half: int
+    source: str = "recomputed"
+
+
+@dataclass(frozen=True)
+class NeuronLayers:
+    """The strongest neurons of one position over layers: row r is of layer ``layers[r]``, by falling |post|.
+
+    ``layers`` int64 [rows]: those with one MLP (no experts) that are computed at the position. ``ids`` int64 and
+    ``post`` [rows, top]; top is ``most``, or how many neurons the narrowest MLP has.
+    """
+
+    position: int
+    layers: Array
+    ids: Array
+    post: Array
+    source: str = "recomputed"
+
+
+@dataclass(frozen=True)
 class ExactValue:
     """The exact figure behind one cell, not reduced; None where it is not computed."""
 
@@ -454,6 +497,8 @@ Answer = (
     | RoutingLayers
     | RoutedTokens
     | ExpertUse
+    | Neurons
+    | NeuronLayers
     | ExactValue
 )
 

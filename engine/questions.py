@@ -111,6 +111,23 @@ class AskExpertUse:
 
 
 @dataclass(frozen=True)
+class AskNeurons:
+    """Answer: Neurons of one layer with one MLP and one position (None: the newest), at most ``most`` of them."""
+
+    layer: int
+    position: int | None
+    most: int = 24
+
+
+@dataclass(frozen=True)
+class AskNeuronLayers:
+    """Answer: NeuronLayers of one position (None: the newest), at most ``most`` neurons of a layer."""
+
+    position: int | None
+    most: int = 8
+
+
+@dataclass(frozen=True)
 class AskExactValue:
     """Answer: ExactValue. ``index`` by quantity:
 
@@ -149,5 +166,7 @@ Question = (
     | AskRoutingLayers
     | AskRoutedTokens
     | AskExpertUse
+    | AskNeurons
+    | AskNeuronLayers
     | AskExactValue
 )

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.cache import KVCache
+from engine.model.attention import Attention
 from engine.model.decoder import Decoder
 from engine.trace import Trace
 
@@ -86,6 +87,7 @@ def _made(model: Decoder, trace: Trace, layer: int, part: int, start: int, end: 
         if part == 0:
             yield block.attn.keys(x, model.turn(layer, start, stop, span_end, x))
         else:
+            assert isinstance(block.attn, Attention), "a latent is the only part of its cache"
             yield block.attn.values(x)
         start = stop
 

@@ -34,9 +34,11 @@ def routing(session: Session, question: ask.AskRouting) -> Answering:
             "weights": _blocks(used, block).amax(-1),
             "scores": _blocks(scores, block).amax(-1),
             "chosen": _blocks(_chosen(record, moe).float(), block).sum(-1).long(),
+            "shared": _blocks(_shared(record, moe), block).amax(-1).flatten(),
         }
     )
-    return Routing(question.layer, n, session.n_read, block, host["weights"], host["scores"], host["chosen"])
+    parts = (host["weights"], host["scores"], host["chosen"], host["shared"])
+    return Routing(question.layer, n, session.n_read, block, *parts)
 
 
 def shares(session: Session, question: ask.AskRoutingShares) -> Answering:
@@ -57,8 +59,11 @@ def shares(session: Session, question: ask.AskRoutingShares) -> Answering:
 def router_row(session: Session, question: ask.AskRouterRow) -> Answering:
     """One position in the order of the router's formula."""
     yield from ()
-    moe, record = _layer(session, question.layer)
-    position = session.newest if question.position is None else question.position
+    return _row(session, question.layer, session.newest if question.position is None else question.position)
+
+
+def _row(session: Session, layer: int, position: int) -> RouterRow:
+    moe, record = _layer(session, layer)
     where = slice(position, position + 1)
     if position >= record.reach:
         where = slice(0, 0)
@@ -67,7 +72,7 @@ def router_row(session: Session, question: ask.AskRouterRow) -> Answering:
     gate = float(host["gate"][0]) if host["gate"].size else None
     spread = float(host["entropy"]) if host["entropy"].size else 0.0
     rows = (host["logits"], host["scores"], host["choice"], host["ids"], host["weights"])
-    return RouterRow(question.layer, position, *rows, gate, spread)
+    return RouterRow(layer, position, *rows, gate, spread)
 
 
 def _formula(record: LayerRouting, moe: MoE, where: slice) -> dict[str, Tensor]:
@@ -93,11 +98,11 @@ def routing_layers(session: Session, question: ask.AskRoutingLayers) -> Answerin
     """One position in all layers that have experts."""
     position = session.newest if question.position is None else question.position
     layers = list(session.trace.routing.layers)
-    counts = np.array([session.loaded.model.layers[layer].mlp.spec.n_experts for layer in layers], np.int64)
+    counts = np.array([_layer(session, layer)[0].spec.n_experts for layer in layers], np.int64)
     weights = np.zeros((len(layers), int(counts.max(initial=0))), np.float32)
     scores, chosen, known = np.zeros_like(weights), np.zeros(weights.shape, np.uint8), np.zeros(len(layers), np.bool_)
     for row, layer in enumerate(layers):
-        found: RouterRow = yield from router_row(session, ask.AskRouterRow(layer, position))
+        found = _row(session, layer, position)
         known[row] = len(found.ids) > 0
         if known[row]:
             scores[row, : counts[row]] = found.scores
@@ -167,19 +172,18 @@ def _given(session: Session, moe: MoE, question: ask.AskExpertUse, position: int
 
 def exact_weight(session: Session, layer: int, expert: int, position: int) -> Tensor | None:
     """The weight of an expert at a position, 0 where it was not chosen; None where nothing is routed."""
-    record = session.trace.routing.layers.get(layer)
-    if record is None or not 0 <= position < record.reach or not 0 <= expert < record.logits[0:1].shape[1]:
+    moe, record = _layer(session, layer)
+    if not 0 <= position < record.reach or not 0 <= expert < moe.spec.n_experts:
         return None
-    return _used(record, session.loaded.model.layers[layer].mlp, slice(position, position + 1))[expert, 0]
+    return _used(record, moe, slice(position, position + 1))[expert, 0]
 
 
 def exact_score(session: Session, layer: int, expert: int, position: int) -> Tensor | None:
     """The router's score of an expert at a position; None where nothing is routed."""
-    record = session.trace.routing.layers.get(layer)
-    if record is None or not 0 <= position < record.reach:
+    moe, record = _layer(session, layer)
+    if not 0 <= position < record.reach or not 0 <= expert < moe.spec.n_experts:
         return None
-    scores = _scores(record, session.loaded.model.layers[layer].mlp, slice(position, position + 1))[0]
-    return scores[expert] if 0 <= expert < len(scores) else None
+    return _scores(record, moe, slice(position, position + 1))[0, expert]
 
 
 # -- from the record -----------------------------------------------------------------------------------------------
@@ -189,7 +193,9 @@ def _layer(session: Session, layer: int) -> tuple[MoE, LayerRouting]:
     record = session.trace.routing.layers.get(layer)
     if record is None:
         raise EngineError(f"Layer {layer} has one MLP and no experts, so nothing is routed there.")
-    return session.loaded.model.layers[layer].mlp, record
+    moe = session.loaded.model.layers[layer].mlp
+    assert isinstance(moe, MoE), "only mixtures of experts are recorded"
+    return moe, record
 
 
 def _scores(record: LayerRouting, moe: MoE, where: slice) -> Tensor:
@@ -205,6 +211,13 @@ def _used(record: LayerRouting, moe: MoE, where: slice = slice(None)) -> Tensor:
         return torch.zeros(moe.spec.n_experts, 0)
     ids, weights = record.ids[where], record.weights[where].float()
     return torch.zeros(len(ids), moe.spec.n_experts, device=ids.device).scatter_(1, ids, weights).T
+
+
+def _shared(record: LayerRouting, moe: MoE) -> Tensor:
+    """What the shared expert is multiplied by, ``[1, positions]``; no positions without a shared expert."""
+    if moe.spec.shared is None or not record.reach:
+        return torch.zeros(1, 0)
+    return record.shared_gate[:].float().T if moe.spec.shared_gate else torch.ones(1, record.reach)
 
 
 def _chosen(record: LayerRouting, moe: MoE) -> Tensor:

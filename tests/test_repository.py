@@ -152,10 +152,12 @@ def _read_from(wheel: Path, folder: Path) -> None:
     code = (
         f"import resources; assert resources.__file__.startswith(r'{folder}'), resources.__file__; "
         "from PySide6.QtGui import QGuiApplication; application = QGuiApplication([]); "
-        "import app.theme; app.theme.load_fonts(); print(app.theme.icon('run', app.theme.DARK).isNull())"
+        "import app.theme; app.theme.load_fonts(); print(app.theme.icon('run', app.theme.DARK).isNull()); "
+        "import app.examples, engine.checkpoint.source as source; "
+        "print(source.resolve('demo').path); print(len(app.examples.read_examples()))"
     )
     environment = {**os.environ, "PYTHONPATH": str(folder), "QT_QPA_PLATFORM": "offscreen"}
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True, text=True
     )
-    assert done.stdout.strip() == "False"
+    assert done.stdout.splitlines() == ["False", str(folder / "resources" / "demo_model"), "4"]

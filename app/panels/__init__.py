@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from app.panels.attention import AttentionPanel
+from app.panels.experts import ExpertsPanel
 from app.panels.kv_cache import CachePanel
 from app.panels.layers import LayersPanel
 from app.panels.residual import ResidualPanel
 from app.panels.sampling import SamplingPanel
 from app.panels.token_strip import TokenStrip
 
-PANELS = (TokenStrip, LayersPanel, AttentionPanel, ResidualPanel, CachePanel, SamplingPanel)
+PANELS = (TokenStrip, LayersPanel, AttentionPanel, ExpertsPanel, ResidualPanel, CachePanel, SamplingPanel)

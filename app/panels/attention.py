@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QSpinBox, QSplitter, QWidget
+from PySide6.QtWidgets import QCheckBox, QLabel, QSpinBox, QSplitter, QWidget
 
 from app.layer_kinds import attention_words, first_seen, heads_text, sight_text
 from app.panels.panel import Context, Panel
@@ -16,7 +16,7 @@ from app.widgets.bars import BarChart, Bars
 from app.widgets.flow import FlowLayout
 from app.widgets.head_grid import HeadGrid, Heads
 from app.widgets.heatmap import ABSENT, MASKED, Cells, Heatmap
-from app.widgets.pages import Pages, fill
+from app.widgets.pages import Pages, fill, labelled
 from app.widgets.pattern import attention_scale, closest_cell, padded, pattern_state
 from app.widgets.scale import Scale, exact, figure
 from app.widgets.still_label import StillLabel
@@ -65,9 +65,8 @@ class AttentionPanel(Panel):
         bar = QWidget()
         flow = FlowLayout(bar)
         for name, box in ((self.tr("Layer"), self._layer), (self.tr("Head"), self._head)):
-            box.setAccessibleName(name)
             box.setWrapping(True)
-            flow.addWidget(_labelled(name, box))
+            flow.addWidget(labelled(name, box))
         for switch in (self._root, self._leave_out, self._fit):
             flow.addWidget(switch)
         return bar
@@ -436,17 +435,6 @@ class AttentionPanel(Panel):
         if asked != self._asked:
             self._asked = asked
             self.watches_changed.emit()
-
-
-def _labelled(name: str, box: QWidget) -> QWidget:
-    pair = QWidget()
-    layout = QHBoxLayout(pair)
-    layout.setContentsMargins(0, 0, 0, 0)
-    label = QLabel(name)
-    label.setBuddy(box)
-    layout.addWidget(label)
-    layout.addWidget(box)
-    return pair
 
 
 _TAKERS: dict[type, Callable[..., None]] = {

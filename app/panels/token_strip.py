@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 import numpy as np
@@ -20,20 +21,27 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
+from app.expert_notes import expert_notes
 from app.panels.panel import Context, Panel
 from app.theme import Theme, icon, lut
 from app.widgets.still_label import StillLabel
 from app.widgets.token_view import Marks, TokenView, shown
-from engine.frames import Piece
+from engine.frames import Answer, LayerFacts, Piece, RoutedTokens
+from engine.questions import AskRoutedTokens, Question
 
 
 class TokenStrip(Panel):
-    """Tokens as boxes; the colour of a generated one is its raw probability. Click pins, click again frees."""
+    """Tokens as boxes; the colour of a generated one is its raw probability. Click pins, click again frees.
+
+    By expert, the colour and the number of a box are those of the expert of the pinned layer that weighed most; with
+    an expert picked they say how much that one weighed.
+    """
 
     key = "strip"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self._routed: RoutedTokens | None = None
         self.view = TokenView(context.run, context.theme, self)
         self.view.tip = self.tip
         self.view.setAccessibleName(self.tr("Tokens of the prompt and of the answer"))
@@ -52,6 +60,11 @@ class TokenStrip(Panel):
         self.chip.clicked.connect(self._free)
         self.reading = StillLabel()
         self.reading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
+        self.by_expert = QToolButton(self)
+        self.by_expert.setText(self.tr("by expert"))
+        self.by_expert.setCheckable(True)
+        self.by_expert.setToolTip(self.tr("Colour tokens by the experts of the pinned layer, not by probability"))
+        self.by_expert.toggled.connect(self._change_colouring)
         self.legend = _Legend(self.context.theme, self)
         self.legend.setMinimumWidth(1)  # it is hidden where it does not fit
         header = QHBoxLayout()
@@ -59,6 +72,7 @@ class TokenStrip(Panel):
         header.setSpacing(10)
         header.addWidget(self.chip)
         header.addWidget(self.reading, 1)
+        header.addWidget(self.by_expert)
         header.addWidget(self.legend)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -78,9 +92,22 @@ class TokenStrip(Panel):
         run = self.context.run
         return self.tr("{0} prompt + {1} generated").format(run.n_prompt, len(run.steps)) if run.n_tokens else ""
 
+    def watches(self) -> Mapping[str, Question]:
+        if self._facts() is None or not self.by_expert.isChecked() or self.context.run.n_visible == 0:
+            return {}
+        return {"strip.routed": AskRoutedTokens(self._layer())}
+
+    def show_answer(self, key: str, answer: Answer) -> None:
+        if isinstance(answer, RoutedTokens):
+            self._routed = answer
+            self._note()
+
     def show_run(self) -> None:
+        if self.context.run.n_tokens == 0:
+            self._routed = None
         self.view.empty_text = self._empty_text()
         self.view.run = self.context.run
+        self._note()
         self.view.sync()
         self.view.mark(self._marks())
         self._say_state()
@@ -88,6 +115,7 @@ class TokenStrip(Panel):
 
     def show_cursor(self) -> None:
         before = self.view.marks.pinned
+        self._note()
         self.view.mark(self._marks())
         pinned = self.view.marks.pinned
         if pinned is not None and pinned != before:
@@ -103,6 +131,7 @@ class TokenStrip(Panel):
         self.view.setMinimumHeight(self.view.lines_height(1))
         self.reading.setStyleSheet(f"color: {theme.faint};")
         self._chip_words = ""
+        self._note()
         self.view.empty_text = self._empty_text()
         self.view.mark(self._marks())
         self._say_state()
@@ -111,11 +140,14 @@ class TokenStrip(Panel):
         """``ids`` int64 [n], ``probabilities`` float64 [n] (NaN in the prompt), ``byte_ranges`` int64 [n, 2]."""
         run = self.context.run
         pieces = run.pieces
+        routed = self._routed if self.view.notes is not None else None
+        experts = {} if routed is None else {"experts": routed.ids, "expert_weights": routed.weights}
         chosen = [step.sampling.chosen_raw for step in run.steps]
         return {
             "ids": np.array([piece.id for piece in pieces], np.int64),
             "probabilities": np.array([np.nan] * run.n_prompt + chosen, np.float64),
             "byte_ranges": np.array([(piece.start, piece.end) for piece in pieces], np.int64).reshape(-1, 2),
+            **experts,
         }
 
     def picture(self) -> QImage:
@@ -131,8 +163,42 @@ class TokenStrip(Panel):
     def _fit_legend(self) -> None:
         """On a narrow strip the state matters more than the legend."""
         words = self.fontMetrics().horizontalAdvance(self.reading.text())
-        needed = self.chip.sizeHint().width() + words + self.legend.sizeHint().width() + 4 * self.fontMetrics().height()
+        chips = self.chip.sizeHint().width() + (0 if self.by_expert.isHidden() else self.by_expert.sizeHint().width())
+        needed = chips + words + self.legend.sizeHint().width() + 4 * self.fontMetrics().height()
         self.legend.setVisible(needed <= self.width())
+
+    # -- experts -------------------------------------------------------------------------------------------------
+
+    def _layer(self) -> int:
+        """The pinned layer, within what the model has."""
+        model = self.context.run.model
+        return 0 if model is None else min(max(self.context.cursor.pinned.layer, 0), model.n_layers - 1)
+
+    def _facts(self) -> LayerFacts | None:
+        """Of the pinned layer, where it has experts."""
+        model = self.context.run.model
+        facts = None if model is None else model.layers[self._layer()]
+        return None if facts is None or facts.experts is None else facts
+
+    def _change_colouring(self) -> None:
+        self._note()
+        self.watches_changed.emit()
+
+    def _note(self) -> None:
+        """The experts' colours and numbers, or none."""
+        facts, picked, theme = self._facts(), self.context.cursor.pinned.expert, self.context.theme
+        self.by_expert.setVisible(self.context.run.has_experts)
+        if self._routed is not None and self._routed.layer != self._layer():
+            self._routed = None
+        if facts is None or not self.by_expert.isChecked():
+            self.view.show_notes(None)
+            self.legend.show_quantity(self.tr("probability 0"), bar=True)
+        else:
+            self.view.show_notes(expert_notes(self._routed, facts.n_experts, picked, theme))
+            strongest = self.tr("strongest expert of layer {0}").format(self._layer())
+            weight = self.tr("weight of expert {0} of layer {1}: 0").format(picked, self._layer())
+            self.legend.show_quantity(strongest if picked is None else weight, bar=picked is not None)
+        self._fit_legend()
 
     # -- words ---------------------------------------------------------------------------------------------------
 
@@ -147,9 +213,18 @@ class TokenStrip(Panel):
             (self.tr("byte range"), f"{piece.start} … {piece.end}"),
             (self.tr("position"), str(position)),
             *self._choice(position),
+            *self._experts_of(position),
         ]
         cells = "".join(f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td>{escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
+
+    def _experts_of(self, position: int) -> list[tuple[str, str]]:
+        routed = self._routed
+        if self.view.notes is None or routed is None or position >= len(routed.ids):
+            return []
+        pairs = zip(routed.ids[position].tolist(), routed.weights[position].tolist(), strict=True)
+        weighed = ", ".join(f"{expert} ({weight:.4g})" for expert, weight in pairs)
+        return [(self.tr("experts of layer {0}").format(routed.layer), weighed)]
 
     def _choice(self, position: int) -> list[tuple[str, str]]:
         step = self.context.run.step_choosing(position)
@@ -309,9 +384,23 @@ class _Legend(QWidget):
         super().__init__(parent)
         self.theme = theme
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
-        words = self.tr("Colour: probability of the chosen token before any stage, 0 to 1. Dashed: not read yet.")
-        self.setToolTip(words)
-        self.setAccessibleName(words)
+        self._quantity, self._has_bar = "", True
+        self.show_quantity(self.tr("probability 0"), bar=True)
+
+    def show_quantity(self, words: str, *, bar: bool) -> None:
+        """What colours mean; ``bar``: a colour bar that ends at 1 follows the words."""
+        if (words, bar) == (self._quantity, self._has_bar):
+            return
+        self._quantity, self._has_bar = words, bar
+        probability = self.tr("Colour: probability of the chosen token before any stage, 0 to 1. Dashed: not read yet.")
+        expert = self.tr("Colour: {0}. The number in a box says the same. Dashed: not read yet.").format(
+            f"{words} … 1" if bar else words
+        )
+        said = probability if words == self.tr("probability 0") else expert
+        self.setToolTip(said)
+        self.setAccessibleName(said)
+        self.updateGeometry()
+        self.update()
 
     def restyle(self, theme: Theme) -> None:
         self.theme = theme
@@ -319,7 +408,7 @@ class _Legend(QWidget):
         self.update()
 
     def _words(self) -> tuple[str, str, str]:
-        return self.tr("not read yet"), self.tr("being read"), self.tr("probability 0")
+        return self.tr("not read yet"), self.tr("being read"), self._quantity
 
     def sizeHint(self) -> QSize:  # noqa: N802
         metrics = QFontMetrics(self.font())
@@ -336,8 +425,9 @@ class _Legend(QWidget):
             if draw is not None:
                 draw(painter, QRectF(x + 1, (self.height() - high) / 2 + 1, width - 2, high - 2))
             x = self._word(painter, x + width + high * 0.3, word) + high * 0.8
-        x = self._bar(painter, x - high * 0.5, high * 4.5, high)
-        self._word(painter, x + high * 0.3, "1")
+        if self._has_bar:
+            x = self._bar(painter, x - high * 0.5, high * 4.5, high)
+            self._word(painter, x + high * 0.3, "1")
         painter.end()
 
     def _word(self, painter: QPainter, x: float, word: str) -> float:

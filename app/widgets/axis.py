@@ -16,6 +16,7 @@ class Axis:
     """``count`` cells with a ``label`` each. Numbers are thinned to round ones, texts to every so many.
 
     ``block``: how many entries one cell stands for; ``label`` is given the entry's index, not the cell's.
+    ``always``: cells that keep their label however many are left out.
     """
 
     title: str
@@ -23,6 +24,7 @@ class Axis:
     label: Callable[[int], str]
     numbers: bool = False
     block: int = 1
+    always: tuple[int, ...] = ()
 
     def text(self, entry: int, *, indexed: bool) -> str:
         """The label of an entry; with its index before it where labels of its neighbours are left out."""
@@ -65,7 +67,8 @@ def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:
     if not axis.numbers or (step == 1 and axis.block == 1):
         return [(cell, cell * axis.block) for cell in range(0, axis.count, step)]
     entries = max(1, round(nice_step(step * axis.block, 1)))
-    return [(entry // axis.block, entry) for entry in range(0, axis.count * axis.block, entries)]
+    thinned = [(entry // axis.block, entry) for entry in range(0, axis.count * axis.block, entries)]
+    return thinned + [(cell, cell * axis.block) for cell in axis.always if cell * axis.block % entries]
 
 
 def _labels(axis: Axis, cells: list[tuple[int, int]], metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:

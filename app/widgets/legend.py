@@ -28,7 +28,22 @@ class Kinds:
         return np.array([word(colour) for colour in self.colours], np.uint32).take(values.astype(np.int64))
 
 
-Legend = Scale | Kinds
+@dataclass(frozen=True)
+class Routed:
+    """Cells of experts: what was chosen has a value of 0 or more on ``weight``; what was not, minus its score.
+
+    The score's sign is negative, for a score of 0 too (-0.0), and its size lies on ``below``.
+    """
+
+    weight: Scale
+    below: Scale
+
+    def pixels(self, values: np.ndarray) -> np.ndarray:
+        """uint32 words 0xffRRGGBB of the same shape."""
+        return np.where(np.signbit(values), self.below.pixels(-values), self.weight.pixels(values))
+
+
+Legend = Scale | Kinds | Routed
 
 
 def legend_width(legend: Legend, metrics: QFontMetricsF) -> float:
@@ -36,6 +51,8 @@ def legend_width(legend: Legend, metrics: QFontMetricsF) -> float:
     wide = metrics.horizontalAdvance
     if isinstance(legend, Kinds):
         return metrics.height() * 1.8 + max(wide(name) for name in (*legend.names, legend.absent))
+    if isinstance(legend, Routed):
+        return max(legend_width(legend.weight, metrics), legend_width(legend.below, metrics))
     ticks = max(wide(text) for _, text in legend.ticks())
     bar = metrics.height() * 1.5 + ticks
     return max(bar, min(wide(legend.title), metrics.height() * 6)) + metrics.height() * 0.4
@@ -43,6 +60,11 @@ def legend_width(legend: Legend, metrics: QFontMetricsF) -> float:
 
 def draw_legend(painter: Painter, box: QRectF, legend: Legend, theme: Theme) -> None:
     """Into a box whose bottom is the picture's bottom; its first line takes the title."""
+    if isinstance(legend, Routed):
+        half = box.adjusted(0, 0, 0, -box.height() / 2 - painter.metrics.height() * 0.4)
+        draw_legend(painter, half, legend.weight, theme)
+        draw_legend(painter, half.translated(0, box.bottom() - half.bottom()), legend.below, theme)
+        return
     high = painter.metrics.height()
     left, middle = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignVCenter
     put(painter, QRectF(box.left(), box.top() + 2, box.width(), high), legend.title, left | middle, theme.faint)

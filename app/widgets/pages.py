@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
 
 from app.run import Run
 
@@ -47,3 +47,15 @@ def fill(widget: QWidget, *parts: QWidget) -> QVBoxLayout:
     for part in parts:
         layout.addWidget(part)
     return layout
+
+
+def labelled(text: str, widget: QWidget) -> QWidget:
+    """A control with its name before it."""
+    pair, label = QWidget(), QLabel(text)
+    label.setBuddy(widget)
+    widget.setAccessibleName(text)
+    row = QHBoxLayout(pair)
+    row.setContentsMargins(0, 0, 0, 0)
+    row.addWidget(label)
+    row.addWidget(widget)
+    return pair

@@ -18,13 +18,14 @@ _CODES = 254  # codes 1..254 are the scale; 0 is below it, 255 above it
 class Scale:
     """A colour scale from ``low`` to ``high``. Values beyond an end get the colour of that end, or a mark if ``clips``.
 
-    ``curve``: "linear", "root" (square root, low must be 0), "log" (low above 0; 0 falls on the low end).
+    ``curve``: "linear", "root" (square root, of negative values with their sign), "log" (low above 0; 0 falls on the
+    low end).
     """
 
     low: float
     high: float
     curve: Literal["linear", "root", "log"]
-    colours: str  # name of a pyqtgraph colour map
+    colours: str  # name of a pyqtgraph colour map, or "#rrggbb>#rrggbb": from one colour to another
     title: str  # the quantity with its unit
     clips: bool = False
 
@@ -77,7 +78,7 @@ def _log(values: np.ndarray) -> np.ndarray:
 
 
 def _root(values: np.ndarray) -> np.ndarray:
-    return np.sqrt(np.maximum(values, 0))
+    return np.sign(values) * np.sqrt(np.abs(values))
 
 
 _CURVES = {"linear": lambda values: values, "root": _root, "log": _log}
@@ -86,15 +87,20 @@ _CURVES = {"linear": lambda values: values, "root": _root, "log": _log}
 @lru_cache(maxsize=16)
 def colour_words(name: str) -> np.ndarray:
     """uint32 [256] of 0xffRRGGBB: the colour map on 1..254, the marks for below and above at 0 and 255."""
-    table = pg.colormap.get(name).getLookupTable(0.0, 1.0, _CODES).astype(np.uint32)
+    table = _colour_map(name).getLookupTable(0.0, 1.0, _CODES).astype(np.uint32)
     inner = 0xFF000000 | table[:, 0] << 16 | table[:, 1] << 8 | table[:, 2]
     over, under = marks(name)
     return np.concatenate(([word(under)], inner, [word(over)])).astype(np.uint32)
 
 
+def _colour_map(name: str) -> pg.ColorMap:
+    first, ramp, last = name.partition(">")
+    return pg.ColorMap([0.0, 1.0], [first, last]) if ramp else pg.colormap.get(name)
+
+
 def marks(name: str) -> tuple[str, str]:
     """The colours of what lies above and below a scale: not to be mistaken for any colour on it."""
-    middle = pg.colormap.get(name).map(0.5)
+    middle = _colour_map(name).map(0.5)
     return _MARKS[bool(middle[:3].mean() > 128)]
 
 

@@ -22,6 +22,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 
 from app.run import Run, visible
 from app.theme import Theme, ink, lut
+from app.widgets.canvas import small
 from app.widgets.lines import Lines
 from engine.frames import Piece, StepFrame
 
@@ -50,6 +51,19 @@ class Marks:
     n_read: int = 0
 
 
+@dataclass(frozen=True)
+class Notes:
+    """Fills and short words of the boxes, by position, instead of the colours of probability.
+
+    ``widest`` is the longest word there may be: room is kept for it. A fill of None leaves the box plain, and so does
+    a position that the notes do not reach.
+    """
+
+    widest: str
+    words: tuple[str, ...] = ()
+    fills: tuple[str | None, ...] = ()
+
+
 class TokenView(QAbstractScrollArea):
     """Boxes of tokens. Tells what the mouse does; keeps no selection of its own."""
 
@@ -60,6 +74,7 @@ class TokenView(QAbstractScrollArea):
     def __init__(self, run: Run, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.run, self.theme, self.marks = run, theme, Marks()
+        self.notes: Notes | None = None
         self.tip = lambda position: ""
         self.empty_text = ""
         self._prompt: tuple[Piece, ...] = ()
@@ -81,6 +96,8 @@ class TokenView(QAbstractScrollArea):
         """Another theme or font: measure everything afresh."""
         self.theme = theme
         self._metrics = QFontMetricsF(self.font())
+        self._small_font = small(self.font())
+        self._small = QFontMetricsF(self._small_font)
         fills = [QColor(int(word) & 0xFFFFFF) for word in lut(theme.sequential)]
         self._shades = [(fill, ink(fill)) for fill in fills]
         self._neutral = QColor(theme.raised), ink(theme.raised)
@@ -112,6 +129,17 @@ class TokenView(QAbstractScrollArea):
         changed |= set(range(min(old.n_read, marks.n_read), max(old.n_read, marks.n_read)))
         self._update(changed)
 
+    def show_notes(self, notes: Notes | None) -> None:
+        """Show other notes; boxes move only where more or less room is needed for them."""
+        if notes == self.notes:
+            return
+        same_room = (notes and notes.widest) == (self.notes and self.notes.widest)
+        self.notes = notes
+        if same_room:
+            self.viewport().update()
+        else:
+            self._renew()
+
     def _renew(self) -> None:
         self._prompt, self._steps = self.run.prompt, self.run.steps
         self._texts = []
@@ -132,7 +160,11 @@ class TokenView(QAbstractScrollArea):
 
     def _width(self, text: str) -> float:
         em = self._metrics.height()
-        return min(self._advance(text) + em * 0.6, em * LONGEST_EMS)
+        return min(self._advance(text) + em * 0.6, em * LONGEST_EMS) + self._note_room()
+
+    def _note_room(self) -> float:
+        """Pixels at the right end of every box that belong to its note."""
+        return self._small.horizontalAdvance(self.notes.widest) + 5 if self.notes is not None else 0.0
 
     def _advance(self, text: str) -> float:
         if text not in self._advances:
@@ -244,12 +276,16 @@ class TokenView(QAbstractScrollArea):
         radius = box.height() / 2 if self._piece(position).special else 3.0
         painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
         painter.setPen(letters)
-        self._draw_text(painter, box, self._texts[position])
+        self._draw_text(painter, box.adjusted(0, 0, -self._note_room(), 0), self._texts[position])
+        self._draw_note(painter, position, box)
         self._draw_tag(painter, position, box)
         self._draw_marks(painter, position, box)
 
     def _shade(self, position: int) -> tuple[QColor, QColor]:
         """Fill and ink of a box."""
+        if self.notes is not None:
+            fill = self.notes.fills[position] if position < len(self.notes.fills) else None
+            return self._neutral if fill is None else (QColor(fill), ink(fill))
         step = self.run.step_choosing(position)
         if step is None:
             return self._neutral
@@ -285,6 +321,17 @@ class TokenView(QAbstractScrollArea):
             laid.setTextFormat(Qt.TextFormat.PlainText)
             laid.prepare(font=self.font())
         return laid
+
+    def _draw_note(self, painter: QPainter, position: int, box: QRectF) -> None:
+        """The word of the notes, at the right end, in the ink of the box."""
+        if self.notes is None or position >= len(self.notes.words):
+            return
+        painter.setFont(self._small_font)
+        place = box.adjusted(box.width() - self._note_room(), 0, -3, 0)
+        painter.drawText(
+            place, int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter), self.notes.words[position]
+        )
+        painter.setFont(self.font())
 
     def _draw_tag(self, painter: QPainter, position: int, box: QRectF) -> None:
         tag = self._tag(position)

@@ -18,7 +18,10 @@ class WheelFile:
 
 @dataclass(frozen=True)
 class CatalogEntry:
-    """``size`` is what the hub sends, in bytes (rounded); ``licence`` an SPDX name."""
+    """``size`` is what the hub sends or the program brings, in bytes (rounded); ``licence`` an SPDX name.
+
+    ``folder``: where among the program's resources it lies, "" for a model that is downloaded from ``hub``.
+    """
 
     name: str
     title: str
@@ -26,9 +29,23 @@ class CatalogEntry:
     size: int
     licence: str
     wheel: WheelFile | None = None
+    folder: str = ""
+
+    @property
+    def built_in(self) -> bool:
+        """Whether it comes with the program: nothing is ever downloaded for it."""
+        return bool(self.folder)
 
 
 _CATALOG = (
+    CatalogEntry(
+        name="demo",
+        title="Fluoroscope demo",
+        hub="",
+        size=13_700_000,
+        licence="Apache-2.0",
+        folder="demo_model",
+    ),
     CatalogEntry(
         name="smollm2",
         title="SmolLM2-135M-Instruct",

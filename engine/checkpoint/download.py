@@ -247,4 +247,7 @@ class disk_errors:  # noqa: N801 (reads as a word of the with statement)
             return
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DiskError(f"The disk of {self._folder} is full; free some space and fetch again.") from error
-        raise DiskError(f"{self._folder} cannot be written ({error.strerror}).") from error
+        reason = error.strerror or error
+        raise DiskError(
+            f"{self._folder} cannot be written ({reason}); choose another place with FLUOROSCOPE_CACHE."
+        ) from error

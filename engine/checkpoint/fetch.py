@@ -16,10 +16,11 @@ from typing import Any
 
 from engine.checkpoint import hub as hub_source
 from engine.checkpoint import wheel as wheel_source
+from engine.checkpoint.built_in import built_in_folder
 from engine.checkpoint.catalog import CatalogEntry, WheelFile, catalog, entry
 from engine.checkpoint.download import disk_errors, require_space
 from engine.checkpoint.source import HubId, hub_id
-from engine.errors import NetworkError, SourceError
+from engine.errors import DiskError, NetworkError, SourceError
 from engine.frames import ProgressFrame
 
 MANIFEST = "complete.json"
@@ -37,11 +38,16 @@ class Fetched:
 
 
 def default_cache() -> Path:
-    """Where models are kept: FLUOROSCOPE_CACHE, or the platform's place for a user's caches."""
+    """Where models are kept: FLUOROSCOPE_CACHE, or the platform's place for a user's caches.
+
+    Raises DiskError where the user has no home folder and no other place is named.
+    """
     chosen = os.environ.get("FLUOROSCOPE_CACHE", "").strip()
-    if chosen:
-        return Path(chosen).expanduser()
-    return _user_cache() / "fluoroscope" / "models"
+    try:
+        return Path(chosen).expanduser() if chosen else _user_cache() / "fluoroscope" / "models"
+    except RuntimeError as error:
+        sentence = "There is no home folder to keep models in; name a folder with FLUOROSCOPE_CACHE."
+        raise DiskError(sentence) from error
 
 
 def _user_cache() -> Path:
@@ -53,11 +59,14 @@ def _user_cache() -> Path:
 
 
 def cached(name: str, cache: Path | None = None) -> Path | None:
-    """The complete model of a catalog name or hub id in the cache, or None."""
+    """The complete model of a catalog name or hub id in the cache, or None; a cache that cannot be read holds none.
+
+    Raises DiskError where the user has no home folder and no other place is named.
+    """
     cache = cache or default_cache()
     known = entry(name)
     keys = _keys(known) if known else [str(hub_id(name))]
-    found = {manifest["source"]: path for path, manifest in _complete(cache)}
+    found = dict(_complete(cache))
     return next((found[key] for key in keys if key in found), None)
 
 
@@ -70,16 +79,23 @@ def _wheel_key(wheel: WheelFile) -> str:
     return f"{wheel.project}=={wheel.version}"
 
 
-def _complete(cache: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """(what to load, manifest) of every complete model, the latest last."""
-    manifests = sorted(cache.glob(f"*/*/{MANIFEST}"), key=lambda path: path.stat().st_mtime)
-    for path in manifests:
+def _complete(cache: Path) -> Iterator[tuple[str, Path]]:
+    """(source, what to load) of every complete model, the latest last."""
+    for path in sorted(cache.glob(f"*/*/{MANIFEST}"), key=_written):
         try:
             manifest = json.loads(path.read_bytes())
             if all((path.parent / name).stat().st_size == size for name, size in manifest["files"].items()):
-                yield path.parent / manifest["model"], manifest
+                yield manifest["source"], path.parent / manifest["model"]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             continue  # not complete: it will be fetched again
+
+
+def _written(path: Path) -> float:
+    """When a file was written; 0.0 for one that vanished or cannot be looked at: it is passed over when it is read."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
 
 
 def fetch(name: str, *, cache: Path | None = None, progress: Progress | None = None) -> Fetched:
@@ -96,11 +112,15 @@ def fetch(name: str, *, cache: Path | None = None, progress: Progress | None = N
         SourceError: the name is neither in the catalog nor a hub id, or the hub has no loadable weights for it.
         NetworkError, DiskError: with one sentence.
     """
-    cache = cache or default_cache()
     known, wanted = entry(name), hub_id(name)
     if known is None and wanted is None:
         names = ", ".join(model.name for model in catalog())
         raise SourceError(f"{name!r} is no catalog name ({names}) and no hub id org/name, so it cannot be fetched.")
+    if known is not None and known.built_in:
+        return Fetched(name, built_in_folder(known), f"{known.name} is built in, so nothing has to be downloaded.")
+    cache = cache or default_cache()
+    with disk_errors(cache):  # before anything goes over the network
+        cache.mkdir(parents=True, exist_ok=True)
     there = cached(name, cache)
     if there is not None:
         return Fetched(name, there, f"{name} was in the cache already.")

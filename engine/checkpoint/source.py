@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from engine.checkpoint.built_in import built_in_folder
 from engine.checkpoint.catalog import CatalogEntry, catalog, entry
 from engine.checkpoint.safetensors_file import PICKLES
 from engine.errors import SourceError
@@ -28,7 +29,7 @@ class HubId:
 
 @dataclass(frozen=True)
 class Source:
-    """``text`` as the user gave it; the field that belongs to ``kind`` is set."""
+    """``text`` as the user gave it; the field that belongs to ``kind`` is set, and ``path`` where it needs no cache."""
 
     kind: Literal["folder", "gguf", "catalog", "hub"]
     text: str
@@ -52,8 +53,8 @@ def resolve(source: str | os.PathLike[str]) -> Source:
         raise SourceError("No model was named; give a folder, a .gguf file, a catalog name or a hub id org/name.")
     known = entry(text) if isinstance(source, str) else None
     if known is not None:
-        return Source("catalog", text, entry=known)
-    path = Path(text).expanduser()
+        return Source("catalog", text, entry=known, path=built_in_folder(known) if known.built_in else None)
+    path = _expanded(text)
     if _exists(path):
         return _local(text, path)
     hub = hub_id(text) if isinstance(source, str) and path.suffix != ".gguf" else None
@@ -61,6 +62,13 @@ def resolve(source: str | os.PathLike[str]) -> Source:
         names = ", ".join(known.name for known in catalog())
         raise SourceError(f"There is no file or folder {text}; it is no hub id org/name and no catalog name ({names}).")
     return Source("hub", text, hub=hub)
+
+
+def _expanded(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:  # "~" without a home, or of a user who does not exist
+        raise SourceError(f"There is no file or folder {text}: its ~ stands for no home folder.") from error
 
 
 def _exists(path: Path) -> bool:

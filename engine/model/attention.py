@@ -215,8 +215,9 @@ class Attention(nn.Module):
     ) -> Tensor:
         """What the heads write together, ``[batch, pos, d_model]``; ``stored`` are keys and values from the first that
         is seen to the last query's own. Of a pass over one position as decode computes it, else as prefill does."""
+        keys, values = stored
         q, attend = self.queries(x, turn, start), self._explicit if one_by_one else self._in_blocks
-        return self.out(attend(q, *stored, start).flatten(2))
+        return self.out(attend(q, keys, values, start).flatten(2))
 
     def _rows(self, x: Tensor, first: int, stop: int) -> Tensor:
         """Heads [first, stop) of queries, keys and values: only their rows of the map are read."""

@@ -165,11 +165,11 @@ class LatentAttention(nn.Module):
     ) -> Tensor:
         """What the heads write together, ``[batch, pos, d_model]``; ``stored`` is what the cache keeps of every
         position up to the last query's own. Of a pass over one position as decode computes it, else as prefill does."""
-        nope, rotated = self._queries(x, turn, hooked=False)
+        (entries,), (nope, rotated) = stored, self._queries(x, turn, hooked=False)
         if not one_by_one:
-            return self.out(self._fused(nope, rotated, *stored, start).flatten(2))
-        pattern = self.softmax(self.scores(self._absorbed(nope, rotated), *stored, start))
-        return self.out(self._values_of(mixed(pattern, stored[0][..., : self.spec.d_latent])).flatten(2))
+            return self.out(self._fused(nope, rotated, entries, start).flatten(2))
+        pattern = self.softmax(self.scores(self._absorbed(nope, rotated), entries, start))
+        return self.out(self._values_of(mixed(pattern, entries[..., : self.spec.d_latent])).flatten(2))
 
     def vectors(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is stored, ``[1, 1, key, d_latent + d_rope]``: as latent ``[key, d_latent + d_rope]``, and the keys

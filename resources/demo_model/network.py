@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -51,8 +52,13 @@ class Attention(nn.Module):
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
         """``[batch, pos, d_model]`` to the same."""
         batch, pos, _ = x.shape
-        q, k, v = (F.linear(x, weight).view(batch, pos, -1, self.shape.d_head).transpose(1, 2) for weight in (self.q, self.k, self.v))
-        z = F.scaled_dot_product_attention(_turned(q, cos, sin), _turned(k, cos, sin), v, is_causal=True, enable_gqa=True)
+        q, k, v = (
+            F.linear(x, weight).view(batch, pos, -1, self.shape.d_head).transpose(1, 2)
+            for weight in (self.q, self.k, self.v)
+        )
+        z = F.scaled_dot_product_attention(
+            _turned(q, cos, sin), _turned(k, cos, sin), v, is_causal=True, enable_gqa=True
+        )
         return F.linear(z.transpose(1, 2).flatten(2), self.o)
 
 
@@ -97,6 +103,9 @@ def _gated(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
 class Network(nn.Module):
     """Blocks of attention and experts, each behind an RMS norm; the embedding is also the unembedding."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
@@ -106,7 +115,8 @@ class Network(nn.Module):
         self.attention = nn.ModuleList(Attention(shape) for _ in range(shape.n_layers))
         self.experts = nn.ModuleList(Experts(shape) for _ in range(shape.n_layers))
         self.final_norm = nn.Parameter(torch.ones(shape.d_model))
-        turns = torch.arange(shape.n_ctx)[:, None] * shape.rope_theta ** -(torch.arange(0, shape.d_head, 2) / shape.d_head)
+        halves = torch.arange(0, shape.d_head, 2) / shape.d_head
+        turns = torch.arange(shape.n_ctx)[:, None] * shape.rope_theta**-halves
         self.register_buffer("cos", turns.cos(), persistent=False)
         self.register_buffer("sin", turns.sin(), persistent=False)
 
@@ -128,9 +138,13 @@ class Network(nn.Module):
 
 def _named(network: Network) -> dict[str, Tensor]:
     """The weights under the names of a mixtral checkpoint."""
-    named = {"model.embed_tokens.weight": network.embed, "model.norm.weight": network.final_norm}
+    named: dict[str, Tensor] = {
+        "model.embed_tokens.weight": network.embed,
+        "model.norm.weight": network.final_norm,
+    }
     for layer in range(network.shape.n_layers):
-        prefix, attention, experts = f"model.layers.{layer}.", network.attention[layer], network.experts[layer]
+        prefix, attention = f"model.layers.{layer}.", network.attention[layer]
+        experts = cast(Experts, network.experts[layer])
         named |= {f"{prefix}self_attn.{part}_proj.weight": getattr(attention, part) for part in "qkvo"}
         named[f"{prefix}input_layernorm.weight"] = network.norm1[layer]
         named[f"{prefix}post_attention_layernorm.weight"] = network.norm2[layer]

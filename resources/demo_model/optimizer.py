@@ -22,7 +22,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(matrices, {"lr": MUON_RATE})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # nothing is evaluated again
         """Move every matrix, ``[..., rows, columns]``."""
         for group in self.param_groups:
             for matrix in group["params"]:
@@ -47,7 +47,8 @@ def orthogonal(update: Tensor) -> Tensor:
 
 def optimizers(network: nn.Module) -> list[torch.optim.Optimizer]:
     """Muon for attention's and experts' matrices; AdamW for embedding, router and norms, which are no such maps."""
-    matrices, others = [], []
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
     for name, parameter in network.named_parameters():
         is_matrix = parameter.ndim >= 2 and name != "embed" and "router" not in name
         (matrices if is_matrix else others).append(parameter)

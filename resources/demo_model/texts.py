@@ -17,7 +17,8 @@ END = "<|endoftext|>"
 LARGEST = 99  # operands of sums are 0 to this
 SUMS_HELD_OUT, TEXTS_HELD_OUT = 10, 20  # one pair of operands in ten, one tale or file in twenty
 LONGEST_FILE = 150_000  # bytes; longer modules are mostly tables
-SKIPPED = {"test", "tests", "idlelib", "lib2to3", "site-packages", "dist-packages", "encodings", "pydoc_data", "turtledemo"}
+NOT_LIBRARY = {"test", "tests", "idlelib", "turtledemo", "site-packages", "dist-packages"}
+SKIPPED = NOT_LIBRARY | {"lib2to3", "encodings", "pydoc_data"}  # grammars and tables
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,12 @@ import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor
+from torch.optim import Optimizer
 
 from resources.demo_model.corpus import Stream, batch, streams, texts, train_tokenizer
 from resources.demo_model.network import Network, Shape, export
 from resources.demo_model.optimizer import optimizers, rate
-from resources.demo_model.texts import END, LARGEST, sum_held_out, sum_line
+from resources.demo_model.texts import END, LARGEST, Texts, sum_held_out, sum_line
 
 TOKENS_A_STEP = 8192
 BALANCE_LOSS, ROUTER_Z_LOSS, LOGIT_Z_LOSS = 0.01, 1e-3, 1e-4
@@ -43,7 +44,7 @@ class Progress:
     step: int = 0
     tokens: int = 0
     seconds: float = 0.0
-    log: list[dict] = field(default_factory=list)
+    log: list[dict[str, float]] = field(default_factory=list)
 
 
 def train(tales_file: Path, minutes: float, work: Path, seed: int) -> None:
@@ -61,7 +62,17 @@ def train(tales_file: Path, minutes: float, work: Path, seed: int) -> None:
     _run(network, moves, progress, found, kept, tokenizer, minutes * 60, work)
 
 
-def _run(network, moves, progress, found, kept, tokenizer, seconds, work) -> None:  # noqa: ANN001 - see train
+def _run(
+    network: Network,
+    moves: list[Optimizer],
+    progress: Progress,
+    found: dict[str, Stream],
+    kept: dict[str, Stream],
+    tokenizer: Tokenizer,
+    seconds: float,
+    work: Path,
+) -> None:
+    """Learn until the time is up, saving on the way and at the end."""
     began = time.monotonic() - progress.seconds
     saved = progress.seconds
     while (share := (time.monotonic() - began) / seconds) < 1:
@@ -74,14 +85,17 @@ def _run(network, moves, progress, found, kept, tokenizer, seconds, work) -> Non
         progress.step, progress.tokens = progress.step + 1, progress.tokens + TOKENS_A_STEP
         progress.seconds = time.monotonic() - began
         if progress.step % SPEAK_EVERY == 0:
-            print(f"{share:6.1%}  step {progress.step}  {losses}  {progress.tokens / progress.seconds:.0f} tok/s", flush=True)
+            print(
+                f"{share:6.1%}  step {progress.step}  {losses}  {progress.tokens / progress.seconds:.0f} tok/s",
+                flush=True,
+            )
         if progress.seconds - saved > SAVE_EVERY_S:
             saved = progress.seconds
             _save(network, moves, progress, kept, tokenizer, work)
     _save(network, moves, progress, kept, tokenizer, work)
 
 
-def learn(network: Network, moves: list, ids: np.ndarray, weights: np.ndarray) -> dict[str, float]:
+def learn(network: Network, moves: list[Optimizer], ids: np.ndarray, weights: np.ndarray) -> dict[str, float]:
     """One step on a batch, ``[rows, length + 1]``. Logits are formed a chunk at a time: whole, they cost a third."""
     given = torch.from_numpy(ids)
     targets, weighed = given[:, 1:].flatten(), torch.from_numpy(weights[:, 1:]).flatten()
@@ -148,17 +162,27 @@ def _sums_right(network: Network, tokenizer: Tokenizer, count: int = 400) -> flo
     return sum(right) / len(right)
 
 
-def _tokenizer(documents: dict, path: Path) -> Tokenizer:
+def _tokenizer(documents: dict[str, Texts], path: Path) -> Tokenizer:
     if not path.exists():
         train_tokenizer(documents, Shape().d_vocab).save(str(path))
     return Tokenizer.from_file(str(path))
 
 
-def _save(network, moves, progress, kept, tokenizer, work) -> None:  # noqa: ANN001 - see train
+def _save(
+    network: Network,
+    moves: list[Optimizer],
+    progress: Progress,
+    kept: dict[str, Stream],
+    tokenizer: Tokenizer,
+    work: Path,
+) -> None:
+    """Measure, export, and keep the state in a file that is replaced only when it is whole."""
     began = time.monotonic()
-    progress.log.append({"step": progress.step, "seconds": round(progress.seconds), **measure(network, kept, tokenizer)})
+    progress.log.append(
+        {"step": progress.step, "seconds": round(progress.seconds), **measure(network, kept, tokenizer)}
+    )
     print(progress.log[-1], flush=True)
-    export(network, work / "export", tokenizer.token_to_id(END))
+    export(network, work / "export", tokenizer.encode(END).ids[0])
     state = {f"network.{name}": tensor for name, tensor in network.state_dict().items()}
     for index, move in enumerate(moves):
         for number, values in move.state_dict()["state"].items():
@@ -169,7 +193,7 @@ def _save(network, moves, progress, kept, tokenizer, work) -> None:  # noqa: ANN
     print(f"saved in {time.monotonic() - began:.1f} s", flush=True)
 
 
-def _taken_up(work: Path, network: Network, moves: list, seed: int) -> Progress:
+def _taken_up(work: Path, network: Network, moves: list[Optimizer], seed: int) -> Progress:
     """The state of an interrupted run, or a beginning."""
     if not (work / "state.safetensors").exists():
         return Progress(seed)

@@ -18,6 +18,7 @@ from app.window import Window
 from app.worker import Worker
 from engine.settings import Sampling
 from tests.app import leaks
+from tests.embedded import embed
 
 GREEDY = Sampling(greedy=True)
 
@@ -49,6 +50,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     tiny_llama(folder, eos_token_id=None, bos_token_id=None, max_position_embeddings=512)
     write_tokenizer(folder)
     return folder
+
+
+@pytest.fixture
+def embedded(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the built-in model for this test: the tiny one, which may be damaged."""
+    return embed(tiny_model, tmp_path / "demo_model", monkeypatch)
 
 
 def write_tokenizer(folder: Path) -> None:

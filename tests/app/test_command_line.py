@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from app.command_line import DEFAULT_TOKENS, parse
+from app.command_line import DEFAULT_MODEL, DEFAULT_TOKENS, parse
+from app.main import main
+from engine.checkpoint.catalog import entry
 from engine.errors import EngineError
 from engine.settings import Sampling
 
@@ -34,10 +36,19 @@ def one_sentence(text: str) -> bool:
     return text.startswith("fluoroscope: ") and len(text.strip().splitlines()) == 1 and "Traceback" not in text
 
 
-def test_without_arguments_it_opens_a_window() -> None:
+def test_without_arguments_it_opens_a_window_on_the_built_in_model() -> None:
     options = parse([])
-    assert (options.verb, options.model, options.tokens) == ("open", None, DEFAULT_TOKENS)
+    assert (options.verb, options.model, options.tokens) == ("open", DEFAULT_MODEL, DEFAULT_TOKENS)
     assert options.sampling == Sampling()
+    known = entry(DEFAULT_MODEL)
+    assert known is not None
+    assert known.built_in
+
+
+@pytest.mark.parametrize("line", [["--prompt", "p"], ["--prompt", "p", "--screenshot", "o.png"]])
+def test_a_prompt_needs_no_model(line: list[str]) -> None:
+    assert (parse(line).model, parse(line).prompt) == (DEFAULT_MODEL, "p")
+    assert parse([*line, "--model", "m"]).model == "m"
 
 
 def test_every_option() -> None:
@@ -58,9 +69,9 @@ def test_every_option() -> None:
         "--theme pink",
         "--layout other",
         "--layer -1",
-        "--prompt p",
         "--screenshot o.png",
         "--screenshot o.png --model m",
+        "--pause-at 3",
         "--model m --pause-at 3",
         "--threads 0",
         "fetch",
@@ -102,6 +113,25 @@ def test_fetch_of_an_unknown_name_is_one_sentence(tmp_path: Path) -> None:
     done = fluoroscope("fetch", "no such model", HOME=str(tmp_path))
     assert done.returncode == 1
     assert one_sentence(done.stderr)
+
+
+def test_fetching_the_built_in_model_says_that_it_is_there(
+    embedded: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("FLUOROSCOPE_CACHE", str(tmp_path / "cache"))
+    assert main(["fetch", "demo"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said == ["demo is built in, so nothing has to be downloaded.", str(embedded)]
+    assert not (tmp_path / "cache").exists()
+
+
+def test_the_program_needs_no_home_and_no_model_but_its_own(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way of every folder below it")
+    places = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME"), str(tmp_path / "file" / "home"))
+    target = tmp_path / "shot.png"
+    done = fluoroscope("--prompt", "Once", "--tokens", "2", "--screenshot", str(target), **places)
+    assert (done.returncode, [line for line in done.stderr.splitlines() if "Fontconfig" not in line]) == (0, [])
+    assert target.stat().st_size > 10_000
 
 
 def test_ctrl_c_closes_cleanly(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from PySide6.QtTest import QSignalSpy
+from PySide6.QtWidgets import QLabel
 
 from app.start_page import StartPage, progress_text
 from app.theme import DARK
@@ -20,10 +21,24 @@ def page(qtbot) -> StartPage:
     return made
 
 
-def test_smollm2_is_first_with_size_and_licence(page: StartPage) -> None:
-    first = next(iter(page.rows.values()))
-    assert first.entry.title == "SmolLM2-135M-Instruct"
-    assert first.entry.licence == "Apache-2.0"
+def test_the_built_in_model_is_first_and_smollm2_follows(page: StartPage) -> None:
+    first, second, *_ = page.rows.values()
+    assert first.entry.title == "Fluoroscope demo"
+    assert second.entry.title == "SmolLM2-135M-Instruct"
+    assert (first.entry.licence, second.entry.licence) == ("Apache-2.0", "Apache-2.0")
+    said = [label.text() for label in first.findChildren(QLabel)]
+    assert said == ["Fluoroscope demo\n13.7 MB · Apache-2.0 · built in, a small mixture of experts"]
+
+
+def test_the_built_in_model_is_opened_and_never_downloaded(page: StartPage) -> None:
+    row = page.rows["demo"]
+    page.show_cached([])
+    assert (row.button.text(), row.button.isEnabled()) == ("Open", False)
+    page.show_engine("ready", True)
+    spy = QSignalSpy(page.open_asked)
+    row.button.click()
+    assert spy.count() == 1
+    assert spy.at(0) == ["demo"]
 
 
 def test_download_works_before_the_engine_is_there_but_open_does_not(page: StartPage) -> None:

@@ -1,4 +1,7 @@
-"""``python -m tests.bench``: how fast the engine and its window are, beside transformers, in one run on one machine."""
+"""``python -m tests.bench``: how fast the engine and its window are, beside transformers, in one run on one machine.
+
+``python -m tests.bench.start`` measures how long the program takes to its first token.
+"""
 
 from __future__ import annotations
 

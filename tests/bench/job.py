@@ -12,6 +12,13 @@ TITLES = {
     "d": "transformers, SDPA",
     "e": "transformers, eager, attentions and hidden states",
 }
+START_MARKS = {  # what passes between the start of the program and its first token, in this order
+    "imported": "window imported",
+    "shown": "window on screen",
+    "engine": "engine imported",
+    "model": "model on screen",
+    "first_token": "first token on screen",
+}
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Process:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
-            env=_environment(spin),
+            env=environment(spin),
         )
 
     @cached_property
@@ -71,7 +71,7 @@ class Process:
         raise SystemExit(f"The process of side {self.job.side} ended with {self._process.returncode}:\n{last}")
 
 
-def _environment(spin: str | None) -> dict[str, str]:
+def environment(spin: str | None = None) -> dict[str, str]:
     """The same for every side: no variable decides about threads but the program, or ``spin`` where it is compared."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(THREAD_VARIABLES)}
     if spin is not None:

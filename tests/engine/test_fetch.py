@@ -422,11 +422,12 @@ def test_the_cache_is_where_the_user_says(monkeypatch: pytest.MonkeyPatch, tmp_p
 
 def test_the_catalog_is_sound() -> None:
     names = [model.name for model in catalog()]
-    assert names[0] == "smollm2"
+    assert names[:2] == ["demo", "smollm2"]
     assert len(set(names)) == len(names)
     for model in catalog():
         assert model.size > 0
-        assert all(dataclasses.asdict(model)[field] for field in ("title", "hub", "licence"))
+        assert all(dataclasses.asdict(model)[field] for field in ("title", "licence"))
+        assert bool(model.hub) != model.built_in
 
 
 def test_fetching_imports_no_torch_and_no_qt() -> None:

@@ -97,6 +97,8 @@ def test_the_map_of_a_layer(oracle: Oracle, loaded: Loaded) -> None:
             np.testing.assert_array_equal(answer.weights, used.numpy())
             np.testing.assert_array_equal(answer.scores, seen["router_scores"].float().T.numpy())
             assert answer.chosen.sum(0).tolist() == [seen.spec.top_k] * len(ids)
+            gate = seen["shared_gate"][:, 0].float() if seen.spec.shared_gate else torch.ones(len(ids))
+            np.testing.assert_array_equal(answer.shared, gate.numpy() if seen.spec.shared else np.zeros(0))
             coarse = session.answer(ask.AskRouting(layer, most=13))
             assert coarse.block == 4
             padded = np.pad(used.numpy(), ((0, 0), (0, -len(ids) % 4)))

@@ -1,0 +1,384 @@
+"""Experts: which of them read each token, by which figures; where a layer has one MLP, its neurons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QSpinBox, QSplitter, QStackedWidget, QTabWidget, QWidget
+
+from app.panels.panel import Context, Panel
+from app.routing_words import alone_text, formula_text
+from app.widgets.axis import Axis
+from app.widgets.experts_map import ExpertMap, expert_axis, position_state, routed_scale, signed, widened, with_shared
+from app.widgets.experts_pages import PAGES, Page
+from app.widgets.flow import FlowLayout
+from app.widgets.heatmap import MASKED, SHOWN
+from app.widgets.neurons_view import NeuronsView
+from app.widgets.pages import Pages, fill, labelled
+from app.widgets.pattern import closest_cell
+from app.widgets.scale import exact
+from app.widgets.still_label import StillLabel
+from engine.frames import Answer, ExactValue, LayerFacts, NeuronLayers, Neurons, Routing
+from engine.questions import AskExactValue, AskRouting, Question
+
+_NO_EXPERT = -1  # on the spin box
+_LEAST_ROW = 4  # pixels: in thinner rows the grey of the runners-up hides what was chosen
+
+
+class ExpertsPanel(Panel):
+    """The map of the pinned layer: weights that are used, scores below the cut. Beside it one page at a time."""
+
+    key = "experts"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._routing: Routing | None = None
+        self._exact: ExactValue | None = None
+        theme, run, cursor = context.theme, context.run, context.cursor
+        self._map = ExpertMap(theme, self.tr("Experts by position"), self._describe_cell)
+        self._words = StillLabel(wrap=True)
+        self._words.label.setTextFormat(Qt.TextFormat.PlainText)
+        self._words.label.setMargin(self.fontMetrics().height() // 3)
+        self.pages: tuple[Page, ...] = tuple(make(run, cursor, theme) for make in PAGES)
+        self.neurons = NeuronsView(run, cursor, theme)
+        self._controls = self._make_controls()
+        self._pages = Pages(self._make_content())
+        fill(self, self._pages)
+        self._connect()
+        self._resized = QTimer(self, interval=200, singleShot=True)
+        self._resized.timeout.connect(self._size_settled)
+        self.show_run()
+
+    # --- building ---------------------------------------------------------------------------------------------
+
+    def _make_controls(self) -> QWidget:
+        self._layer, self._expert = QSpinBox(), QSpinBox()
+        self._expert.setSpecialValueText(self.tr("none"))
+        self._expert.setToolTip(self.tr("Pick an expert of this layer; another layer's experts are others"))
+        self._runners_up = QCheckBox(self.tr("runners-up"))
+        self._runners_up.setChecked(True)
+        self._runners_up.setToolTip(self.tr("In grey: the scores of the experts that were not chosen"))
+        bar = QWidget()
+        flow = FlowLayout(bar)
+        self._expert_box = labelled(self.tr("Expert"), self._expert)
+        flow.addWidget(labelled(self.tr("Layer"), self._layer))
+        flow.addWidget(self._expert_box)
+        flow.addWidget(self._runners_up)
+        return bar
+
+    def _make_content(self) -> QWidget:
+        self._tabs = QTabWidget()
+        self._tabs.setDocumentMode(True)
+        self._tabs.setAccessibleName(self.tr("What to see of the experts"))
+        for index, page in enumerate(self.pages):
+            self._tabs.addTab(page, self.tr(page.name))
+            self._tabs.setTabToolTip(index, self.tr(page.help))
+        self._split = QSplitter(Qt.Orientation.Vertical)
+        self._split.addWidget(self._map)
+        self._split.addWidget(self._tabs)
+        self._split.setSizes([420, 580])
+        self._split.setChildrenCollapsible(False)
+        self._kinds = QStackedWidget()
+        self._kinds.addWidget(self._split)
+        self._kinds.addWidget(self.neurons)
+        content = QWidget()
+        fill(content, self._controls, self._words, self._kinds).setStretch(2, 1)
+        return content
+
+    def _connect(self) -> None:
+        cursor = self.context.cursor
+        self._layer.valueChanged.connect(lambda layer: cursor.pin(layer=layer))
+        self._expert.valueChanged.connect(lambda expert: cursor.pin(expert=None if expert == _NO_EXPERT else expert))
+        self._runners_up.toggled.connect(self._size_settled)
+        self._tabs.currentChanged.connect(self._turn_page)
+        self._map.cell_hovered.connect(self._hover_cell)
+        self._map.cell_picked.connect(self._pick_cell)
+        self._map.cell_left.connect(cursor.leave)
+
+    # --- the contract -----------------------------------------------------------------------------------------
+
+    def title(self) -> str:
+        return self.tr("Experts / MLP")
+
+    def badge(self) -> str:
+        if self._pages.empty:
+            return ""
+        if self._dense():
+            return self.neurons.badge()
+        if self._routing is None:
+            return ""
+        reduced = [self.tr("reduced ×{0}").format(self._routing.block)] if self._routing.block > 1 else []
+        return " · ".join([self._routing.source, *reduced])
+
+    def caption(self) -> str:
+        if self._pages.empty:
+            return ""
+        if self._dense():
+            return self.neurons.caption()
+        shown = self._routing
+        if shown is None:
+            return ""
+        facts = self._facts(shown.layer)
+        text = self.tr("layer {0}, {1} of {2} experts for each of {3} positions").format(
+            shown.layer, facts.top_k, facts.n_experts, shown.n_total
+        )
+        text += self.tr(", {0} routed").format(shown.n) if shown.n < shown.n_total else ""
+        left_out = self._runners_up.isChecked() and not self._with_runners_up()
+        return text + (self.tr(", rows too thin for runners-up") if left_out else "")
+
+    def watches(self) -> Mapping[str, Question]:
+        run = self.context.run
+        if run.model is None or run.n_visible == 0:
+            return {}
+        if self._dense():
+            return self.neurons.watches(self.key)
+        layer, position = self._place()
+        found: dict[str, Question] = {"experts.map": AskRouting(layer, self._map.fits())}
+        question = self._page().question(layer, position)
+        return found if question is None else {**found, "experts.page": question}
+
+    def show_run(self) -> None:
+        run = self.context.run
+        if run.model is None or run.n_tokens == 0:
+            self._routing = self._exact = None
+            self._map.show_cells(None)
+            self.neurons.clear()
+            for page in self.pages:
+                page.take(None)
+        if run.model is not None:
+            self._follow_layer()
+        self._say_what_is_missing()
+
+    def show_answer(self, key: str, answer: Answer) -> None:
+        if self._foreign(answer):
+            return
+        if isinstance(answer, Routing):
+            self._take_map(answer)
+        elif isinstance(answer, ExactValue):
+            self._take_exact(answer)
+        elif isinstance(answer, Neurons | NeuronLayers):
+            self.neurons.take(answer)
+        else:
+            self._page().take(answer)
+        self._say_what_is_missing()
+        self.caption_changed.emit()
+
+    def show_cursor(self) -> None:
+        if self.context.run.model is not None:
+            self._follow_layer()
+        self._mark()
+        self.neurons.mark()
+        for page in self.pages:
+            page.mark()
+
+    def restyle(self) -> None:
+        theme = self.context.theme
+        self._map.set_theme(theme)
+        self.neurons.set_theme(theme)
+        for page in self.pages:
+            page.set_theme(theme)
+        self._draw_map()
+
+    def values(self) -> dict[str, np.ndarray]:
+        if self._dense():
+            return self.neurons.values()
+        found: dict[str, np.ndarray] = {}
+        if self._routing is not None:
+            found |= {name: getattr(self._routing, name) for name in ("weights", "scores", "chosen")}
+        return found | self._page().values()
+
+    # --- what is shown ----------------------------------------------------------------------------------------
+
+    def _place(self) -> tuple[int, int | None]:
+        """The pinned layer and position, within what there is."""
+        run, pinned = self.context.run, self.context.cursor.pinned
+        assert run.model is not None
+        position = pinned.position
+        return min(max(pinned.layer, 0), run.model.n_layers - 1), (
+            None if position is None or position >= run.n_visible else position
+        )
+
+    def _facts(self, layer: int) -> LayerFacts:
+        assert self.context.run.model is not None
+        return self.context.run.model.layers[layer]
+
+    def _dense(self) -> bool:
+        """Whether the pinned layer has one MLP."""
+        return self.context.run.model is not None and self._facts(self._place()[0]).experts is None
+
+    def _page(self) -> Page:
+        return self.pages[self._tabs.currentIndex()]
+
+    def _foreign(self, answer: Answer) -> bool:
+        """Whether an answer is of a model that has gone, or of a layer that is no longer looked at."""
+        model, layer = self.context.run.model, getattr(answer, "layer", None)
+        return model is None or (layer is not None and layer != self._place()[0])
+
+    def _turn_page(self) -> None:
+        self._page().mark()
+        self.watches_changed.emit()
+
+    def _follow_layer(self) -> None:
+        """Controls and words of the pinned layer; what is drawn of another one goes."""
+        layer, _ = self._place()
+        facts, expert = self._facts(layer), self.context.cursor.pinned.expert
+        if self._routing is not None and self._routing.layer != layer:
+            self._routing = None
+            self._map.show_cells(None)
+            for page in self.pages:
+                page.take(None)
+        self._kinds.setCurrentIndex(1 if facts.experts is None else 0)
+        self._expert_box.setVisible(facts.experts is not None)
+        self._runners_up.setVisible(facts.experts is not None)
+        assert self.context.run.model is not None
+        limits = [(self._layer, layer, 0, self.context.run.model.n_layers - 1)]
+        if facts.experts is not None:
+            limits.append((self._expert, _NO_EXPERT if expert is None else expert, _NO_EXPERT, facts.n_experts - 1))
+        for box, value, least, most in limits:
+            if (box.minimum(), box.maximum(), box.value()) != (least, most, value):
+                box.blockSignals(True)
+                box.setRange(least, most)
+                box.setValue(value)
+                box.blockSignals(False)
+        self._words.setText(self._layer_words(layer, facts))
+
+    def _layer_words(self, layer: int, facts: LayerFacts) -> str:
+        if facts.experts is None:
+            return self.tr(
+                "Layer {0} has one MLP, {1} wide, that reads every token: there are no experts to choose from. "
+                "Here are its neurons."
+            ).format(layer, facts.d_mlp)
+        words = formula_text(facts.experts, self.tr)
+        alone = alone_text(layer, self.tr) if self.context.cursor.pinned.expert is not None else ""
+        return self.tr("Layer {0}: {1}.").format(layer, words) + (f" {alone}" if alone else "")
+
+    def _say_what_is_missing(self) -> None:
+        missing = self._pages.missing(self.context.run, self.tr("which experts read each token"))
+        if not missing and not self._dense() and self._routing is None:
+            missing = self.tr("Reading the prompt: the routing appears when the layer has been computed.")
+        self._pages.say(missing)
+
+    def _take_map(self, answer: Routing) -> None:
+        if answer is not self._routing:
+            self._routing = answer
+            self._draw_map()
+
+    def _take_exact(self, answer: ExactValue) -> None:
+        self._exact = answer
+        if self._map.cell is not None and self._routing is not None:
+            self._map.tell()
+            self.context.cursor.say(self._describe_cell(*self._map.cell))
+
+    def _draw_map(self) -> None:
+        shown = self._routing
+        if shown is None or shown.n_total == 0:
+            self._map.show_cells(None)
+            return
+        state = position_state(len(shown.weights), shown.n, shown.n_total, shown.block)
+        parts = [widened(part, state.shape[1]) for part in (shown.weights, shown.scores, shown.chosen)]
+        runners_up = self._with_runners_up()
+        values = signed(*parts, runners_up=runners_up)
+        scale = routed_scale(values[state == SHOWN], self.context.theme, runners_up=runners_up)
+        title, has_shared = self.tr("expert of layer {0}").format(shown.layer), shown.shared.size > 0
+        rows = expert_axis(title, len(values), has_shared)
+        if has_shared:
+            gates, absent = widened(shown.shared[None], state.shape[1])[0], state[0]
+            values, state = with_shared(values, np.abs(gates), 0.0), with_shared(state, absent, MASKED)
+        columns = Axis(self.tr("token"), state.shape[1], self.context.run.label, block=shown.block)
+        self._map.show_routed(values, rows, columns, scale, state)
+        self._mark()
+
+    def _with_runners_up(self) -> bool:
+        rows = 1 if self._routing is None else len(self._routing.weights)
+        return self._runners_up.isChecked() and self._map.height() / rows >= _LEAST_ROW
+
+    # --- marks and mouse --------------------------------------------------------------------------------------
+
+    def _mark(self) -> None:
+        shown, pinned, hovered = self._routing, self.context.cursor.pinned, self.context.cursor.hovered
+        if shown is None or self._map.cells is None:
+            return
+        columns = self._map.cells.values.shape[1]
+        newest = shown.n_total - 1
+        place = closest_cell(newest if pinned.position is None else pinned.position, shown.block, columns)
+        previewed = hovered.expert if hovered.layer in (None, shown.layer) else None
+        over = (previewed, closest_cell(hovered.position, shown.block, columns))
+        self._map.mark((pinned.expert, place), over)
+
+    def _hover_cell(self, expert: int, column: int) -> None:
+        shown = self._routing
+        assert shown is not None
+        exists = expert < len(shown.weights)
+        self.context.cursor.hover(position=column * shown.block, expert=expert if exists else None)
+        self.context.cursor.say(self._describe_cell(expert, column))
+
+    def _pick_cell(self, expert: int, column: int) -> None:
+        shown = self._routing
+        assert shown is not None
+        position = column * shown.block
+        where = {"position": position} if position < self.context.run.n_tokens else {}
+        if expert < len(shown.weights):
+            where["expert"] = expert
+        self.context.cursor.pin(**where)
+        self.context.cursor.say(self._describe_cell(expert, column))
+        if shown.block > 1 and expert < len(shown.weights):
+            question = AskExactValue("expert_weight", (shown.layer, expert, position))
+            self.context.ask("experts.exact", question)
+
+    def _describe_cell(self, expert: int, column: int) -> str:
+        shown = self._routing
+        assert shown is not None
+        position = column * shown.block
+        label = self.context.run.label(position)
+        if expert >= len(shown.weights):
+            return self._describe_shared(column)
+        where = self.tr("layer {0}, expert {1}, position {2} “{3}”").format(shown.layer, expert, position, label)
+        if self._map.cells is None or not self._map.cells.shown(expert, column):
+            return self.tr("{0}: not computed yet").format(where)
+        figures = (exact(float(shown.weights[expert, column])), exact(float(shown.scores[expert, column])))
+        if shown.block > 1:
+            return self._describe_block(where, figures, expert, column)
+        if not shown.chosen[expert, column]:
+            return self.tr("{0}: score {1}, not chosen").format(where, figures[1])
+        return self.tr("{0}: weight {1}, score {2}").format(where, *figures)
+
+    def _describe_shared(self, column: int) -> str:
+        shown = self._routing
+        assert shown is not None
+        position = column * shown.block
+        where = self.tr("layer {0}, shared expert, position {1} “{2}”").format(
+            shown.layer, position, self.context.run.label(position)
+        )
+        if column >= len(shown.shared):
+            return self.tr("{0}: not computed yet").format(where)
+        return self.tr("{0}: reads every token, × {1}").format(where, exact(float(shown.shared[column])))
+
+    def _describe_block(self, where: str, figures: tuple[str, str], expert: int, column: int) -> str:
+        shown = self._routing
+        assert shown is not None
+        form = self.tr("{0} and the {1} after it: chosen by {2}, largest weight {3}, largest score {4}")
+        text = form.format(where, shown.block - 1, int(shown.chosen[expert, column]), *figures)
+        place = (shown.layer, expert, column * shown.block)
+        if self._exact is None or self._exact.index != place or self._exact.value is None:
+            return text
+        return text + self.tr(" · weight at the first: {0}").format(exact(self._exact.value))
+
+    # --- size -------------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._resized.start()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_words"):
+            self._words.label.setMargin(self.fontMetrics().height() // 3)
+
+    def _size_settled(self) -> None:
+        if self._routing is not None:
+            self._draw_map()
+            self.caption_changed.emit()
+            self.watches_changed.emit()

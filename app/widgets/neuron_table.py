@@ -1,0 +1,205 @@
+"""The strongest neurons of an MLP as rows: a signed bar of what each gives, and the figures it is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QWheelEvent
+
+from app.theme import Theme
+from app.widgets.canvas import Canvas, pen, tint
+from app.widgets.lettering import Painter
+from app.widgets.scale import figure
+from engine.frames import Neurons
+
+_STEPS = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -10, Qt.Key.Key_PageDown: 10}
+_Columns = dict[str, tuple[float, float]]  # left and width of each column
+
+
+class NeuronTable(Canvas):
+    """One row a neuron: post = act(gate) · up in the order of the formula, then how much of the output it writes.
+
+    ``describe(row)`` gives the text of a row.
+    """
+
+    row_hovered = Signal(int)
+    row_left = Signal()
+    row_picked = Signal(int)
+
+    def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
+        super().__init__(theme)
+        self.neurons: Neurons | None = None
+        self.describe = describe
+        self.first = 0
+        self.hovered: int | None = None
+        self.row: int | None = None
+        self.setAccessibleName(name)
+
+    def show_neurons(self, neurons: Neurons | None) -> None:
+        """Show other neurons; the picked row stays where there is one."""
+        self.neurons = neurons
+        self.hovered = None
+        self.first = min(self.first, self._last_first())
+        if self.row is not None and self.row >= self.count:
+            self.row = None
+        self.refresh()
+
+    @property
+    def count(self) -> int:
+        return 0 if self.neurons is None else len(self.neurons.ids)
+
+    def tell(self) -> None:
+        """Tell screen readers about the picked row."""
+        if self.row is not None:
+            self.setAccessibleDescription(self.describe(self.row))
+
+    # --- layout -----------------------------------------------------------------------------------------------
+
+    def _high(self) -> float:
+        return self.metrics().height() * 1.35
+
+    def fits(self) -> int:
+        """Rows below the heading."""
+        return max(1, int((self.height() - self._high()) / self._high()))
+
+    def visible_rows(self) -> range:
+        """Which rows are on screen, from top to bottom."""
+        return range(self.first, min(self.first + self.fits(), self.count))
+
+    def _last_first(self) -> int:
+        return max(0, self.count - self.fits())
+
+    def _titles(self) -> dict[str, str]:
+        """Headings by column; the columns of a plain MLP are fewer."""
+        gated = self.neurons is not None and len(self.neurons.up) > 0
+        inner = {"gate": self.tr("gate"), "up": self.tr("up")} if gated else {"gate": self.tr("pre")}
+        return {"id": self.tr("neuron"), "post": self.tr("post"), **inner, "share": self.tr("writes")}
+
+    def _columns(self, titles: dict[str, str]) -> _Columns:
+        """The bars take what the figures leave; where that is little they underline the figures of post."""
+        wide, gap = self.metrics().horizontalAdvance, self.metrics().height() * 0.5
+        number = wide("−0.0000")
+        widths = {name: max(number, wide(title)) for name, title in titles.items()}
+        rest = self.width() - sum(widths.values()) - gap * (len(widths) + 2)
+        bar = rest if rest > number else 0.0
+        if not bar:
+            widths["post"] += max(0.0, rest)
+        columns, left = {}, gap
+        for name in ("id", "bar", *list(titles)[1:]):
+            width = bar if name == "bar" else widths[name]
+            columns[name] = (left, width)
+            left += width + (gap if width else 0.0)
+        return columns
+
+    # --- drawing ----------------------------------------------------------------------------------------------
+
+    def draw(self, painter: Painter) -> None:
+        if self.neurons is None:
+            return
+        titles = self._titles()
+        columns, high = self._columns(titles), self._high()
+        for name, title in titles.items():
+            painter.write(columns[name][0], 0, columns[name][1], high, title, 1.0, self.theme.faint)
+        largest = float(np.abs(self.neurons.post).max(initial=0.0)) or 1.0
+        for line, row in enumerate(self.visible_rows()):
+            self._draw_row(painter, self.neurons, row, (line + 1) * high, columns, largest)
+
+    def _draw_row(
+        self, painter: Painter, shown: Neurons, row: int, top: float, columns: _Columns, largest: float
+    ) -> None:
+        self._draw_bar(painter, self._bar(columns, top), float(shown.post[row]) / largest)
+        texts = {"id": str(shown.ids[row]), "share": share_text(float(shown.share[row]))}
+        texts |= {name: figure(float(getattr(shown, name)[row])) for name in ("post", "gate", "up") if name in columns}
+        for name, text in texts.items():
+            left, width = columns[name]
+            painter.write(left, top, width, self._high(), text, 1.0, self.theme.text)
+
+    def _bar(self, columns: _Columns, top: float) -> QRectF:
+        """The ground of a bar."""
+        line, high = self.metrics().height(), self._high()
+        left, width = columns["bar"]
+        if width:
+            return QRectF(left, top + high / 2 - line * 0.35, width, line * 0.7)
+        left, width = columns["post"]
+        return QRectF(left, top + high - line * 0.22, width, line * 0.18)
+
+    def _draw_bar(self, painter: Painter, ground: QRectF, part: float) -> None:
+        """From the middle to the right where positive, to the left where negative; ``part`` is -1..1."""
+        painter.fillRect(ground, tint(self.theme.window))
+        middle = ground.center().x()
+        length = min(abs(part), 1.0) * ground.width() / 2 if np.isfinite(part) else 0.0
+        left = middle - length if part < 0 else middle
+        colour = self.theme.prefill if part < 0 else self.theme.mlp
+        painter.fillRect(QRectF(left, ground.top(), max(1.0, length), ground.height()), tint(colour))
+        painter.setPen(pen(self.theme.faint))
+        painter.drawLine(QPointF(middle, ground.top()), QPointF(middle, ground.bottom()))
+
+    def draw_marks(self, painter: Painter) -> None:
+        self.draw_focus(painter)
+        painter.setBrush(Qt.BrushStyle.NoBrush)
+        for row, colour in ((self.hovered, self.theme.hover), (self.row, self.theme.accent)):
+            if row in self.visible_rows():
+                painter.setPen(pen(colour))
+                top = (row - self.first + 1) * self._high()  # type: ignore[operator]  # None is in no range
+                painter.drawRect(QRectF(1, top, self.width() - 2, self._high()))
+
+    # --- mouse and keys ---------------------------------------------------------------------------------------
+
+    def row_at(self, place: QPointF) -> int | None:
+        """The row under a pixel."""
+        row = self.first + int(place.y() / self._high()) - 1
+        return row if row in self.visible_rows() else None
+
+    def on_move(self, place: QPointF) -> None:
+        row = self.row_at(place)
+        if row == self.hovered:
+            return
+        self.hovered = row
+        self.refresh_marks()
+        if row is None:
+            self.row_left.emit()
+        else:
+            self.row_hovered.emit(row)
+
+    def on_leave(self) -> None:
+        self.hovered = None
+        self.refresh_marks()
+        self.row_left.emit()
+
+    def on_click(self, place: QPointF) -> None:
+        row = self.row_at(place)
+        if row is not None:
+            self.pick(row)
+
+    def pick(self, row: int) -> None:
+        """Pick a row and bring it on screen."""
+        if not 0 <= row < self.count:
+            return
+        self.row = row
+        first = min(max(self.first, row - self.fits() + 1), row)
+        if first != self.first:
+            self.first = first
+            self.refresh()
+        self.tell()
+        self.row_picked.emit(row)
+        self.refresh_marks()
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        step = _STEPS.get(Qt.Key(event.key()))
+        if step is None or not self.count:
+            event.ignore()
+            return
+        self.pick(min(max(0 if self.row is None else self.row + step, 0), self.count - 1))
+
+    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
+        lines = -round(event.angleDelta().y() / 40)
+        self.first = min(max(self.first + lines, 0), self._last_first())
+        self.refresh()
+        event.accept()
+
+
+def share_text(share: float) -> str:
+    """A length against another in percent, which may be more than 100."""
+    return f"{share * 100:.1f} %"
