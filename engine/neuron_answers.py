@@ -49,19 +49,25 @@ def neurons(session: Session, question: ask.AskNeurons) -> Answering:
 
 
 def neuron_layers(session: Session, question: ask.AskNeuronLayers) -> Answering:
-    """The strongest neurons of every layer that is computed at a position: a layer a slice."""
+    """The strongest neurons of every layer that is computed at a position: of the last pass as it was, else a layer a
+    slice is recomputed."""
     position = session.newest if question.position is None else question.position
     dense = {layer: mlp for layer in range(session.loaded.config.n_layers) if (mlp := _dense(session, layer))}
     top = min([max(0, question.most), *(mlp.down.in_features for mlp in dense.values())])
     rows: dict[int, tuple[Tensor, Tensor]] = {}
+    posts, captured = session.posts(), 0
     for layer, mlp in dense.items():
-        if _known(session, layer, position):
-            rows[layer] = _ranked(_computed(session, mlp, layer, position)[2], top)
-            yield
+        if not _known(session, layer, position):
+            continue
+        post = posts.at(layer, position)
+        captured += post is not None
+        rows[layer] = _ranked(_computed(session, mlp, layer, position)[2] if post is None else post, top)
+        yield
     ids = torch.stack([ids for ids, _ in rows.values()]) if rows else torch.zeros(0, top, dtype=torch.int64)
     post = torch.stack([post for _, post in rows.values()]) if rows else torch.zeros(0, top)
     host = to_host({"ids": ids, "post": post})
-    return NeuronLayers(position, np.array(list(rows), np.int64), host["ids"], host["post"])
+    source = "captured" if captured == len(rows) > 0 else "captured + recomputed" if captured else "recomputed"
+    return NeuronLayers(position, np.array(list(rows), np.int64), host["ids"], host["post"], source)
 
 
 def _dense(session: Session, layer: int) -> GatedMLP | PlainMLP | None:

@@ -18,6 +18,7 @@ from engine.cache import KVCache
 from engine.errors import ContextError, EngineError, TokenizerError
 from engine.frames import Answer, Finish, Kind, Piece, SamplingFrame, StepFrame
 from engine.gate import Answering, Gate
+from engine.last_posts import LastPosts
 from engine.loading import Loaded
 from engine.questions import Question
 from engine.recompute import logits_at
@@ -130,6 +131,7 @@ class Session:
         self._record = record
         self._newest: tuple[int, Tensor] | None = None  # the last step's index and logits
         self._maps: OrderedDict[tuple[int, int | None, int], AttentionMaps] = OrderedDict()
+        self._posts: LastPosts | None = None
         self._eos_ids = frozenset(loaded.config.eos_token_ids) | frozenset(
             loaded.tokenizer.eos_ids if loaded.tokenizer else ()
         )
@@ -237,6 +239,14 @@ class Session:
                 return maps.row
         return None
 
+    def posts(self) -> LastPosts:
+        """What the neurons of the last pass gave, followed from now on."""
+        if self._posts is None:
+            self._posts = LastPosts(self.loaded.config)
+            if self._detach:
+                self._posts.follow(self.loaded.model.points, lambda: self.newest)
+        return self._posts
+
     # -- one pass ------------------------------------------------------------------------------------------------
 
     def _step(self, *, first: bool, last: bool) -> Step:
@@ -303,6 +313,8 @@ class Session:
         self.cache.truncate(length)
         self.trace.truncate(length)
         self._pass_end = 0
+        if self._posts is not None:
+            self._posts.forget(length)
         for key in [key for key, maps in self._maps.items() if maps.n > length]:
             self._maps.pop(key).leave()
 
@@ -342,6 +354,8 @@ class Session:
         self._detach = []
         for maps in self._maps.values():
             maps.leave()
+        if self._posts is not None:
+            self._posts.leave()
 
     def _attach(self) -> list[Callable[[], None]]:
         points = self.loaded.model.points
@@ -353,6 +367,8 @@ class Session:
                 detach.append(partial(point.stop_at, None))
         for (layer, _, _), maps in self._maps.items():
             self._follow(layer, maps)
+        if self._posts is not None:
+            self._posts.follow(points, lambda: self.newest)
         return detach
 
     def _follow(self, layer: int, maps: AttentionMaps) -> None:
@@ -371,6 +387,7 @@ class Session:
         self._newest, self._pass_end = None, 0
         self._let_go()
         self._maps.clear()
+        self._posts = None
 
     def _encoded(self, prompt: str | Sequence[int], chat: bool) -> list[int]:
         if not isinstance(prompt, str):

@@ -25,6 +25,7 @@ from engine.frames import Answer, ExactValue, LayerFacts, NeuronLayers, Neurons,
 from engine.questions import AskExactValue, AskRouting, Question
 
 _NO_EXPERT = -1  # on the spin box
+_LOW_LINES = 26  # a panel of fewer lines of text is low: words give way to the pictures
 _LEAST_ROW = 4  # pixels: in thinner rows the grey of the runners-up hides what was chosen
 
 
@@ -243,7 +244,9 @@ class ExpertsPanel(Panel):
                 box.setRange(least, most)
                 box.setValue(value)
                 box.blockSignals(False)
-        self._words.setText(self._layer_words(layer, facts))
+        words = self._layer_words(layer, facts)
+        self._words.setText(words)
+        self._map.setToolTip(words)
 
     def _layer_words(self, layer: int, facts: LayerFacts) -> str:
         if facts.experts is None:
@@ -370,6 +373,10 @@ class ExpertsPanel(Panel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
+        low = self.height() < _LOW_LINES * self.fontMetrics().height()
+        self._words.setVisible(not low)
+        for page in self.pages:
+            page.set_low(low)
         self._resized.start()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802

@@ -15,6 +15,7 @@ from app.widgets.canvas import Canvas, hatch, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
 from app.widgets.scale import figure
 
+_LEAST_LINES = 2.4  # height of a row in lines of text, its title included
 TAKEN, BELOW, BARRED, NONE = 0, 1, 2, 3  # states of a bar: chosen, below the cut, not allowed, no figure here
 
 
@@ -63,7 +64,11 @@ class Rows:
 
 
 class BarRows(Canvas):
-    """Shows Rows. ``describe(place)`` gives the text of a place: every row's figure there."""
+    """Shows Rows. ``describe(place)`` gives the text of a place: every row's figure there.
+
+    Where there is no room for all rows the last ones are shown, since they are what the others lead to; the title of
+    the first that is shown says how many are left out.
+    """
 
     place_hovered = Signal(int)
     place_left = Signal()
@@ -77,6 +82,7 @@ class BarRows(Canvas):
         self.pinned: int | None = None
         self.hovered: int | None = None
         self._labels = Labels()
+        self._left_out = 0
         self.setAccessibleName(name)
 
     def show_rows(self, rows: Rows | None) -> None:
@@ -100,11 +106,12 @@ class BarRows(Canvas):
         width = max(4.0, self.width() - left - high * 0.5)
         self._labels = column_labels(self.shown.places, width / self.shown.places.count, metrics, self.height() * 0.25)
         below = (self._labels.extent if self._labels.rotated else high) + high * 1.7
-        room = max(4.0, (self.height() - below) / len(self.shown.rows))
-        head = min(high * 1.25, room * 0.5)
+        fitting = int((self.height() - below) / (high * _LEAST_LINES))
+        count = min(len(self.shown.rows), max(1, fitting))
+        self._left_out = len(self.shown.rows) - count
+        room, head = max(4.0, (self.height() - below) / count), high * 1.25
         self.plots = [
-            QRectF(left, index * room + head, width, max(2.0, room - head - high * 0.35))
-            for index in range(len(self.shown.rows))
+            QRectF(left, index * room + head, width, max(2.0, room - head - high * 0.35)) for index in range(count)
         ]
 
     def _step(self) -> float:
@@ -121,14 +128,16 @@ class BarRows(Canvas):
     def draw(self, painter: Painter) -> None:
         if self.shown is None:
             return
-        for row, plot in zip(self.shown.rows, self.plots, strict=True):
+        for row, plot in zip(self.shown.rows[self._left_out :], self.plots, strict=True):
             self._draw_row(painter, row, plot)
         self._draw_labels(painter)
 
     def _draw_row(self, painter: Painter, row: BarRow, plot: QRectF) -> None:
         high = painter.metrics.height()
         title = QRectF(plot.left(), plot.top() - high * 1.2, plot.width(), high)
-        put(painter, title, row.title, LEFT, self.theme.text)
+        hidden = self._left_out if plot is self.plots[0] else 0
+        before = self.tr("({0} above need more room)").format(hidden) if hidden else ""
+        put(painter, title, f"{row.title} {before}", LEFT, self.theme.text)
         zero = plot.bottom() - (0 - row.low) / row.span * plot.height()
         painter.setPen(pen(self.theme.line))
         for end, y in ((row.high, plot.top()), (row.low, plot.bottom())):

@@ -36,6 +36,7 @@ class Page(QWidget):
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__()
         self.run, self._cursor, self.theme = run, cursor, theme
+        self._title = self._text()
 
     def question(self, layer: int, position: int | None) -> Question | None:
         """What to watch for this place; None: nothing can be shown."""
@@ -47,6 +48,10 @@ class Page(QWidget):
 
     def mark(self) -> None:
         """The cursor moved."""
+
+    def set_low(self, low: bool) -> None:
+        """Where there is little height the picture matters more than the words above it."""
+        self._title.setVisible(not low)
 
     def set_theme(self, theme: Theme) -> None:
         raise NotImplementedError
@@ -88,7 +93,6 @@ class TokenPage(Page):
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
         self.row: RouterRow | None = None
-        self._title = self._text()
         self._bars = BarRows(theme, self.tr("The router's figures by expert"), self._describe)
         self._pages = Pages(self._bars)
         fill(self, self._title, self._pages).setStretch(1, 1)
@@ -198,7 +202,6 @@ class LayersPage(Page):
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
         self.answer: RoutingLayers | None = None
-        self._title = self._text()
         self._map = ExpertMap(theme, self.tr("Experts of every layer for one position"), self._describe)
         fill(self, self._title, self._map).setStretch(1, 1)
         self._map.cell_hovered.connect(self._hover)
@@ -281,7 +284,6 @@ class RunPage(Page):
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
         self.shares: RoutingShares | None = None
-        self._title = self._text()
         self._bars = BarRows(theme, self.tr("Share and mean score by expert"), self._describe)
         self._together = Heatmap(theme, self.tr("Which experts are chosen together"), self._describe_pair)
         split = TurningSplitter()
@@ -377,7 +379,6 @@ class ExpertPage(Page):
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
         self.use: ExpertUse | None = None
-        self._title = self._text()
         self._bars = BarRows(theme, self.tr("What the expert adds, token by token"), self._describe)
         self._pages = Pages(self._bars)
         fill(self, self._title, self._pages).setStretch(1, 1)

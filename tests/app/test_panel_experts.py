@@ -377,3 +377,18 @@ def test_keyboard_and_empty(qtbot: Any, kinds: KindsOnDisk) -> None:
     assert "Open a model" in empty.panel._pages._sentence.text()
     shown.panel.restyle()
     assert session is not None
+
+
+def test_a_low_panel_shows_what_the_formula_leads_to(qtbot: Any, kinds: KindsOnDisk) -> None:
+    shown, session = opened(qtbot, kinds, SOFTMAX, size=(360, 300))
+    page = turn(shown, session, TOKEN)
+    page._bars.settle()
+    assert len(page._bars.plots) < len(page._bars.shown.rows)
+    assert page._bars._left_out == len(page._bars.shown.rows) - len(page._bars.plots)
+    assert all(plot.height() > 8 for plot in page._bars.plots)
+    assert not shown.panel._words.isVisible()
+    assert "softmax over 6 experts" in shown.panel._map.toolTip()
+    shown.panel.resize(900, 800)
+    shown.panel.grab()
+    assert len(page._bars.plots) == 3
+    assert shown.panel._words.isVisible()

@@ -73,7 +73,9 @@ def test_a_stopped_pass_tells_only_what_it_has_computed(tiny: Pair, stops: range
             layers = _asked(run, ask.AskNeuronLayers(None))
             assert (layers.position, layers.layers.tolist()) == (len(PROMPT) - 1, list(range(known)))
             if known:
-                np.testing.assert_array_equal(layers.post, whole.answer(ask.AskNeuronLayers(None)).post[:known])
+                finished = whole.answer(ask.AskNeuronLayers(None))  # recomputed; the stopped pass's own are captured
+                np.testing.assert_allclose(layers.post, finished.post[:known], rtol=1e-5)
+                np.testing.assert_array_equal(layers.ids, finished.ids[:known])
             if known == 3:
                 break
             later = _asked(run, ask.AskNeurons(known, 0))
@@ -162,3 +164,23 @@ def test_half_precision(tmp_path: Path) -> None:
         assert {getattr(answer, name).dtype for name in ("post", "gate", "up", "share")} == {np.dtype(np.float32)}
         given = seen["blocks.2.mlp.hook_post"][answer.position].float()
         np.testing.assert_allclose(answer.post, given[answer.ids], rtol=0.05, atol=0.02 * float(given.abs().max()))
+
+
+def test_the_last_pass_is_followed_once_somebody_asks(smollm2: Loaded) -> None:
+    """The first answer is recomputed, that of the next pass captured, and both are what hook_post gave."""
+    session, question = engine.Session(smollm2, engine.Sampling(greedy=True)), ask.AskNeuronLayers(None)
+    seen: dict[str, torch.Tensor] = {}
+    names = [f"blocks.{layer}.mlp.hook_post" for layer in range(smollm2.config.n_layers)]
+    with smollm2.model.hooks({name: lambda post, point: seen.__setitem__(point.name, post[0, -1]) for name in names}):
+        steps = session.generate("The capital of France is", max_new_tokens=3)
+        for source in ("recomputed", "captured", "captured"):
+            next(steps)
+            answer = session.answer(question)
+            assert answer.source == source
+            assert answer.layers.tolist() == list(range(smollm2.config.n_layers))
+            for layer, name in enumerate(names):
+                expected = seen[name][torch.from_numpy(answer.ids[layer])]
+                np.testing.assert_allclose(answer.post[layer], expected, rtol=1e-4, atol=1e-5)
+    assert session.answer(ask.AskNeuronLayers(2)).source == "recomputed", "an older position is not the last pass's"
+    session.begin("Another")
+    assert session.posts().at(0, 0) is None
