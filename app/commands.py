@@ -91,7 +91,7 @@ COMMANDS: tuple[Command, ...] = (
             enabled=lambda now: now.has_model),
     Command("follow", GO, "&Follow the newest", "Free the pinned position", ("Ctrl+End",), icon="follow-live",
             enabled=lambda now: now.has_tokens),
-    Command("undo_one", GO, "&Undo one thing", "Close the help, restore a panel, free the pin", ("Esc",)),
+    Command("undo_one", GO, "&Undo one thing", "Close the help, restore a panel, free what is pinned", ("Esc",)),
     Command("use_layout", VIEW, "&Focus layout", "One large panel", ("Ctrl+1",), group="layout", argument="focus"),
     Command("use_layout", VIEW, "&Grid layout", "All panels at once", ("Ctrl+2",), group="layout", argument="grid"),
     Command("reset_layout", VIEW, "&Reset layout", "Put every panel back where it was at first"),

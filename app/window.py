@@ -484,11 +484,13 @@ class Window(QMainWindow):
         self.context.cursor.follow()
 
     def undo_one(self) -> None:
-        """Undo the newest of: the help, a maximised panel, an error, the pinned position."""
+        """Undo the newest of: the help, a maximised panel, an error, a picked expert, the pinned position."""
         if self.keys_page.isVisible():
             self.keys_page.hide()
         elif self.workspace.restore_maximised() or self._dismiss_error():
             return
+        elif self.context.cursor.pinned.expert is not None:
+            self.context.cursor.pin(expert=None)
         else:
             self.context.cursor.follow()
 

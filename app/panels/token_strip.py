@@ -33,8 +33,8 @@ from engine.questions import AskRoutedTokens, Question
 class TokenStrip(Panel):
     """Tokens as boxes; the colour of a generated one is its raw probability. Click pins, click again frees.
 
-    By expert, the colour and the number of a box are those of the expert of the pinned layer that weighed most; with
-    an expert picked they say how much that one weighed.
+    By expert, the colour and the number of a box are those of the expert of the pinned layer that weighed most. While
+    an expert is picked, in whichever panel, they say how much that one weighed.
     """
 
     key = "strip"
@@ -93,7 +93,7 @@ class TokenStrip(Panel):
         return self.tr("{0} prompt + {1} generated").format(run.n_prompt, len(run.steps)) if run.n_tokens else ""
 
     def watches(self) -> Mapping[str, Question]:
-        if self._facts() is None or not self.by_expert.isChecked() or self.context.run.n_visible == 0:
+        if not self._tells_experts() or self.context.run.n_visible == 0:
             return {}
         return {"strip.routed": AskRoutedTokens(self._layer())}
 
@@ -180,6 +180,10 @@ class TokenStrip(Panel):
         facts = None if model is None else model.layers[self._layer()]
         return None if facts is None or facts.experts is None else facts
 
+    def _tells_experts(self) -> bool:
+        wanted = self.by_expert.isChecked() or self.context.cursor.pinned.expert is not None
+        return wanted and self._facts() is not None
+
     def _change_colouring(self) -> None:
         self._note()
         self.watches_changed.emit()
@@ -190,7 +194,7 @@ class TokenStrip(Panel):
         self.by_expert.setVisible(self.context.run.has_experts)
         if self._routed is not None and self._routed.layer != self._layer():
             self._routed = None
-        if facts is None or not self.by_expert.isChecked():
+        if facts is None or not self._tells_experts():
             self.view.show_notes(None)
             self.legend.show_quantity(self.tr("probability 0"), bar=True)
         else:

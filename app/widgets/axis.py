@@ -63,12 +63,14 @@ def column_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) 
 
 
 def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:
-    """Cells and the entries that name them: every so many; numbers at round ones."""
+    """Cells and the entries that name them: every ``step`` or more; numbers at round ones, less what is too close to
+    those that are always named."""
     if not axis.numbers or (step == 1 and axis.block == 1):
         return [(cell, cell * axis.block) for cell in range(0, axis.count, step)]
     entries = max(1, round(nice_step(step * axis.block, 1)))
     thinned = [(entry // axis.block, entry) for entry in range(0, axis.count * axis.block, entries)]
-    return thinned + [(cell, cell * axis.block) for cell in axis.always if cell * axis.block % entries]
+    roomy = [(cell, entry) for cell, entry in thinned if all(abs(cell - kept) >= step for kept in axis.always)]
+    return roomy + [(cell, cell * axis.block) for cell in axis.always]
 
 
 def _labels(axis: Axis, cells: list[tuple[int, int]], metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:

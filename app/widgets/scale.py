@@ -69,7 +69,7 @@ def _ticks(scale: Scale) -> tuple[tuple[float, str], ...]:
         values = [scale.low, scale.low / 2, 0.0, scale.high / 2, scale.high]
     else:
         values = [scale.low + (scale.high - scale.low) * part for part in (0, 0.25, 0.5, 0.75, 1)]
-    fractions = scale.fraction(np.array(values)).tolist()
+    fractions = scale.fraction(np.array(values)).clip(0, 1).tolist()  # the ends may be rounded past themselves
     return tuple(zip(fractions, map(figure, values), strict=True))
 
 

@@ -59,8 +59,9 @@ def test_number_and_colour_of_the_strongest_expert(qtbot: Any, kinds: KindsOnDis
 
 def test_a_picked_expert_marks_the_tokens_it_took(qtbot: Any, kinds: KindsOnDisk) -> None:
     shown, session = strip(qtbot, kinds)
-    shown.panel.by_expert.click()
     shown.pin(layer=2)
+    assert shown.panel.watches() == {}
+    shown.pin(expert=0)
     shown.answer(session)
     weights = session.answer(engine.questions.AskRouting(2)).weights
     expert = int(weights.sum(1).argmax())
@@ -70,6 +71,8 @@ def test_a_picked_expert_marks_the_tokens_it_took(qtbot: Any, kinds: KindsOnDisk
         assert notes.words[position] == (f"{weight:.2f}" if weight else "")
         assert (notes.fills[position] is None) == (weight == 0)
     assert f"weight of expert {expert} of layer 2" in shown.panel.legend.accessibleName()
+    shown.pin(expert=None)
+    assert notes != shown.panel.view.notes is None, "with no expert picked the colours are probabilities again"
 
 
 def test_boxes_keep_room_for_the_number_and_show_it(qtbot: Any, kinds: KindsOnDisk) -> None:
@@ -140,3 +143,8 @@ def test_the_key_and_the_live_run(make_window: MakeWindow, qtbot: Any, kinds: Ki
     assert len(panel.view.notes.words) == window.context.run.n_read
     action.trigger()
     assert panel.view.notes is None
+    window.context.cursor.pin(position=2, layer=1, expert=3)
+    for expected in ((2, None), (None, None)):
+        window.actions_by_name["undo_one"].trigger()
+        pinned = window.context.cursor.pinned
+        assert (pinned.position, pinned.expert) == expected, "Esc frees the expert first, then the position"
