@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from app.theme import Theme, lut
@@ -24,8 +26,19 @@ def expert_notes(routed: RoutedTokens | None, n_experts: int, picked: int | None
         return Notes(widest, tuple(map(str, strongest)), tuple(colour_of(expert, theme) for expert in strongest))
     taken = routed.ids == picked
     weights = np.where(taken, np.abs(routed.weights), 0).max(1)
-    table = lut(theme.sequential)
-    fills = [f"#{int(table[round(min(float(weight), 1.0) * 255)]) & 0xFFFFFF:06x}" for weight in weights]
-    chosen = taken.any(1).tolist()
+    codes = np.rint(np.clip(weights / weight_end(routed), 0, 1) * 255).astype(np.int64).tolist()
+    table, chosen = _hex_colours(theme.sequential), taken.any(1).tolist()
     words = [f"{weight:.2f}" if took else "" for weight, took in zip(weights.tolist(), chosen, strict=True)]
-    return Notes(widest, tuple(words), tuple(fill if took else None for fill, took in zip(fills, chosen, strict=True)))
+    fills = [table[code] if took else None for code, took in zip(codes, chosen, strict=True)]
+    return Notes(widest, tuple(words), tuple(fills))
+
+
+def weight_end(routed: RoutedTokens | None) -> float:
+    """Where the scale of weights ends: at 1, or above the largest where a model scales its weights."""
+    largest = 0.0 if routed is None else float(np.abs(routed.weights).max(initial=0.0))
+    return largest if largest > 1 else 1.0
+
+
+@lru_cache(maxsize=4)
+def _hex_colours(name: str) -> tuple[str, ...]:
+    return tuple(f"#{int(word) & 0xFFFFFF:06x}" for word in lut(name))

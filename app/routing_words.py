@@ -63,6 +63,13 @@ def has_barriers(spec: MoESpec) -> bool:
     return spec.choice_bias or spec.n_groups > 1
 
 
+def barriers_text(spec: MoESpec, tr: Translate) -> str:
+    """What the choice is made by, as a row's title."""
+    bias, groups = tr("score plus a learned bias"), tr("barred groups hatched")
+    told = [text for text, there in ((bias, spec.choice_bias), (groups, spec.n_groups > 1)) if there]
+    return tr("chosen by: {0}").format(", ".join(told))
+
+
 def alone_text(layer: int, tr: Translate) -> str:
     """What an expert's number means, and what it does not."""
     return tr(
@@ -74,7 +81,7 @@ def row_text(row: RouterRow, facts: LayerFacts, tr: Translate) -> str:
     """How sure the router was, and what the shared expert was multiplied by."""
     most = math.log(max(1, facts.n_experts))
     text = tr("router entropy {0} of at most {1} nats").format(figure(row.entropy), figure(most))
-    if row.shared_gate is not None:
+    if row.shared_gate is not None and not math.isnan(row.shared_gate):
         text += tr(" · shared expert × {0}").format(figure(row.shared_gate))
     return text
 

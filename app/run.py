@@ -62,6 +62,13 @@ class Run:
         """Positions that have a column, or are getting one in the pass under way."""
         return max(self.n_read, self.where.end) if self.in_pass else self.n_read
 
+    def within(self, layer: int, position: int | None) -> tuple[int, int | None]:
+        """A place within what the model and the pass have: a layer that exists, a position that is read (None: the
+        newest). There must be a model."""
+        assert self.model is not None
+        known = None if position is None or position >= self.n_visible else position
+        return min(max(layer, 0), self.model.n_layers - 1), known
+
     def step_choosing(self, position: int) -> StepFrame | None:
         """The step that chose the token at ``position``; None for a prompt token."""
         index = position - self.n_prompt

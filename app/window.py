@@ -203,7 +203,7 @@ class Window(QMainWindow):
             receiver = _RECEIVERS.get(type(frame))
             if receiver is not None:
                 receiver(self, frame)
-        answers = [frame for frame in frames if isinstance(frame, AnswerFrame)]
+        answers = newest_answers(frames)
         self.turns.take([*self.board.pieces(changed, answers), self.refresh, partial(self._announce, frames)])
         if self.context.run.where.state != "running" or not all(isinstance(frame, _IN_TURNS) for frame in frames):
             self.turns.finish()
@@ -595,6 +595,17 @@ class Window(QMainWindow):
         self.hide()
         self.closed_in_time = self.worker.quit()
         event.accept()
+
+
+def newest_answers(frames: Iterable[object]) -> list[AnswerFrame]:
+    """The answers among frames, less those that came before another model or run: they mean nothing for it."""
+    answers: list[AnswerFrame] = []
+    for frame in frames:
+        if isinstance(frame, ModelFrame | RunFrame):
+            answers = []
+        elif isinstance(frame, AnswerFrame):
+            answers.append(frame)
+    return answers
 
 
 def dropped_model(data: QMimeData) -> str | None:

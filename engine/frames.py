@@ -327,7 +327,8 @@ class Routing:
 
     A column stands for ``block`` positions: ``weights`` and ``scores`` are the largest among them (a weight is 0
     where the expert was not chosen), ``chosen`` int64 counts how many of them chose the expert.
-    ``shared`` [columns]: the largest gate of the shared expert, 1 where it has none; empty without a shared expert.
+    ``shared`` [columns, at most]: the largest gate of the shared expert, as far as it is computed; 1 where it has no
+    gate; empty without a shared expert.
     """
 
     layer: int
@@ -338,7 +339,7 @@ class Routing:
     scores: Array
     chosen: Array
     shared: Array
-    source: str = "captured"
+    source: str = "captured + recomputed"
 
 
 @dataclass(frozen=True)
@@ -367,8 +368,8 @@ class RouterRow:
     chosen: ``ids`` int64 and ``weights`` float32 [top_k], best first. All empty where it is not routed yet.
 
     ``choice`` is what is chosen by: scores (or logits) plus the learned bias, -inf in groups that are barred.
-    ``shared_gate``: what the shared expert is multiplied by; None where it has no gate. ``entropy`` as in
-    RoutingShares, of this position.
+    ``shared_gate``: what the shared expert is multiplied by; None where it has no gate, NaN where the pass stands
+    between router and gate. ``entropy`` as in RoutingShares, of this position.
     """
 
     layer: int
@@ -418,7 +419,7 @@ class ExpertUse:
     ``positions`` int64, ``weights``, ``norms``, ``shares`` float32 [listed]. A norm is that of what the expert adds,
     weight included; a share is ⟨what it adds, Δ⟩ / ‖Δ‖² with Δ what all experts of the layer add together: the
     shares of a position sum to 1 (negative: it writes against the others). Shares are empty where a norm follows the
-    experts, which makes them inseparable.
+    experts, which makes them inseparable. Both are NaN where the layer is not computed to its end.
     """
 
     layer: int

@@ -1,4 +1,4 @@
-"""What the neurons of every dense layer gave in the last pass: kept while somebody looks at them over layers.
+"""What the neurons of every dense layer gave in the last pass: followed from the first question to the run's end.
 
 To compute a layer's neurons again takes its attention too, and over all layers half a token's time.
 """

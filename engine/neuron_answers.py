@@ -91,13 +91,18 @@ def _ranked(post: Tensor, most: int) -> tuple[Tensor, Tensor]:
     return ids, post[ids].float()
 
 
+def _wide(row: Tensor) -> Tensor:
+    """float64, on the CPU where the device has none."""
+    return (torch.from_numpy(to_host({"row": row})["row"]) if row.device.type == "mps" else row).double()
+
+
 def _strongest(mlp: GatedMLP | PlainMLP, parts: _Parts, most: int) -> dict[str, Tensor]:
     """The fields of Neurons that are computed."""
     gate, up, post = parts
     ids, strongest = _ranked(post, most)
     lengths = torch.linalg.vector_norm(mlp.down.weight[:, ids].float(), dim=0)  # of w_i
     output_norm = torch.linalg.vector_norm(mlp.down(post[None]).float())
-    sums = post.double().abs().sort(descending=True).values.cumsum(0)
+    sums = _wide(post).abs().sort(descending=True).values.cumsum(0)
     return {
         "ids": ids,
         "post": strongest,
@@ -105,7 +110,7 @@ def _strongest(mlp: GatedMLP | PlainMLP, parts: _Parts, most: int) -> dict[str, 
         "up": post.new_empty(0).float() if up is None else up[ids].float(),
         "share": strongest.abs() * lengths / output_norm.clamp_min(torch.finfo(torch.float32).tiny),
         "output_norm": output_norm,
-        "held": strongest.double().abs().sum() / sums[-1].clamp_min(torch.finfo(torch.float32).tiny),
+        "held": _wide(strongest).abs().sum() / sums[-1].clamp_min(torch.finfo(torch.float32).tiny),
         "half": (sums < sums[-1] / 2).sum() + (sums[-1] > 0),
     }
 

@@ -42,11 +42,17 @@ def mlp_input(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: i
     return model.layers[layer].mlp_input(trace.residual(layer, start, end)[None], attend)[0]
 
 
-def mlp_added(model: Decoder, trace: Trace, cache: KVCache, layer: int, position: int) -> Tensor:
-    """What the layer's MLP added to the stream at a position, ``[d_model]``: the stream after it less before it."""
-    attend = partial(_attention_given, model, trace, cache, layer, position)
-    mid = model.layers[layer].resid_mid(trace.residual(layer, position, position + 1)[None], attend)[0, 0]
-    return trace.residual(layer + 1, position, position + 1)[0] - mid
+def mlp_read_and_added(
+    model: Decoder, trace: Trace, cache: KVCache, layer: int, position: int
+) -> tuple[Tensor, Tensor]:
+    """What the layer's MLP read at a position and what it added, both ``[d_model]``; what leaves the layer is recorded.
+
+    What it added is the stream behind it less the stream before it.
+    """
+    block, x = model.layers[layer], trace.residual(layer, position, position + 1)[None]
+    mid = block.resid_mid(x, partial(_attention_given, model, trace, cache, layer, position))
+    added = trace.residual(layer + 1, position, position + 1)[0] - mid[0, 0]
+    return block.mlp_read(x, mid)[0, 0], added
 
 
 def _attention_given(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, x: Tensor) -> Tensor:

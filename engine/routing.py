@@ -6,8 +6,10 @@ Scores and choice follow from the logits by the router's own stage functions; lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,24 +22,46 @@ _FIRST_ROOM = 128  # positions; room doubles, so that growing copies little
 
 
 class Rows:
-    """Rows by position, ``[positions, width]``, in the type of the first that are put."""
+    """Rows by position, ``[positions, width]``, in the type of the first that are put.
+
+    The rows of decode wait until somebody reads them: a copy for each would cost more than the router.
+    """
 
     def __init__(self) -> None:
         self.reach = 0
         self._rows: Tensor | None = None
+        self._staged: list[tuple[int, Tensor]] = []  # position, [1, 1, width]
 
     def put(self, start: int, tensor: Tensor) -> None:
         """The rows of positions from ``start`` on, ``[1, pos, width]`` as they pass a hook point."""
-        rows, end = tensor[0], start + tensor.shape[1]
+        self.reach = start + tensor.shape[1]
+        if tensor.shape[1] == 1:
+            self._staged.append((start, tensor))
+            return
+        self._settle()
+        self._write(start, tensor[0])
+
+    def truncate(self, length: int) -> None:
+        """Forget what was put from this position on."""
+        self.reach = min(self.reach, length)
+        self._staged = [(position, row) for position, row in self._staged if position < length]
+
+    def __getitem__(self, positions: slice) -> Tensor:
+        """``[positions, width]`` of those that were put; ``[0, 0]`` before there are any. In inference mode only."""
+        self._settle()
+        return torch.zeros(0, 0) if self._rows is None else self._rows[: self.reach][positions]
+
+    def _settle(self) -> None:
+        if self._staged:
+            start, rows = self._staged[0][0], torch.cat([row for _, row in self._staged])[:, 0]
+            self._staged = []
+            self._write(start, rows)
+
+    def _write(self, start: int, rows: Tensor) -> None:
+        end = start + len(rows)
         if self._rows is None or end > len(self._rows):
             self._rows = self._grown(end, rows)
         self._rows[start:end] = rows
-        self.reach = end
-
-    def __getitem__(self, positions: slice) -> Tensor:
-        """``[positions, width]``; they must have been put."""
-        assert self._rows is not None, "rows were put"
-        return self._rows[: self.reach][positions]
 
     def _grown(self, end: int, like: Tensor) -> Tensor:
         room = _FIRST_ROOM if self._rows is None else len(self._rows)
@@ -49,20 +73,61 @@ class Rows:
         return grown
 
 
+@dataclass
+class Sums:
+    """Over the first ``reach`` positions, float64: choices and scores by expert, entropies, pairs chosen together."""
+
+    reach: int
+    chosen: np.ndarray  # [n_experts]
+    scores: np.ndarray  # [n_experts]
+    entropy: float
+    together: np.ndarray  # [n_experts, n_experts]
+
+
+@dataclass
+class Blocks:
+    """Whole blocks of ``size`` of the first ``reach`` positions, reduced: [n_experts, blocks]."""
+
+    size: int
+    reach: int
+    weights: Tensor
+    scores: Tensor
+    chosen: Tensor
+
+
 class LayerRouting:
-    """One layer's logits ``[positions, n_experts]``, experts ``[positions, top_k]``, weights and shared gate."""
+    """One layer's logits ``[positions, n_experts]``, experts ``[positions, top_k]``, weights and shared gate.
+
+    The shared gate is computed two stages after the router, so that a stopped pass may have the one and not the other.
+    ``sums`` and ``blocks`` are what answers have worked out of it so far, so that a long run is not read again for
+    every token; ``truncate`` lets go of them where they reach too far.
+    """
 
     def __init__(self) -> None:
         self.logits, self.ids, self.weights, self.shared_gate = Rows(), Rows(), Rows(), Rows()
+        self._by_name = dict(
+            zip((*_KEPT, _SHARED_GATE), (self.logits, self.ids, self.weights, self.shared_gate), strict=True)
+        )
+        self.sums: Sums | None = None
+        self.blocks: Blocks | None = None
 
     @property
     def reach(self) -> int:
         """How many positions have been routed."""
         return self.weights.reach
 
-    def parts(self) -> dict[str, Rows]:
+    def parts(self) -> Mapping[str, Rows]:
         """By the name of the hook point that fills it."""
-        return dict(zip((*_KEPT, _SHARED_GATE), (self.logits, self.ids, self.weights, self.shared_gate), strict=True))
+        return self._by_name
+
+    def truncate(self, length: int) -> None:
+        """Forget what was recorded, and worked out of it, from this position on."""
+        for rows in self._by_name.values():
+            rows.truncate(length)
+        if self.sums is not None and self.sums.reach > length:
+            self.sums = None
+        if self.blocks is not None and self.blocks.reach > length:
+            self.blocks = None
 
 
 class RoutingRecord:
@@ -80,8 +145,7 @@ class RoutingRecord:
     def truncate(self, length: int) -> None:
         """Forget what was recorded from this position on."""
         for routing in self.layers.values():
-            for rows in routing.parts().values():
-                rows.reach = min(rows.reach, length)
+            routing.truncate(length)
 
     def attach(self, points: HookPoints) -> list[Callable[[], None]]:
         """Listen to a model's passes; call the results to stop."""

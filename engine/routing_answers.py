@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,46 +15,98 @@ from engine.errors import EngineError
 from engine.frames import ExpertUse, RoutedTokens, RouterRow, Routing, RoutingLayers, RoutingShares
 from engine.gate import Answering
 from engine.model.moe import MoE
-from engine.recompute import mlp_added, mlp_input, mlp_known
-from engine.routing import LayerRouting, entropy, even
+from engine.recompute import mlp_known, mlp_read_and_added
+from engine.routing import Blocks, LayerRouting, Sums, entropy, even
 from engine.transfer import to_host
 
 if TYPE_CHECKING:
     from engine.session import Session
 
+_SLICE = 512  # positions that are worked on at a time
+
 
 def routing(session: Session, question: ask.AskRouting) -> Answering:
-    """Experts x positions, reduced to what fits."""
-    yield from ()
+    """Experts x positions, reduced to what fits. Whole blocks are kept, so a token costs one block."""
     moe, record = _layer(session, question.layer)
     n = record.reach
     block = -(-n // max(1, question.most)) or 1
-    used, scores = _used(record, moe), _scores(record, moe, slice(n)).float().T
-    host = to_host(
-        {
-            "weights": _blocks(used, block).amax(-1),
-            "scores": _blocks(scores, block).amax(-1),
-            "chosen": _blocks(_chosen(record, moe).float(), block).sum(-1).long(),
-            "shared": _blocks(_shared(record, moe), block).amax(-1).flatten(),
-        }
-    )
-    parts = (host["weights"], host["scores"], host["chosen"], host["shared"])
-    return Routing(question.layer, n, session.n_read, block, *parts)
+    yield from _reduce_blocks(record, moe, block, n)
+    whole, n = record.blocks, min(n, record.reach)
+    assert whole is not None, "it has just been made"
+    last = _block(record, moe, slice(whole.reach, n), block)
+    parts = {name: torch.cat((getattr(whole, name), part), dim=1) for name, part in last.items()}
+    shared = _shared(record, moe, n)  # it comes later than the rest, and is one figure a position
+    shared = _blocks(shared, block).amax(-1) if shared.shape[1] else shared
+    host = to_host({**parts, "shared": shared.flatten()})
+    arrays = (host["weights"], host["scores"], host["chosen"], host["shared"])
+    return Routing(question.layer, n, session.n_read, block, *arrays)
+
+
+def _reduce_blocks(record: LayerRouting, moe: MoE, block: int, n: int) -> Iterator[None]:
+    """Bring the kept blocks up to the last whole one, a slice at a time."""
+    kept = record.blocks
+    if kept is None or kept.size != block:
+        kept = record.blocks = Blocks(block, 0, **_block(record, moe, slice(0, 0), block))
+    step = block * max(1, _SLICE // block)
+    while kept.reach + block <= n:
+        end = min(kept.reach + step, n - n % block)
+        for name, part in _block(record, moe, slice(kept.reach, end), block).items():
+            setattr(kept, name, torch.cat((getattr(kept, name), part), dim=1))
+        kept.reach = end
+        yield
+        if record.blocks is not kept:  # between two slices the run went back
+            return (yield from _reduce_blocks(record, moe, block, min(n, record.reach)))
+
+
+def _block(record: LayerRouting, moe: MoE, where: slice, block: int) -> dict[str, Tensor]:
+    """Some positions reduced, by the fields of Blocks."""
+    if where.start == where.stop:
+        nothing = record.logits[:0].new_zeros(moe.spec.n_experts, 0, dtype=torch.float32)
+        return {"weights": nothing, "scores": nothing, "chosen": nothing.long()}
+    return {
+        "weights": _blocks(_used(record, moe, where), block).amax(-1),
+        "scores": _blocks(moe.router.scores(record.logits[where]).float().T, block).amax(-1),
+        "chosen": _blocks(_chosen(record, moe, where).long(), block).sum(-1),
+    }
 
 
 def shares(session: Session, question: ask.AskRoutingShares) -> Answering:
-    """How evenly a layer's experts were used."""
-    yield from ()
+    """How evenly a layer's experts were used. Sums are kept, so a token costs one position."""
     moe, record = _layer(session, question.layer)
     n, n_experts = record.reach, moe.spec.n_experts
-    chosen, scores = _chosen(record, moe).double(), even(_scores(record, moe, slice(n))).double()
-    together = chosen @ chosen.T  # [n_experts, n_experts]
-    share = chosen.sum(1) / max(1, n * moe.spec.top_k)
-    mean = scores.mean(0) if n else torch.zeros_like(share)
-    whole = {"balance": n_experts * (share * mean).sum(), "entropy": entropy(scores).sum() / max(1, n)}
-    host = to_host({"share": share, "mean": mean, "together": together.long(), **whole})
-    figures = (float(host["balance"]), float(host["entropy"]))
-    return RoutingShares(question.layer, n, host["share"], host["mean"], *figures, host["together"])
+    yield from _sum_up(record, moe, n)
+    sums = record.sums
+    assert sums is not None, "it has just been made"
+    n = sums.reach
+    share, mean = sums.chosen / max(1, n * moe.spec.top_k), sums.scores / max(1, n)
+    balance = float(n_experts * (share * mean).sum())
+    together = np.rint(sums.together).astype(np.int64)
+    return RoutingShares(question.layer, n, share, mean, balance, sums.entropy / max(1, n), together)
+
+
+def _sum_up(record: LayerRouting, moe: MoE, n: int) -> Iterator[None]:
+    """Bring the kept sums up to position ``n``, a slice at a time. In float64 on the host: not every device has it."""
+    count = moe.spec.n_experts
+    if record.sums is None:
+        record.sums = Sums(0, np.zeros(count), np.zeros(count), 0.0, np.zeros((count, count)))
+    sums = record.sums
+    while sums.reach < n:
+        where = slice(sums.reach, min(sums.reach + _SLICE, n))
+        probabilities = even(moe.router.scores(record.logits[where]))
+        found = {
+            "scores": probabilities,
+            "entropy": entropy(probabilities),
+            "chosen": _chosen(record, moe, where).float(),
+        }
+        host = {name: part.astype(np.float64) for name, part in to_host(found).items()}
+        sums.chosen = sums.chosen + host["chosen"].sum(1)
+        sums.scores = sums.scores + host["scores"].sum(0)
+        sums.together = sums.together + host["chosen"] @ host["chosen"].T
+        sums.entropy += float(host["entropy"].sum())
+        sums.reach = where.stop
+        yield
+        if record.sums is not sums:  # between two slices the run went back
+            return (yield from _sum_up(record, moe, min(n, record.reach)))
 
 
 def router_row(session: Session, question: ask.AskRouterRow) -> Answering:
@@ -64,34 +117,32 @@ def router_row(session: Session, question: ask.AskRouterRow) -> Answering:
 
 def _row(session: Session, layer: int, position: int) -> RouterRow:
     moe, record = _layer(session, layer)
-    where = slice(position, position + 1)
     if position >= record.reach:
-        where = slice(0, 0)
-    parts = _formula(record, moe, where)
-    host = to_host({name: tensor[0] if len(tensor) else tensor.flatten() for name, tensor in parts.items()})
-    gate = float(host["gate"][0]) if host["gate"].size else None
-    spread = float(host["entropy"]) if host["entropy"].size else 0.0
+        none = np.zeros(0, np.float32)
+        return RouterRow(layer, position, none, none, none, np.zeros(0, np.int64), none, None, 0.0)
+    host = to_host({name: tensor[0] for name, tensor in _formula(record, moe, position).items()})
     rows = (host["logits"], host["scores"], host["choice"], host["ids"], host["weights"])
-    return RouterRow(layer, position, *rows, gate, spread)
+    gate = float(host["gate"]) if "gate" in host else None
+    return RouterRow(layer, position, *rows, gate, float(host["entropy"]))
 
 
-def _formula(record: LayerRouting, moe: MoE, where: slice) -> dict[str, Tensor]:
-    """Every figure of some positions, a row each."""
-    if where.start == where.stop or not record.reach:
-        nothing, none = torch.zeros(0, 0), torch.zeros(0, 0, dtype=torch.int64)
-        names = ("logits", "scores", "choice", "weights", "gate", "entropy")
-        return dict.fromkeys(names, nothing) | {"ids": none}
-    logits, scores = record.logits[where], _scores(record, moe, where)
+def _formula(record: LayerRouting, moe: MoE, position: int) -> dict[str, Tensor]:
+    """Every figure of a position, a row each."""
+    where = slice(position, position + 1)
+    logits, scores = record.logits[where], moe.router.scores(record.logits[where])
     choice = moe.router.choice(logits if moe.spec.score_chosen else scores)
-    return {
+    parts = {
         "logits": logits.float(),
         "scores": scores.float(),
         "choice": choice.float(),
         "ids": record.ids[where],
         "weights": record.weights[where].float(),
-        "gate": record.shared_gate[where].float() if moe.spec.shared_gate else torch.zeros(1, 0),
         "entropy": entropy(even(scores)),
     }
+    if moe.spec.shared_gate:
+        computed = position < record.shared_gate.reach  # it comes two stages after the router
+        parts["gate"] = record.shared_gate[where][:, 0].float() if computed else torch.full((1,), torch.nan)
+    return parts
 
 
 def routing_layers(session: Session, question: ask.AskRoutingLayers) -> Answering:
@@ -115,56 +166,63 @@ def routed_tokens(session: Session, question: ask.AskRoutedTokens) -> Answering:
     """Experts and weights of every position."""
     yield from ()
     _, record = _layer(session, question.layer)
-    host = to_host({"ids": record.ids[:], "weights": record.weights[:].float()}) if record.reach else None
-    if host is None:
+    n = record.reach
+    if not n:
         return RoutedTokens(question.layer, np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32))
+    host = to_host({"ids": record.ids[:n], "weights": record.weights[:n].float()})
     return RoutedTokens(question.layer, host["ids"], host["weights"])
 
 
 def expert_use(session: Session, question: ask.AskExpertUse) -> Answering:
     """The positions that an expert took, and what it adds at the strongest of them: a position a slice."""
     moe, record = _layer(session, question.layer)
-    expert = question.expert
+    expert, n = question.expert, record.reach
     if not 0 <= expert < moe.spec.n_experts:
         raise EngineError(
             f"Expert {expert} does not exist; layer {question.layer} has experts 0 to {moe.spec.n_experts - 1}."
         )
-    taken = _used(record, moe)[expert] if record.reach else torch.zeros(0)
-    where = _chosen(record, moe)[expert].nonzero()[:, 0] if record.reach else torch.zeros(0, dtype=torch.int64)
-    strongest = where[taken[where].abs().sort(descending=True, stable=True).indices][: max(0, question.most)]
-    host = to_host({"positions": strongest, "weights": taken[strongest]})
-    given = []
-    for position in host["positions"].tolist():
-        given.append(_given(session, moe, question, position))
+    host = to_host(_taken(record, expert, n, max(0, question.most)))
+    given = np.full((len(host["positions"]), 2), np.nan, np.float32)
+    for place, position in enumerate(host["positions"].tolist()):
+        figures = _given(session, moe, question, position)
+        if figures is not None:
+            given[place] = to_host({"figures": figures})["figures"]
         yield
-    norms = to_host({"given": torch.stack(given)})["given"] if given else np.zeros((0, 2), np.float32)
     separable = session.loaded.model.layers[question.layer].ln2_post is None
-    return ExpertUse(
-        question.layer,
-        expert,
-        record.reach,
-        len(where),
-        host["positions"],
-        host["weights"],
-        norms[:, 0].copy(),
-        norms[:, 1].copy() if separable else np.zeros(0, np.float32),
-    )
+    shares = given[:, 1].copy() if separable else np.zeros(0, np.float32)
+    figures_of = (host["positions"], host["weights"], given[:, 0].copy(), shares)
+    return ExpertUse(question.layer, expert, n, int(host["taken"]), *figures_of)
 
 
-def _given(session: Session, moe: MoE, question: ask.AskExpertUse, position: int) -> Tensor:
-    """Norm of what the expert adds at a position, and its share of what all experts add: ``[2]``, NaN if not known."""
-    layer, trace, cache = question.layer, session.trace, session.cache
-    record, model = trace.routing.layers[layer], session.loaded.model
-    known = min(mlp_known(trace, cache, layer), trace.reach[layer + 1])
-    if position >= known:  # stopped behind the router: the layer has not been computed to its end
-        return torch.full((2,), torch.nan)
-    read = mlp_input(model, trace, cache, layer, position, position + 1)
-    slot = (record.ids[position : position + 1][0] == question.expert).nonzero()[0]
-    weight = record.weights[position : position + 1][:, slot]
-    adds = moe.recompute_weighed(read, weight, question.expert)[0].float()
-    scale = model.layers[layer].spec.residual_scale
-    whole = mlp_added(model, trace, cache, layer, position).float() / scale
-    return torch.stack((adds.norm(), adds @ whole / whole.square().sum()))
+def _taken(record: LayerRouting, expert: int, n: int, most: int) -> dict[str, Tensor]:
+    """Positions and weights of the strongest, and how many chose the expert."""
+    if not n:
+        return {"positions": torch.zeros(0, dtype=torch.int64), "weights": torch.zeros(0), "taken": torch.tensor(0)}
+    hit = record.ids[:n] == expert
+    where = hit.any(1).nonzero()[:, 0]
+    weights = (record.weights[:n].float() * hit).sum(1)[where]
+    order = weights.abs().sort(descending=True, stable=True).indices[:most]
+    return {"positions": where[order], "weights": weights[order], "taken": torch.tensor(len(where))}
+
+
+def _given(session: Session, moe: MoE, question: ask.AskExpertUse, position: int) -> Tensor | None:
+    """Norm of what the expert adds at a position, and its share of what all add, ``[2]``; None if not computed yet.
+
+    A position that is computed never changes, so it is kept: while the run goes on only new tokens cost something.
+    """
+    layer, trace, cache, model = question.layer, session.trace, session.cache, session.loaded.model
+    key = (layer, question.expert, position)
+    if key not in session.expert_adds:
+        if position >= min(mlp_known(trace, cache, layer), trace.reach[layer + 1]):
+            return None  # stopped behind the router: the layer has not been computed to its end
+        record = trace.routing.layers[layer]
+        read, added = mlp_read_and_added(model, trace, cache, layer, position)
+        slot = (record.ids[position : position + 1][0] == question.expert).nonzero()[0]
+        weight = record.weights[position : position + 1][:, slot]
+        adds = moe.recompute_weighed(read[None], weight, question.expert)[0].float()
+        whole = added.float() / model.layers[layer].spec.residual_scale
+        session.expert_adds[key] = torch.stack((adds.norm(), adds @ whole / whole.square().sum()))
+    return session.expert_adds[key]
 
 
 # -- exact figures -------------------------------------------------------------------------------------------------
@@ -183,7 +241,7 @@ def exact_score(session: Session, layer: int, expert: int, position: int) -> Ten
     moe, record = _layer(session, layer)
     if not 0 <= position < record.reach or not 0 <= expert < moe.spec.n_experts:
         return None
-    return _scores(record, moe, slice(position, position + 1))[0, expert]
+    return moe.router.scores(record.logits[position : position + 1])[0, expert]
 
 
 # -- from the record -----------------------------------------------------------------------------------------------
@@ -198,37 +256,30 @@ def _layer(session: Session, layer: int) -> tuple[MoE, LayerRouting]:
     return moe, record
 
 
-def _scores(record: LayerRouting, moe: MoE, where: slice) -> Tensor:
-    """``[positions, n_experts]``."""
-    if not record.reach:
-        return torch.zeros(0, moe.spec.n_experts)
-    return moe.router.scores(record.logits[where])
-
-
-def _used(record: LayerRouting, moe: MoE, where: slice = slice(None)) -> Tensor:
+def _used(record: LayerRouting, moe: MoE, where: slice) -> Tensor:
     """Weights as float32 ``[n_experts, positions]``, 0 where an expert was not chosen."""
-    if not record.reach:
-        return torch.zeros(moe.spec.n_experts, 0)
     ids, weights = record.ids[where], record.weights[where].float()
-    return torch.zeros(len(ids), moe.spec.n_experts, device=ids.device).scatter_(1, ids, weights).T
+    return weights.new_zeros(len(ids), moe.spec.n_experts).scatter_(1, ids, weights).T
 
 
-def _shared(record: LayerRouting, moe: MoE) -> Tensor:
-    """What the shared expert is multiplied by, ``[1, positions]``; no positions without a shared expert."""
-    if moe.spec.shared is None or not record.reach:
-        return torch.zeros(1, 0)
-    return record.shared_gate[:].float().T if moe.spec.shared_gate else torch.ones(1, record.reach)
-
-
-def _chosen(record: LayerRouting, moe: MoE) -> Tensor:
+def _chosen(record: LayerRouting, moe: MoE, where: slice) -> Tensor:
     """bool ``[n_experts, positions]``: a chosen expert may have a weight of 0."""
-    if not record.reach:
-        return torch.zeros(moe.spec.n_experts, 0, dtype=torch.bool)
-    ids = record.ids[:]
+    ids = record.ids[where]
     marks = torch.zeros(len(ids), moe.spec.n_experts, dtype=torch.bool, device=ids.device)
     return marks.scatter_(1, ids, True).T
 
 
+def _shared(record: LayerRouting, moe: MoE, n: int) -> Tensor:
+    """What the shared expert is multiplied by, ``[1, positions]`` of the first ``n`` where that is computed.
+
+    1 where it has no gate; no positions without a shared expert.
+    """
+    if moe.spec.shared is not None and moe.spec.shared_gate and record.shared_gate.reach:
+        return record.shared_gate[:n].float().T
+    always_on = moe.spec.shared is not None and not moe.spec.shared_gate
+    return record.logits[:0].new_ones(1, n if always_on else 0, dtype=torch.float32)
+
+
 def _blocks(rows: Tensor, block: int) -> Tensor:
-    """``[n_experts, positions]`` as ``[n_experts, columns, block]``, filled up with 0."""
-    return F.pad(rows, (0, -rows.shape[1] % block)).unflatten(1, (-1, block)) if rows.shape[1] else rows[..., None]
+    """``[rows, positions]`` as ``[rows, columns, block]``, filled up with 0."""
+    return F.pad(rows, (0, -rows.shape[1] % block)).unflatten(1, (-1, block))

@@ -132,6 +132,7 @@ class Session:
         self._newest: tuple[int, Tensor] | None = None  # the last step's index and logits
         self._maps: OrderedDict[tuple[int, int | None, int], AttentionMaps] = OrderedDict()
         self._posts: LastPosts | None = None
+        self.expert_adds: dict[tuple[int, int, int], Tensor] = {}  # answers' own: (layer, expert, position) to figures
         self._eos_ids = frozenset(loaded.config.eos_token_ids) | frozenset(
             loaded.tokenizer.eos_ids if loaded.tokenizer else ()
         )
@@ -315,6 +316,7 @@ class Session:
         self._pass_end = 0
         if self._posts is not None:
             self._posts.forget(length)
+        self.expert_adds = {key: kept for key, kept in self.expert_adds.items() if key[2] < length}
         for key in [key for key, maps in self._maps.items() if maps.n > length]:
             self._maps.pop(key).leave()
 
@@ -388,6 +390,7 @@ class Session:
         self._let_go()
         self._maps.clear()
         self._posts = None
+        self.expert_adds = {}
 
     def _encoded(self, prompt: str | Sequence[int], chat: bool) -> list[int]:
         if not isinstance(prompt, str):

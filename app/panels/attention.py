@@ -153,7 +153,7 @@ class AttentionPanel(Panel):
 
     def show_run(self) -> None:
         run = self.context.run
-        if run.model is None or run.n_tokens == 0:
+        if self.another_run():
             self._grid = self._map = self._row = self._exact = None
             self._redraw()
         if run.model is not None:

@@ -15,9 +15,9 @@ from app.widgets.axis import Axis
 from app.widgets.experts_map import ExpertMap, expert_axis, position_state, routed_scale, signed, widened, with_shared
 from app.widgets.experts_pages import PAGES, Page
 from app.widgets.flow import FlowLayout
-from app.widgets.heatmap import MASKED, SHOWN
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN
 from app.widgets.neurons_view import NeuronsView
-from app.widgets.pages import Pages, fill, labelled
+from app.widgets.pages import Pages, fill, joined_sources, labelled
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import exact
 from app.widgets.still_label import StillLabel
@@ -75,8 +75,8 @@ class ExpertsPanel(Panel):
         self._tabs.setDocumentMode(True)
         self._tabs.setAccessibleName(self.tr("What to see of the experts"))
         for index, page in enumerate(self.pages):
-            self._tabs.addTab(page, self.tr(page.name))
-            self._tabs.setTabToolTip(index, self.tr(page.help))
+            self._tabs.addTab(page, page.name())
+            self._tabs.setTabToolTip(index, page.help())
         self._split = QSplitter(Qt.Orientation.Vertical)
         self._split.addWidget(self._map)
         self._split.addWidget(self._tabs)
@@ -112,7 +112,7 @@ class ExpertsPanel(Panel):
         if self._routing is None:
             return ""
         reduced = [self.tr("reduced ×{0}").format(self._routing.block)] if self._routing.block > 1 else []
-        return " · ".join([self._routing.source, *reduced])
+        return " · ".join([joined_sources(self._routing.source, self._page().source()), *reduced])
 
     def caption(self) -> str:
         if self._pages.empty:
@@ -143,7 +143,7 @@ class ExpertsPanel(Panel):
 
     def show_run(self) -> None:
         run = self.context.run
-        if run.model is None or run.n_tokens == 0:
+        if self.another_run():
             self._routing = self._exact = None
             self._map.show_cells(None)
             self.neurons.clear()
@@ -195,12 +195,8 @@ class ExpertsPanel(Panel):
 
     def _place(self) -> tuple[int, int | None]:
         """The pinned layer and position, within what there is."""
-        run, pinned = self.context.run, self.context.cursor.pinned
-        assert run.model is not None
-        position = pinned.position
-        return min(max(pinned.layer, 0), run.model.n_layers - 1), (
-            None if position is None or position >= run.n_visible else position
-        )
+        pinned = self.context.cursor.pinned
+        return self.context.run.within(pinned.layer, pinned.position)
 
     def _facts(self, layer: int) -> LayerFacts:
         assert self.context.run.model is not None
@@ -221,6 +217,7 @@ class ExpertsPanel(Panel):
     def _turn_page(self) -> None:
         self._page().mark()
         self.watches_changed.emit()
+        self.caption_changed.emit()
 
     def _follow_layer(self) -> None:
         """Controls and words of the pinned layer; what is drawn of another one goes."""
@@ -229,7 +226,8 @@ class ExpertsPanel(Panel):
         if self._routing is not None and self._routing.layer != layer:
             self._routing = None
             self._map.show_cells(None)
-            for page in self.pages:
+        for page in self.pages:
+            if page.layer() not in (None, layer):
                 page.take(None)
         self._kinds.setCurrentIndex(1 if facts.experts is None else 0)
         self._expert_box.setVisible(facts.experts is not None)
@@ -285,11 +283,16 @@ class ExpertsPanel(Panel):
         runners_up = self._with_runners_up()
         values = signed(*parts, runners_up=runners_up)
         scale = routed_scale(values[state == SHOWN], self.context.theme, runners_up=runners_up)
-        title, has_shared = self.tr("expert of layer {0}").format(shown.layer), shown.shared.size > 0
+        spec = self._facts(shown.layer).experts
+        title, has_shared = (
+            self.tr("expert of layer {0}").format(shown.layer),
+            spec is not None and spec.shared is not None,
+        )
         rows = expert_axis(title, len(values), has_shared)
         if has_shared:
-            gates, absent = widened(shown.shared[None], state.shape[1])[0], state[0]
-            values, state = with_shared(values, np.abs(gates), 0.0), with_shared(state, absent, MASKED)
+            gates = widened(shown.shared[None], state.shape[1])[0]
+            computed = np.where(np.arange(state.shape[1]) < len(shown.shared), np.uint8(SHOWN), np.uint8(ABSENT))
+            values, state = with_shared(values, np.abs(gates), 0.0), with_shared(state, computed, MASKED)
         columns = Axis(self.tr("token"), state.shape[1], self.context.run.label, block=shown.block)
         self._map.show_routed(values, rows, columns, scale, state)
         self._mark()

@@ -127,8 +127,7 @@ class CachePanel(Panel):
         return {"cache.state": AskCacheState(), "cache.vectors": AskCacheVectors(layer, position)}
 
     def show_run(self) -> None:
-        run = self.context.run
-        if run.model is None or run.n_tokens == 0:
+        if self.another_run():
             self._state = self._vectors = None
             self._redraw()
         self._say_what_is_missing()

@@ -46,6 +46,7 @@ class Panel(QWidget):
     def __init__(self, context: Context) -> None:
         super().__init__()
         self.context = context
+        self._steps_shown: object = None
         self.setObjectName(self.key)
         self.setAutoFillBackground(True)  # opaque: what lies behind is not painted again with every token
 
@@ -67,6 +68,12 @@ class Panel(QWidget):
 
     def show_run(self) -> None:
         """The model, the run, a step or the place of the pass changed: ``self.context.run`` is up to date."""
+
+    def another_run(self) -> bool:
+        """Whether the model or the run is another than when this was last asked: what is shown of the old one means
+        nothing any more, though the new one has no answers yet."""
+        before, self._steps_shown = self._steps_shown, self.context.run.steps  # a list of its own for every run
+        return before is not self._steps_shown
 
     def show_answer(self, key: str, answer: Answer) -> None:
         """An answer to a watch or question of this panel."""

@@ -104,8 +104,7 @@ class ResidualPanel(Panel):
         }
 
     def show_run(self) -> None:
-        run = self.context.run
-        if run.model is None or run.n_tokens == 0:
+        if self.another_run():
             self._norms = self._vectors = None
             self._exact.clear()
             self._redraw()

@@ -21,9 +21,10 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
-from app.expert_notes import expert_notes
+from app.expert_notes import expert_notes, weight_end
 from app.panels.panel import Context, Panel
 from app.theme import Theme, icon, lut
+from app.widgets.scale import figure
 from app.widgets.still_label import StillLabel
 from app.widgets.token_view import Marks, TokenView, shown
 from engine.frames import Answer, LayerFacts, Piece, RoutedTokens
@@ -42,6 +43,7 @@ class TokenStrip(Panel):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._routed: RoutedTokens | None = None
+        self._noted: tuple[object, ...] | None = None
         self.view = TokenView(context.run, context.theme, self)
         self.view.tip = self.tip
         self.view.setAccessibleName(self.tr("Tokens of the prompt and of the answer"))
@@ -103,7 +105,7 @@ class TokenStrip(Panel):
             self._note()
 
     def show_run(self) -> None:
-        if self.context.run.n_tokens == 0:
+        if self.another_run():
             self._routed = None
         self.view.empty_text = self._empty_text()
         self.view.run = self.context.run
@@ -189,19 +191,32 @@ class TokenStrip(Panel):
         self.watches_changed.emit()
 
     def _note(self) -> None:
-        """The experts' colours and numbers, or none."""
-        facts, picked, theme = self._facts(), self.context.cursor.pinned.expert, self.context.theme
-        self.by_expert.setVisible(self.context.run.has_experts)
+        """The experts' colours and numbers, or none; made anew only for other ones, since the mouse asks often."""
         if self._routed is not None and self._routed.layer != self._layer():
             self._routed = None
+        facts, picked, theme = self._facts(), self.context.cursor.pinned.expert, self.context.theme
+        wanted = (
+            self._routed,
+            self._layer(),
+            facts,
+            picked,
+            theme,
+            self._tells_experts(),
+            self.context.run.has_experts,
+        )
+        if self._noted is not None and self._noted[0] is wanted[0] and self._noted[1:] == wanted[1:]:
+            return
+        self._noted = wanted
+        self.by_expert.setVisible(self.context.run.has_experts)
         if facts is None or not self._tells_experts():
             self.view.show_notes(None)
-            self.legend.show_quantity(self.tr("probability 0"), bar=True)
+            self.legend.show_quantity(self.tr("probability 0"), "1")
         else:
             self.view.show_notes(expert_notes(self._routed, facts.n_experts, picked, theme))
             strongest = self.tr("strongest expert of layer {0}").format(self._layer())
             weight = self.tr("weight of expert {0} of layer {1}: 0").format(picked, self._layer())
-            self.legend.show_quantity(strongest if picked is None else weight, bar=picked is not None)
+            end = figure(weight_end(self._routed))
+            self.legend.show_quantity(strongest if picked is None else weight, "" if picked is None else end)
         self._fit_legend()
 
     # -- words ---------------------------------------------------------------------------------------------------
@@ -388,17 +403,17 @@ class _Legend(QWidget):
         super().__init__(parent)
         self.theme = theme
         self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
-        self._quantity, self._has_bar = "", True
-        self.show_quantity(self.tr("probability 0"), bar=True)
+        self._quantity, self._end = "", ""
+        self.show_quantity(self.tr("probability 0"), "1")
 
-    def show_quantity(self, words: str, *, bar: bool) -> None:
-        """What colours mean; ``bar``: a colour bar that ends at 1 follows the words."""
-        if (words, bar) == (self._quantity, self._has_bar):
+    def show_quantity(self, words: str, end: str) -> None:
+        """What colours mean; a colour bar follows the words and ends at ``end``, unless that is ""."""
+        if (words, end) == (self._quantity, self._end):
             return
-        self._quantity, self._has_bar = words, bar
+        self._quantity, self._end = words, end
         probability = self.tr("Colour: probability of the chosen token before any stage, 0 to 1. Dashed: not read yet.")
         expert = self.tr("Colour: {0}. The number in a box says the same. Dashed: not read yet.").format(
-            f"{words} … 1" if bar else words
+            f"{words} … {end}" if end else words
         )
         said = probability if words == self.tr("probability 0") else expert
         self.setToolTip(said)
@@ -417,7 +432,7 @@ class _Legend(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802
         metrics = QFontMetrics(self.font())
         high = metrics.height()
-        words = sum(metrics.horizontalAdvance(word) for word in (*self._words(), "1"))
+        words = sum(metrics.horizontalAdvance(word) for word in (*self._words(), self._end))
         return QSize(int(words + high * 9.5), int(high * 1.4))
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
@@ -429,9 +444,9 @@ class _Legend(QWidget):
             if draw is not None:
                 draw(painter, QRectF(x + 1, (self.height() - high) / 2 + 1, width - 2, high - 2))
             x = self._word(painter, x + width + high * 0.3, word) + high * 0.8
-        if self._has_bar:
+        if self._end:
             x = self._bar(painter, x - high * 0.5, high * 4.5, high)
-            self._word(painter, x + high * 0.3, "1")
+            self._word(painter, x + high * 0.3, self._end)
         painter.end()
 
     def _word(self, painter: QPainter, x: float, word: str) -> float:

@@ -255,4 +255,6 @@ class BarRows(Canvas):
             event.ignore()
             return
         start = 0 if self.pinned is None else self.pinned + step
-        self.pick(min(max(start, 0), self.shown.places.count - 1))
+        place = min(max(start, 0), self.shown.places.count - 1)
+        if place != self.pinned:  # at the end: picking it again might free it
+            self.pick(place)

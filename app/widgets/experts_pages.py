@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from app.cursor import Cursor
-from app.routing_words import alone_text, has_barriers, row_text, shares_text, taken_text
+from app.routing_words import alone_text, barriers_text, has_barriers, row_text, shares_text, taken_text
 from app.run import Run
 from app.theme import Theme
 from app.widgets.amounts import percent
@@ -30,13 +30,26 @@ MOST_LISTED = 16  # tokens of an expert whose output is recomputed
 class Page(QWidget):
     """One page. It asks one question while it is on screen, and shows the answer."""
 
-    name = ""  # of the tab
-    help = ""
-
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__()
         self.run, self._cursor, self.theme = run, cursor, theme
         self._title = self._text()
+
+    def name(self) -> str:
+        """Of the tab."""
+        raise NotImplementedError
+
+    def help(self) -> str:
+        """What the page shows, in a line."""
+        raise NotImplementedError
+
+    def layer(self) -> int | None:
+        """The layer that is shown; None where nothing is, or no layer of its own."""
+        return None
+
+    def source(self) -> str:
+        """Where the figures on screen are from, "" where there are none."""
+        raise NotImplementedError
 
     def question(self, layer: int, position: int | None) -> Question | None:
         """What to watch for this place; None: nothing can be shown."""
@@ -78,6 +91,7 @@ class Page(QWidget):
         return label
 
     def _pick_expert(self, expert: int) -> None:
+        """A second click frees it."""
         self._cursor.pin(expert=None if self._cursor.pinned.expert == expert else expert)
 
     def _connect_bars(self, bars: BarRows) -> None:
@@ -86,9 +100,6 @@ class Page(QWidget):
 
 class TokenPage(Page):
     """The router's figures for one position, row by row as they follow from each other."""
-
-    name = "This token"
-    help = "The router's logits, scores, choice and weights for the pinned position"
 
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
@@ -99,6 +110,18 @@ class TokenPage(Page):
         self._connect_bars(self._bars)
         self._bars.place_hovered.connect(self._hover)
         self._bars.place_picked.connect(self._pick)
+
+    def name(self) -> str:
+        return self.tr("This token")
+
+    def help(self) -> str:
+        return self.tr("The router's logits, scores, choice and weights for the pinned position")
+
+    def layer(self) -> int | None:
+        return None if self.row is None else self.row.layer
+
+    def source(self) -> str:
+        return "" if self.row is None else self.row.source
 
     def question(self, layer: int, position: int | None) -> Question:
         return AskRouterRow(layer, position)
@@ -133,7 +156,9 @@ class TokenPage(Page):
         assert facts.experts is not None
         shared = facts.experts.shared is not None
         rows, places = self._rows(row, facts), expert_axis(self.tr("expert"), len(row.logits), shared)
-        self._bars.show_rows(Rows(tuple(self._beside(bars, row) for bars in rows) if shared else rows, places))
+        if shared:
+            rows = (*(self._beside(bars, row, NONE) for bars in rows[:-1]), self._beside(rows[-1], row, TAKEN))
+        self._bars.show_rows(Rows(rows, places))
         self.mark()
 
     def _rows(self, row: RouterRow, facts: LayerFacts) -> tuple[BarRow, ...]:
@@ -146,19 +171,18 @@ class TokenPage(Page):
             rows.append(bar_row(score, row.scores, state))
         if has_barriers(spec):
             barred = np.where(np.isneginf(row.choice), np.uint8(BARRED), state)
-            rows.append(bar_row(self.tr("chosen by: bias added, barred groups hatched"), row.choice, barred))
+            rows.append(bar_row(barriers_text(spec, self.tr), row.choice, barred))
         weights = np.zeros(len(row.logits), np.float32)
         weights[row.ids] = row.weights
         title = self.tr("weights: the {0} chosen").format(len(row.ids))
         rows.append(bar_row(title, weights, np.where(state == TAKEN, state, np.uint8(NONE)), most=1.0))
         return tuple(rows)
 
-    def _beside(self, bars: BarRow, row: RouterRow) -> BarRow:
+    def _beside(self, bars: BarRow, row: RouterRow, state: int) -> BarRow:
         """With the shared expert apart: it has no place in the choice, only a gate (or 1) beside the weights."""
-        is_weights = bool((bars.state == NONE).any())
         gate = np.array(1.0 if row.shared_gate is None else row.shared_gate)
-        state = with_shared(bars.state, np.array(TAKEN if is_weights else NONE), NONE)
-        return replace(bars, values=with_shared(bars.values, gate, 0.0), state=state)
+        states = with_shared(bars.state, np.array(state), NONE)
+        return replace(bars, values=with_shared(bars.values, gate, 0.0), state=states)
 
     def _state(self, row: RouterRow) -> np.ndarray:
         state = np.full(len(row.logits), BELOW, np.uint8)
@@ -178,8 +202,10 @@ class TokenPage(Page):
         row = self.row
         assert row is not None
         if expert >= len(row.logits):
-            gate = exact(1.0 if row.shared_gate is None else row.shared_gate)
             where = self._token(row.position)
+            if row.shared_gate is not None and np.isnan(row.shared_gate):
+                return self.tr("layer {0}, {1}, shared expert: not computed yet").format(row.layer, where)
+            gate = exact(1.0 if row.shared_gate is None else row.shared_gate)
             return self.tr("layer {0}, {1}, shared expert: reads every token, × {2}").format(row.layer, where, gate)
         figures = [(self.tr("logit"), row.logits[expert]), (self.tr("score"), row.scores[expert])]
         figures.append((self.tr("chosen by"), row.choice[expert]))
@@ -196,9 +222,6 @@ class TokenPage(Page):
 class LayersPage(Page):
     """One position in every layer that has experts."""
 
-    name = "Across layers"
-    help = "Which experts took the pinned position, layer by layer"
-
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
         self.answer: RoutingLayers | None = None
@@ -207,6 +230,15 @@ class LayersPage(Page):
         self._map.cell_hovered.connect(self._hover)
         self._map.cell_picked.connect(self._pick)
         self._map.cell_left.connect(cursor.leave)
+
+    def name(self) -> str:
+        return self.tr("Across layers")
+
+    def help(self) -> str:
+        return self.tr("Which experts took the pinned position, layer by layer")
+
+    def source(self) -> str:
+        return "" if self.answer is None else self.answer.source
 
     def question(self, layer: int, position: int | None) -> Question:
         return AskRoutingLayers(position)
@@ -217,6 +249,7 @@ class LayersPage(Page):
 
     def mark(self) -> None:
         if self.answer is not None and self._map.cells is not None:
+            self._write_title(self.answer)
             pinned, hovered = self._cursor.pinned, self._cursor.hovered
             self._map.mark((self._row(pinned.layer), pinned.expert), (self._row(hovered.layer), hovered.expert))
 
@@ -247,13 +280,16 @@ class LayersPage(Page):
         rows = Axis(self.tr("layer"), len(layers), lambda row: str(layers[min(row, len(layers) - 1)]), numbers=True)
         scale = routed_scale(values[state == SHOWN], self.theme, runners_up=True)
         self._map.show_routed(values, rows, self._numbers(values.shape[1]), scale, state)
+        self.mark()
+
+    def _write_title(self, shown: RoutingLayers) -> None:
         words = alone_text(self._cursor.pinned.layer, self.tr)
         self._title.setText(f"{self._token(shown.position)} · {words}")
-        self.mark()
 
     def _hover(self, row: int, expert: int) -> None:
         assert self.answer is not None
-        self._cursor.hover(layer=int(self.answer.layers[row]), expert=expert)
+        exists = expert < self.answer.n_experts[row]
+        self._cursor.hover(layer=int(self.answer.layers[row]), expert=expert if exists else None)
         self._cursor.say(self._describe(row, expert))
 
     def _pick(self, row: int, expert: int) -> None:
@@ -278,9 +314,6 @@ class LayersPage(Page):
 class RunPage(Page):
     """How evenly the experts of the layer were used in this run, and which go together."""
 
-    name = "Whole run"
-    help = "Shares, mean scores, balance and entropy over all positions of the run"
-
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
         self.shares: RoutingShares | None = None
@@ -295,8 +328,20 @@ class RunPage(Page):
         self._bars.place_hovered.connect(self._hover)
         self._bars.place_picked.connect(self._pick_expert)
         self._together.cell_hovered.connect(lambda row, column: cursor.say(self._describe_pair(row, column)))
-        self._together.cell_picked.connect(lambda row, column: self._pick_expert(row))
+        self._together.cell_picked.connect(lambda row, column: cursor.pin(expert=row))
         self._together.cell_left.connect(cursor.leave)
+
+    def name(self) -> str:
+        return self.tr("Whole run")
+
+    def help(self) -> str:
+        return self.tr("Shares, mean scores, balance and entropy over all positions of the run")
+
+    def layer(self) -> int | None:
+        return None if self.shares is None else self.shares.layer
+
+    def source(self) -> str:
+        return "" if self.shares is None else self.shares.source
 
     def question(self, layer: int, position: int | None) -> Question:
         return AskRoutingShares(layer)
@@ -334,7 +379,13 @@ class RunPage(Page):
         state = np.where(shares.share > 0, np.uint8(TAKEN), np.uint8(BELOW))
         even = self.tr("even: 1/{0}").format(count)
         rows = (
-            bar_row(self.tr("share of all choices f"), shares.share, state, even=1 / count, even_name=even),
+            bar_row(
+                self.tr("share f of all choices ({0} a position)").format(self._facts(shares.layer).top_k),
+                shares.share,
+                state,
+                even=1 / count,
+                even_name=even,
+            ),
             bar_row(self.tr("mean score s̄"), shares.mean_score, state, even=1 / count, even_name=even),
         )
         self._bars.show_rows(Rows(rows, self._numbers(count)))
@@ -373,9 +424,6 @@ class RunPage(Page):
 class ExpertPage(Page):
     """The picked expert: the tokens it took, the strongest first, and what it adds at them."""
 
-    name = "One expert"
-    help = "The tokens that the picked expert took, strongest first; its output is recomputed for these"
-
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__(run, cursor, theme)
         self.use: ExpertUse | None = None
@@ -386,6 +434,18 @@ class ExpertPage(Page):
         self._bars.place_hovered.connect(self._hover)
         self._bars.place_picked.connect(self._pick)
         self._draw()
+
+    def name(self) -> str:
+        return self.tr("One expert")
+
+    def help(self) -> str:
+        return self.tr("The tokens that the picked expert took, strongest first; its output is recomputed for these")
+
+    def layer(self) -> int | None:
+        return None if self.use is None else self.use.layer
+
+    def source(self) -> str:
+        return "" if self.use is None else self.use.source
 
     def question(self, layer: int, position: int | None) -> Question | None:
         expert = self._cursor.pinned.expert
@@ -460,13 +520,13 @@ class ExpertPage(Page):
     def _describe(self, place: int) -> str:
         use = self.use
         assert use is not None
-        text = self.tr("layer {0}, expert {1}, {2}: weight {3}, norm {4}").format(
-            use.layer,
-            use.expert,
-            self._token(int(use.positions[place])),
-            exact(float(use.weights[place])),
-            exact(float(use.norms[place])),
+        where = self.tr("layer {0}, expert {1}, {2}").format(
+            use.layer, use.expert, self._token(int(use.positions[place]))
         )
+        weight = exact(float(use.weights[place]))
+        if np.isnan(use.norms[place]):
+            return self.tr("{0}: weight {1}; what it adds is not computed yet").format(where, weight)
+        text = self.tr("{0}: weight {1}, norm {2}").format(where, weight, exact(float(use.norms[place])))
         if not use.shares.size:
             return text
         return text + self.tr(", share of Δ(MLP) {0}").format(exact(float(use.shares[place])))

@@ -14,7 +14,7 @@ from app.widgets.amounts import grouped, percent
 from app.widgets.axis import Axis
 from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
 from app.widgets.neuron_table import NeuronTable, share_text
-from app.widgets.pages import Pages, fill
+from app.widgets.pages import Pages, fill, joined_sources
 from app.widgets.scale import beyond, exact, figure, signed_scale
 from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
@@ -132,22 +132,18 @@ class NeuronsView(QWidget):
 
     def badge(self) -> str:
         """Where the figures are from; "" where there are none."""
-        return next((answer.source for answer in (self._neurons, self._layers) if answer is not None), "")
+        return joined_sources(*(answer.source for answer in (self._neurons, self._layers) if answer is not None))
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
     def _dense(self) -> tuple[int, ...]:
         """Layers with one MLP."""
         layers = () if self._run.model is None else self._run.model.layers
-        return tuple(layer for layer, facts in enumerate(layers) if not facts.n_experts)
+        return tuple(layer for layer, facts in enumerate(layers) if facts.experts is None)
 
     def _place(self) -> tuple[int, int | None]:
         """The pinned layer and position, within what there is."""
-        assert self._run.model is not None
-        pinned = self._cursor.pinned
-        layer = min(max(pinned.layer, 0), self._run.model.n_layers - 1)
-        position = pinned.position
-        return layer, None if position is not None and position >= self._run.n_visible else position
+        return self._run.within(self._cursor.pinned.layer, self._cursor.pinned.position)
 
     def _complete(self, position: int | None) -> bool:
         """Whether every layer of a pinned position of this run is on screen; the newest position changes."""

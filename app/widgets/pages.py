@@ -49,6 +49,12 @@ def fill(widget: QWidget, *parts: QWidget) -> QVBoxLayout:
     return layout
 
 
+def joined_sources(*sources: str) -> str:
+    """Where the figures of several answers are from: "captured" and "captured + recomputed" are the latter."""
+    parts = dict.fromkeys(part for source in sources if source for part in source.split(" + "))
+    return " + ".join(sorted(parts))
+
+
 def labelled(text: str, widget: QWidget) -> QWidget:
     """A control with its name before it."""
     pair, label = QWidget(), QLabel(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 
 from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import (
@@ -133,12 +134,12 @@ class TokenView(QAbstractScrollArea):
         """Show other notes; boxes move only where more or less room is needed for them."""
         if notes == self.notes:
             return
-        same_room = (notes and notes.widest) == (self.notes and self.notes.widest)
-        self.notes = notes
-        if same_room:
-            self.viewport().update()
-        else:
+        before, self.notes = self.notes, notes
+        if before is None or notes is None or before.widest != notes.widest:
             self._renew()
+            return
+        old, new = (list(zip(found.words, found.fills, strict=True)) for found in (before, notes))
+        self._update(place for place, (was, now) in enumerate(zip_longest(old, new)) if was != now)
 
     def _renew(self) -> None:
         self._prompt, self._steps = self.run.prompt, self.run.steps

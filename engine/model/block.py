@@ -62,9 +62,13 @@ class Block(nn.Module):
 
     def mlp_input(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
         """What the MLP reads, without hooks; ``attend`` as in ``resid_mid``, not called where the layer is parallel."""
+        return self.mlp_read(x, x if self.spec.parallel else self.resid_mid(x, attend))
+
+    def mlp_read(self, x: Tensor, mid: Tensor) -> Tensor:
+        """The same, where ``resid_mid`` is known (a parallel layer does not look at it)."""
         if self.spec.parallel and self.ln2 is None:
             return self.attention_input(x)
-        read = x if self.spec.parallel else self.resid_mid(x, attend)
+        read = x if self.spec.parallel else mid
         return read if self.ln2 is None else self.ln2.recompute(read)
 
     def _added(self, x: Tensor, norm: Norm | None) -> Tensor:

@@ -101,14 +101,17 @@ def _gated(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Tensor:
 
 
 class Network(nn.Module):
-    """Blocks of attention and experts, each behind an RMS norm; the embedding is also the unembedding."""
+    """Blocks of attention and experts, each behind an RMS norm; the embedding is also the unembedding.
+
+    While it is trained, the share ``dropout`` of what attention and experts add is left out: there are few tales.
+    """
 
     cos: Tensor
     sin: Tensor
 
-    def __init__(self, shape: Shape) -> None:
+    def __init__(self, shape: Shape, dropout: float = 0.1) -> None:
         super().__init__()
-        self.shape = shape
+        self.shape, self.dropout = shape, dropout
         self.embed = nn.Parameter(torch.randn(shape.d_vocab, shape.d_model) * 0.05)
         self.norm1 = nn.ParameterList(nn.Parameter(torch.ones(shape.d_model)) for _ in range(shape.n_layers))
         self.norm2 = nn.ParameterList(nn.Parameter(torch.ones(shape.d_model)) for _ in range(shape.n_layers))
@@ -125,12 +128,15 @@ class Network(nn.Module):
         x, balance, z = F.embedding(ids, self.embed), [], []
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
         for norm1, attention, norm2, experts in zip(self.norm1, self.attention, self.norm2, self.experts, strict=True):
-            x = x + attention(self._norm(x, norm1), cos, sin)
+            x = x + self._dropped(attention(self._norm(x, norm1), cos, sin))
             out, *losses = experts(self._norm(x, norm2).flatten(0, 1))
-            x = x + out.view_as(x)
+            x = x + self._dropped(out.view_as(x))
             balance.append(losses[0])
             z.append(losses[1])
         return self._norm(x, self.final_norm), torch.stack(balance).mean(), torch.stack(z).mean()
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return F.dropout(x, self.dropout, self.training)
 
     def _norm(self, x: Tensor, weight: Tensor) -> Tensor:
         return F.rms_norm(x, x.shape[-1:], weight, self.shape.norm_eps)

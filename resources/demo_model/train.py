@@ -81,6 +81,7 @@ def _run(
                 group["lr"] = group.setdefault("full_lr", group["lr"]) * rate(share)
         length = SHORT if share < SHORT_UNTIL else network.shape.n_ctx
         draw = np.random.default_rng((progress.seed, progress.step))
+        torch.manual_seed(progress.seed + progress.step)  # of dropout: a run that is taken up again draws the same
         losses = learn(network, moves, *batch(found, TOKENS_A_STEP // length, length, draw))
         progress.step, progress.tokens = progress.step + 1, progress.tokens + TOKENS_A_STEP
         progress.seconds = time.monotonic() - began
@@ -136,6 +137,7 @@ def _unembedding(network: Network, rows: Tensor, targets: Tensor, weights: Tenso
 @torch.no_grad()
 def measure(network: Network, kept: dict[str, Stream], tokenizer: Tokenizer, rows: int = 24) -> dict[str, float]:
     """Loss per token by domain on held-out text, and the share of held-out sums that are right."""
+    network.eval()
     figures = {}
     for name, stream in kept.items():
         every = range(0, len(stream.ids) - network.shape.n_ctx - 1, network.shape.n_ctx)
@@ -144,6 +146,7 @@ def measure(network: Network, kept: dict[str, Stream], tokenizer: Tokenizer, row
         logits = F.linear(network(ids[:, :-1])[0], network.embed)
         figures[name] = round(F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten()).item(), 4)
     figures["sums right"] = round(_sums_right(network, tokenizer), 4)
+    network.train()
     return figures
 
 

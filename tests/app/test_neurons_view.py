@@ -17,6 +17,7 @@ from app.theme import DARK, LIGHT, Theme
 from app.widgets.heatmap import ABSENT, SHOWN
 from app.widgets.neurons_view import NeuronsView
 from app.widgets.scale import Scale
+from engine.config import MLPSpec, MoESpec
 from engine.frames import CacheState, NeuronLayers, Neurons, RunFrame, Where
 from engine.questions import AskNeuronLayers, AskNeurons
 from engine.settings import Sampling
@@ -171,7 +172,8 @@ def test_a_pinned_position_that_is_whole_is_not_asked_again(shown: Shown) -> Non
 
 def test_layers_with_experts_are_left_out(qtbot: Any) -> None:
     run = read_run(8)
-    layers = tuple(replace(facts, n_experts=4 * (index % 2)) for index, facts in enumerate(model().layers))
+    experts = MoESpec(4, 2, MLPSpec(8, "silu"))
+    layers = tuple(replace(facts, experts=experts if index % 2 else None) for index, facts in enumerate(model().layers))
     run.model = replace(model(), layers=layers)
     shown = Shown(qtbot, run)
     shown.cursor.pin(layer=1, position=3)

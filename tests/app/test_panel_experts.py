@@ -88,7 +88,7 @@ def test_the_map_shows_the_weights_of_the_pass(qtbot: Any, kinds: KindsOnDisk, v
     np.testing.assert_allclose(-shown_there[~chosen], seen["router_scores"].T.numpy()[~chosen], atol=1e-5)
     np.testing.assert_array_equal(shown.panel._map._chosen[:n_experts], chosen)
     assert (len(cells.values) > n_experts) == (shown.run.model.layers[layer].experts.shared is not None)
-    assert shown.panel.badge() == "captured"
+    assert shown.panel.badge() == "captured + recomputed"
     assert f"layer {layer}, " in shown.panel.caption()
 
 
@@ -112,7 +112,12 @@ def test_a_token_in_the_order_of_its_formula(qtbot: Any, kinds: KindsOnDisk) -> 
         (SOFTMAX, ["router logits", "scores: softmax of the logits", "weights: the 3 chosen"]),
         (
             SIGMOID,
-            ["router logits", "scores: sigmoids", "chosen by: bias added, barred groups hatched", "weights: the"],
+            [
+                "router logits",
+                "scores: sigmoids",
+                "chosen by: score plus a learned bias, barred groups hatched",
+                "weights: the",
+            ],
         ),
         (CHOSEN_FIRST, ["router logits", "weights: the"]),
     ):
@@ -392,3 +397,46 @@ def test_a_low_panel_shows_what_the_formula_leads_to(qtbot: Any, kinds: KindsOnD
     shown.panel.grab()
     assert len(page._bars.plots) == 3
     assert shown.panel._words.isVisible()
+
+
+def test_across_layers_stays_when_a_layer_is_pinned(qtbot: Any, kinds: KindsOnDisk) -> None:
+    """Its question knows no layer, so nobody asks it again; the pages of one layer go."""
+    shown, session = opened(qtbot, kinds, SOFTMAX)
+    run_page = turn(shown, session, RUN)
+    page = turn(shown, session, LAYERS)
+    page._map.pick(0, 1)
+    assert (shown.cursor.pinned.layer, shown.cursor.pinned.expert) == (0, 1)
+    assert page.answer is not None
+    assert page._map.cells is not None
+    assert "expert 3 of layer 0" in page._title.text()
+    assert run_page.shares is None
+
+
+def test_keys_move_and_never_free(qtbot: Any, kinds: KindsOnDisk) -> None:
+    shown, session = opened(qtbot, kinds, SOFTMAX)
+    page = turn(shown, session, RUN)
+    for _ in range(8):
+        qtbot.keyClick(page._bars, Qt.Key.Key_Right)
+    assert shown.cursor.pinned.expert == 5, "at the end it stays"
+    page._together.pick(2, 1)
+    page._together.pick(2, 2)
+    assert shown.cursor.pinned.expert == 2
+    page._bars.pick(2)
+    assert shown.cursor.pinned.expert is None, "a second click frees"
+
+
+def test_places_that_are_no_expert_are_not_hovered(qtbot: Any, kinds: KindsOnDisk) -> None:
+    shown, session = opened(qtbot, kinds, "qwen2_moe-default")
+    n_experts = shown.run.model.layers[-1].n_experts
+    shown.panel._hover_cell(n_experts + 1, 2)
+    assert (shown.cursor.hovered.expert, shown.cursor.hovered.position) == (None, 2)
+    page = turn(shown, session, TOKEN)
+    page._hover(n_experts + 1)
+    assert shown.cursor.hovered.expert is None
+
+
+def test_badges_tell_what_is_recomputed(qtbot: Any, kinds: KindsOnDisk) -> None:
+    shown, session = opened(qtbot, kinds, SOFTMAX)
+    for page in (TOKEN, LAYERS, RUN):
+        turn(shown, session, page)
+        assert shown.panel.badge() == "captured + recomputed"

@@ -14,10 +14,13 @@ import engine
 from engine import questions as ask
 from engine.config import MoESpec
 from engine.errors import EngineError
+from engine.hooks import layer_stages
 from engine.loading import Loaded
+from engine.recompute import mlp_read_and_added
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.families.reference import reference
 from tests.engine.families.variants import VARIANTS
+from tests.engine.runner import Run as Stopped
 
 FAMILIES = ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "deepseek_v2", "deepseek_v3", "llama4_text")
 ROUTED = [name for name, found in VARIANTS.items() if found.family in (*FAMILIES, "gpt_oss", "granitemoeshared")]
@@ -211,3 +214,112 @@ def test_what_is_not_there_is_refused(oracle: Oracle, loaded: Loaded) -> None:
     for dense in set(range(loaded.config.n_layers)) - set(routed_layers(loaded)):
         with pytest.raises(EngineError, match="has one MLP and no experts"):
             session.answer(ask.AskRouting(dense))
+
+
+QUESTIONS = (ask.AskRouting, ask.AskRoutingShares, ask.AskRoutedTokens)
+
+
+@pytest.mark.parametrize("variant", ["qwen2_moe-default", "deepseek_v3-default", "mixtral-default"])
+def test_stopped_at_every_stage(oracles: Oracles, engines: dict[str, Loaded], variant: str) -> None:
+    """Every question has an answer at every stage, in prefill and in decode; no gate is made up."""
+    loaded = engines.setdefault(variant, engine.load(oracles[variant].folder, device="cpu", dtype="float32"))
+    prompt, layer = oracles[variant].ids[1, :17].tolist(), routed_layers(loaded)[0]  # does not end at once
+    seen = set()
+    with Stopped(loaded, prompt, tokens=2, arm=lambda gate: gate.step("stage")) as running:
+        where = running.stopped()
+        while where.step < 2 and (where.layer is None or where.layer <= layer or where.step == 0):
+            answers = [running.gate.ask(kind(layer)).result(30) for kind in QUESTIONS]
+            row = running.gate.ask(ask.AskRouterRow(layer, None)).result(30)
+            running.gate.ask(ask.AskRoutingLayers(None)).result(30)
+            for expert in set(row.ids.tolist()):
+                running.gate.ask(ask.AskExpertUse(layer, expert)).result(30)
+            if where.layer == layer:
+                seen.add((where.kind, where.stage))
+                _check_stop(loaded, layer, where, answers[0], row)
+            where = running.step("stage")
+            if where.kind == "decode" and where.layer is not None and where.layer > layer:
+                break
+        running.gate.resume()
+        running.join()
+    assert {("prefill", "router"), ("decode", "router"), ("prefill", "mlp out")} <= seen
+
+
+def _check_stop(loaded: Loaded, layer: int, where: Any, map_: Any, row: Any) -> None:
+    stages = list(layer_stages(loaded.config, layer))
+    routed = stages.index(where.stage) >= stages.index("router")
+    assert map_.n == (where.end if routed else where.start)
+    assert (row.ids.size > 0) == routed
+    spec = loaded.config.layers[layer].mlp
+    if spec.shared is not None and spec.shared_gate:
+        gated = stages.index(where.stage) >= stages.index("shared")
+        assert len(map_.shared) == (where.end if gated else where.start)
+        assert row.shared_gate is None if not routed else np.isnan(row.shared_gate) == (not gated)
+
+
+def test_what_is_kept_is_what_is_read_anew(
+    oracles: Oracles, engines: dict[str, Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token by token and after a pass that was cancelled: kept sums and blocks against those of a fresh session."""
+    monkeypatch.setattr("engine.routing_answers._SLICE", 8)
+    variant = "qwen2_moe-default"
+    loaded = engines.setdefault(variant, engine.load(oracles[variant].folder, device="cpu", dtype="float32"))
+    layer, prompt = routed_layers(loaded)[-1], oracles[variant].ids[0].tolist()
+    gate = engine.Gate()
+    kept = engine.Session(loaded, engine.Sampling(greedy=True), gate=gate)
+    tokens: list[int] = []
+    for step in kept.generate(prompt, max_new_tokens=8):
+        tokens.append(step.id)
+        _check_kept(kept, loaded, layer)
+        if len(tokens) == 5:
+            break
+    gate.cancel()
+    with pytest.raises(engine.Cancelled):
+        list(kept.steps(1))
+    for _ in kept.steps(2):
+        _check_kept(kept, loaded, layer)
+    list(kept.generate(prompt[:9], max_new_tokens=2))
+    _check_kept(kept, loaded, layer)
+
+
+def _check_kept(kept: engine.Session, loaded: Loaded, layer: int) -> None:
+    fresh = engine.Session(loaded, engine.Sampling(greedy=True))
+    fresh.trace, fresh.cache, fresh._pass_end = kept.trace, kept.cache, kept._pass_end
+    fresh.prompt, fresh.output = kept.prompt, kept.output
+    record = kept.trace.routing.layers[layer]
+    for question in (ask.AskRoutingShares(layer), ask.AskRouting(layer, most=13), ask.AskRouting(layer, most=500)):
+        ours = kept.answer(question)
+        sums, blocks = record.sums, record.blocks
+        record.sums = record.blocks = None
+        theirs = fresh.answer(question)
+        record.sums, record.blocks = sums, blocks
+        for name, value in vars(theirs).items():
+            if name != "source":
+                np.testing.assert_allclose(getattr(ours, name), value, rtol=1e-9, err_msg=name)
+
+
+def test_an_expert_is_computed_once_for_a_position(
+    oracles: Oracles, engines: dict[str, Loaded], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variant = "mixtral-default"
+    loaded = engines.setdefault(variant, engine.load(oracles[variant].folder, device="cpu", dtype="float32"))
+    session = engine.Session(loaded, engine.Sampling(greedy=True))
+    steps = session.generate(oracles[variant].ids[0, :20].tolist(), max_new_tokens=3)
+    next(steps)
+    expert, calls = int(session.answer(ask.AskRouterRow(0, 3)).ids[0]), []
+
+    def counted(*place: Any) -> Any:
+        calls.append(place[-1])
+        return mlp_read_and_added(*place)
+
+    monkeypatch.setattr("engine.routing_answers.mlp_read_and_added", counted)
+    first = session.answer(ask.AskExpertUse(0, expert, most=50))
+    assert sorted(calls) == sorted(first.positions.tolist())
+    calls.clear()
+    again = session.answer(ask.AskExpertUse(0, expert, most=50))
+    assert calls == []
+    np.testing.assert_array_equal(again.norms, first.norms)
+    next(steps)
+    later = session.answer(ask.AskExpertUse(0, expert, most=50))
+    assert calls == sorted(set(later.positions.tolist()) - set(first.positions.tolist()))
+    session.begin(oracles[variant].ids[0, :5].tolist())
+    assert session.expert_adds == {}

@@ -1,0 +1,51 @@
+"""A new run of the same model: nothing of the old one is shown as if it were the new one's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from app.panels import PANELS
+from app.panels.panel import Panel
+from app.window import newest_answers
+from engine.frames import AnswerFrame, ModelFrame, Piece, RoutedTokens, RunFrame
+from tests.app.kinds import KindsOnDisk
+from tests.app.panel_runs import show
+
+RUN = RunFrame(tuple(Piece(id, "x", b"x", id, id + 1) for id in range(4)), 8, False)
+ASKING = [panel for panel in PANELS if panel.key not in ("layers", "sampling")]  # the others read the run itself
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> KindsOnDisk:
+    return KindsOnDisk(tmp_path_factory.mktemp("kinds"))
+
+
+@pytest.mark.parametrize("kind", ["mixtral-default", "gpt2-default"])
+@pytest.mark.parametrize("panel", ASKING, ids=lambda panel: panel.key)
+def test_answers_of_the_run_before_go(qtbot: Any, kinds: KindsOnDisk, panel: type[Panel], kind: str) -> None:
+    session, run = kinds[kind].run()
+    shown = show(qtbot, panel, run)
+    if panel.key == "strip" and run.has_experts:
+        shown.panel.by_expert.click()
+    shown.answer(session)
+    before = set(shown.panel.values())
+    assert before
+    run.absorb(RUN)
+    shown.panel.show_run()
+    left = {name: array for name, array in shown.panel.values().items() if array.size}
+    of_the_tokens = {"ids", "probabilities", "byte_ranges"} if panel.key == "strip" else set()
+    assert set(left) == of_the_tokens
+    if panel.key != "strip":
+        assert shown.panel.badge() == ""
+    shown.panel.show_run()
+    assert not shown.panel.another_run(), "the same run is no other one"
+
+
+def test_a_batch_keeps_the_answers_of_its_newest_run() -> None:
+    old, new = (AnswerFrame("experts.map", ticket, 0, RoutedTokens(0, None, None)) for ticket in (1, 2))
+    assert newest_answers([old, RUN, new]) == [new]
+    assert newest_answers([old, new]) == [old, new]
+    model = ModelFrame("m", "", "llama", 8, 8, 8, (), 1, 1, 4, "float32", "cpu", "", False, 1.0)
+    assert newest_answers([old, model]) == []
