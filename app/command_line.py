@@ -13,6 +13,8 @@ from engine.settings import Sampling
 DEFAULT_MODEL = "demo"  # built in: the program opens on it at once
 DEFAULT_TOKENS = 64
 DEFAULT_SIZE = (1600, 1000)
+PINS = ("layer", "head", "expert", "position")
+PANELS = ("attention", "experts", "residual", "cache")  # those that may lie behind another one
 SAMPLING_OPTIONS = {
     "temperature": float,
     "top_k": int,
@@ -34,7 +36,10 @@ class Options:
     """
 
     verb: str = "open"
-    name: str = ""  # what to fetch
+    name: str = ""  # what to fetch or to inspect
+    csv: bool = False
+    tensors: bool = False  # each one, not layers that are alike together
+    search: str = ""
     model: str | None = None
     prompt: str | None = None
     tokens: int = DEFAULT_TOKENS
@@ -47,6 +52,7 @@ class Options:
     theme: str | None = None
     size: tuple[int, int] | None = None
     layout: str | None = None
+    panel: str | None = None
     pin: dict[str, int] = field(default_factory=dict)
     screenshot: Path | None = None
     pause_at: int | None = None
@@ -62,6 +68,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     given = parser.parse_args(arguments)
     if given.verb == "fetch":
         return Options(verb="fetch", name=given.name)
+    if given.verb == "inspect":
+        return Options(verb="inspect", name=given.name, csv=given.csv, tensors=given.tensors, search=given.search)
     complaint = _complaint(given)
     if complaint:
         parser.error(complaint)
@@ -69,8 +77,8 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
 
 
 def _options(given: argparse.Namespace) -> Options:
-    names = ("model", "prompt", "tokens", "chat", "device", "dtype", "threads", "theme", "size", "layout")
-    pin = {axis: getattr(given, axis) for axis in ("layer", "head", "position") if getattr(given, axis) is not None}
+    names = ("model", "prompt", "tokens", "chat", "device", "dtype", "threads", "theme", "size", "layout", "panel")
+    pin = {axis: getattr(given, axis) for axis in PINS if getattr(given, axis) is not None}
     return Options(
         sampling=_sampling(given),
         sampling_given=_sampling_given(given),
@@ -109,7 +117,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.set_defaults(verb="open")
     fetch = verbs.add_parser("fetch", help="download a model into the cache, without opening a window")
     fetch.add_argument("name", help='a name of the catalog ("smollm2") or a hub id ("org/name[@revision]")')
+    _add_inspect(verbs.add_parser("inspect", help="list what a model's files hold, from their headers alone"))
     return parser
+
+
+def _add_inspect(inspect: argparse.ArgumentParser) -> None:
+    inspect.add_argument(
+        "name", metavar="source", help="a folder, a .gguf file, or what was fetched before by its name"
+    )
+    inspect.add_argument("--tensors", action="store_true", help="every tensor, not layers that are alike together")
+    inspect.add_argument("--csv", action="store_true", help="every tensor as comma-separated values")
+    inspect.add_argument("--search", default="", metavar="TEXT", help="only tensors with this in their name or role")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -139,7 +157,9 @@ def _add_window(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--layout", choices=("focus", "grid"))
     group.add_argument("--layer", type=_natural, metavar="L", help="pin this layer")
     group.add_argument("--head", type=_natural, metavar="H", help="pin this head")
+    group.add_argument("--expert", type=_natural, metavar="E", help="pick this expert of the layer")
     group.add_argument("--position", type=_natural, metavar="P", help="pin this position")
+    group.add_argument("--panel", choices=PANELS, help="bring this panel to the front")
     group.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture without a display and end")
 
 

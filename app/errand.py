@@ -86,6 +86,9 @@ def unfitting(options: Options, model: ModelFrame) -> str | None:
     head = options.pin.get("head")
     if head is not None and head >= n_heads:
         return f"--head {head} does not exist: that layer of {model.name} has heads 0 to {n_heads - 1}."
+    n_experts, expert = model.layers[options.pin.get("layer", 0)].n_experts, options.pin.get("expert")
+    if expert is not None and expert >= n_experts:
+        return f"--expert {expert} does not exist: that layer of {model.name} has {n_experts or 'no'} experts."
     if options.chat and not model.has_chat_template:
         return f"{model.name} has no chat template; leave --chat out."
     return None

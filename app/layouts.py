@@ -116,6 +116,12 @@ class Workspace(QMainWindow):
         self.restoreState(self._before_maximising)
         return True
 
+    def bring_up(self, key: str) -> None:
+        """Show a panel, in front of those that share its place."""
+        if key in self.docks:
+            self.docks[key].show()
+            self.docks[key].raise_()
+
     def focused(self) -> PanelDock | None:
         """The dock in which the keyboard focus is."""
         widget = self.focusWidget()

@@ -41,12 +41,19 @@ def open_window(options: Options) -> int:
     return run_application(options)
 
 
+def inspect(options: Options) -> int:
+    """Print what a model's files hold; the other verbs need none of what this one imports."""
+    from app.inspect_verb import inspect_model
+
+    return inspect_model(options)
+
+
 def _complain(sentence: str, code: int) -> int:
     print(f"fluoroscope: {sentence}", file=sys.stderr)
     return code
 
 
-VERBS: dict[str, Callable[[Options], int]] = {"open": open_window, "fetch": fetch_model}
+VERBS: dict[str, Callable[[Options], int]] = {"open": open_window, "fetch": fetch_model, "inspect": inspect}
 
 if __name__ == "__main__":
     multiprocessing.freeze_support()

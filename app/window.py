@@ -178,6 +178,8 @@ class Window(QMainWindow):
         kept = None if self.options.layout else self.preferences.layout()
         if kept is None or not self.workspace.restore(*kept):
             self.workspace.arrange(self.options.layout or "focus")
+        if self.options.panel is not None:
+            self.workspace.bring_up(self.options.panel)
 
     def _first_examples(self) -> None:
         try:

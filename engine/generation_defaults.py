@@ -68,7 +68,7 @@ def read_generation_defaults(folder: str | Path) -> Sampling | None:
     Without ``do_sample`` the most probable token is taken, as in transformers; the other values are kept for a user
     who turns sampling on.
     """
-    from engine.checkpoint.opened import read_json
+    from engine.checkpoint.json_file import read_json
 
     path = Path(folder) / _FOLDER.file
     if not path.is_file():

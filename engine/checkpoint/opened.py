@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -12,12 +11,14 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from engine.checkpoint import safetensors_file
+from engine.checkpoint.family_names import canonical_names, ignored
 from engine.checkpoint.files import OpenFiles
 from engine.checkpoint.gguf_file import GGUFFile
+from engine.checkpoint.json_file import read_json
 from engine.checkpoint.tensors import TensorInfo
 from engine.checkpoint.weights import TYPE_NAMES, GGUFWeights, SafetensorsWeights, Weights, check
 from engine.config import ModelConfig
-from engine.errors import CheckpointError, ConfigError, SourceError
+from engine.errors import ConfigError
 from engine.families import family_of, family_of_gguf, read_config, slots_of
 from engine.generation_defaults import from_metadata, read_generation_defaults
 from engine.naming import Slot
@@ -26,8 +27,6 @@ from engine.settings import Sampling
 
 if TYPE_CHECKING:
     from engine.tokenizer import Tokenizer
-
-LARGEST_CONFIG = 2**20  # bytes; a config.json has a few kilobytes
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ def _open_folder(folder: Path) -> Iterator[Checkpoint]:
         weights = SafetensorsWeights(tensors, files, weight_block(values))
         stored_as = f"safetensors {_common_type(weights.tensors)}"
         slots = slots_of(family, config, weights.tensors.__contains__)
-        unknown = check(slots, weights, _ignored(family, config))
+        unknown = check(slots, weights, ignored(family, config))
         yield Checkpoint(
             config,
             slots,
@@ -83,7 +82,7 @@ def _open_gguf(path: Path) -> Iterator[Checkpoint]:
         slots = slots_of(family, config, weights.tensors.__contains__, gguf=True)
         for slot in slots:
             file.restore_axes(slot.name, slot.shape)
-        unknown = check(slots, weights, _ignored(family, config))
+        unknown = check(slots, weights, ignored(family, config))
         yield Checkpoint(
             config,
             slots,
@@ -97,20 +96,7 @@ def _open_gguf(path: Path) -> Iterator[Checkpoint]:
 
 def _canonical(tensors: Mapping[str, TensorInfo], family: ModuleType) -> dict[str, TensorInfo]:
     """The tensors by the names that the family uses. Raises CheckpointError where two have the same."""
-    rename = getattr(family, "canonical", None)
-    if rename is None:
-        return dict(tensors)
-    renamed = {rename(name): replace(info, name=rename(name)) for name, info in tensors.items()}
-    if len(renamed) != len(tensors):
-        raise CheckpointError("Two tensors of the weights have the same name but for a prefix; fetch the model again.")
-    return renamed
-
-
-def _ignored(family: ModuleType, config: ModelConfig) -> Callable[[str], bool]:
-    """Whether a tensor may stand in a file and is no weight of the decoder."""
-    by_name = getattr(family, "ignored", lambda name: False)
-    by_layer = getattr(family, "ignored_layer", lambda config, name: False)
-    return lambda name: by_name(name) or by_layer(config, name)
+    return {name: replace(tensors[own], name=name) for name, own in canonical_names(family, tensors).items()}
 
 
 def _folder_tokenizer(folder: Path) -> Tokenizer | None:
@@ -123,21 +109,6 @@ def _gguf_tokenizer(metadata: Mapping[str, Any]) -> Tokenizer:
     from engine.tokenizer import Tokenizer
 
     return Tokenizer.from_gguf(metadata)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A small JSON table. Raises SourceError where it cannot be read, ConfigError where it is no table."""
-    try:
-        if path.stat().st_size > LARGEST_CONFIG:
-            raise ConfigError(f"{path.name} is larger than {LARGEST_CONFIG} bytes; it is no model configuration.")
-        values = json.loads(path.read_bytes())
-    except OSError as error:
-        raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
-    except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{path.name} is not valid JSON ({error}).") from error
-    if not isinstance(values, dict):
-        raise ConfigError(f"{path.name} is not a table of settings.")
-    return values
 
 
 def _with_generation_config(config: ModelConfig, folder: Path) -> ModelConfig:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.command_line import DEFAULT_MODEL, DEFAULT_TOKENS, parse
+from app.command_line import DEFAULT_MODEL, DEFAULT_TOKENS, PANELS, parse
 from app.main import main
 from engine.checkpoint.catalog import entry
 from engine.errors import EngineError
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[2]
 EVERY = """--model m --prompt p --tokens 3 --chat --device cpu --dtype float32 --threads 2 --seed 4 --temperature 0.5
 --top-k 6 --top-p 0.7 --min-p 0.1 --typical-p 0.8 --repetition-penalty 1.1 --presence-penalty 0.2
 --frequency-penalty 0.3 --greedy --theme light --size 1280x720 --screenshot o.png --layout grid
---layer 1 --head 2 --position 3 --pause-at 5"""
+--expert 7 --panel experts --layer 1 --head 2 --position 3 --pause-at 5"""
 
 
 def fluoroscope(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
@@ -51,11 +51,19 @@ def test_a_prompt_needs_no_model(line: list[str]) -> None:
     assert parse([*line, "--model", "m"]).model == "m"
 
 
+def test_panels_that_can_be_named_are_those_of_the_window() -> None:
+    from app.layouts import FOCUS
+    from app.panels import PANELS as ALL
+
+    assert set(PANELS) <= {panel.key for panel in ALL}
+    assert FOCUS.columns[1] == (PANELS,)
+
+
 def test_every_option() -> None:
     options = parse(EVERY.split())
     assert options.sampling == Sampling(True, 0.5, 6, 0.7, 0.1, 0.8, 1.1, 0.2, 0.3, 4)
     assert (options.size, options.theme, options.layout) == ((1280, 720), "light", "grid")
-    assert options.pin == {"layer": 1, "head": 2, "position": 3}
+    assert (options.pin, options.panel) == ({"layer": 1, "head": 2, "expert": 7, "position": 3}, "experts")
     assert (options.screenshot, options.pause_at, options.threads) == (Path("o.png"), 5, 2)
 
 
@@ -68,6 +76,7 @@ def test_every_option() -> None:
         "--size 1280",
         "--theme pink",
         "--layout other",
+        "--panel other",
         "--layer -1",
         "--screenshot o.png",
         "--screenshot o.png --model m",

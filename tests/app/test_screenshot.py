@@ -47,7 +47,7 @@ def test_it_can_stop_inside_a_layer(tiny_model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "more",
-    [("--layer", "3"), ("--head", "4"), ("--position", "8"), ("--pause-at", "3"), ("--chat",)],
+    [("--layer", "3"), ("--head", "4"), ("--expert", "0"), ("--position", "8"), ("--pause-at", "3"), ("--chat",)],
     ids=lambda more: more[0],
 )
 def test_a_place_that_does_not_exist_is_one_sentence(tiny_model: Path, tmp_path: Path, more: tuple[str, ...]) -> None:

@@ -72,6 +72,7 @@ def loaded_by(code: str) -> set[str]:
         "import app.main; app.main.parse(['--model', 'x', '--prompt', 'y'])",
         "import app.fetch_verb, engine.checkpoint.fetch",
         "import app.mailbox, app.worker, app.fetcher",
+        "import app.inspect_verb, engine.checkpoint.inventory",
     ],
 )
 def test_command_line_and_worker_load_neither_qt_nor_torch(code: str) -> None:

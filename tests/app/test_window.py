@@ -472,3 +472,12 @@ def test_the_command_line_wins_over_the_model(make_window: MakeWindow, qtbot, op
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
     assert window.sampling == Sampling(temperature=0.3, top_p=0.9, seed=5)
     assert panel(window, "sampling").settings() == window.sampling
+
+
+def test_a_panel_can_be_brought_to_the_front(make_window: MakeWindow) -> None:
+    for panel, behind in (("residual", "attention"), (None, "residual")):
+        window = make_window(Options(sampling=GREEDY, panel=panel, layout="focus"))
+        window.pages.setCurrentWidget(window.workspace)
+        QApplication.processEvents()
+        assert window.workspace.docks[panel or "attention"].shown
+        assert not window.workspace.docks[behind].shown

@@ -1,0 +1,26 @@
+"""Small JSON tables, read with care: a model's files come from anywhere."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from engine.errors import ConfigError, SourceError
+
+LARGEST_CONFIG = 2**20  # bytes; a config.json has a few kilobytes
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A small JSON table. Raises SourceError where it cannot be read, ConfigError where it is no table."""
+    try:
+        if path.stat().st_size > LARGEST_CONFIG:
+            raise ConfigError(f"{path.name} is larger than {LARGEST_CONFIG} bytes; it is no model configuration.")
+        values = json.loads(path.read_bytes())
+    except OSError as error:
+        raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"{path.name} is not valid JSON ({error}).") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path.name} is not a table of settings.")
+    return values
