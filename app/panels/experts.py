@@ -245,13 +245,12 @@ class ExpertsPanel(Panel):
         words = self._layer_words(layer, facts)
         self._words.setText(words)
         self._map.setToolTip(words)
+        self._show_words()
 
     def _layer_words(self, layer: int, facts: LayerFacts) -> str:
         if facts.experts is None:
-            return self.tr(
-                "Layer {0} has one MLP, {1} wide, that reads every token: there are no experts to choose from. "
-                "Here are its neurons."
-            ).format(layer, facts.d_mlp)
+            form = self.tr("Layer {0} has one MLP, {1} wide, and no experts: every token goes through all of it.")
+            return form.format(layer, facts.d_mlp)
         words = formula_text(facts.experts, self.tr)
         alone = alone_text(layer, self.tr) if self.context.cursor.pinned.expert is not None else ""
         return self.tr("Layer {0}: {1}.").format(layer, words) + (f" {alone}" if alone else "")
@@ -372,14 +371,20 @@ class ExpertsPanel(Panel):
             return text
         return text + self.tr(" · weight at the first: {0}").format(exact(self._exact.value))
 
+    def _low(self) -> bool:
+        return self.height() < _LOW_LINES * self.fontMetrics().height()
+
+    def _show_words(self) -> None:
+        """Where there is little height the formula is in the map's tip; that there are no experts is always said."""
+        self._words.setVisible(not self._low() or self._dense())
+
     # --- size -------------------------------------------------------------------------------------------------
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        low = self.height() < _LOW_LINES * self.fontMetrics().height()
-        self._words.setVisible(not low)
         for page in self.pages:
-            page.set_low(low)
+            page.set_low(self._low())
+        self._show_words()
         self._resized.start()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802

@@ -83,6 +83,8 @@ class NeuronTable(Canvas):
         number = wide("−0.0000")
         widths = {name: max(number, wide(title)) for name, title in titles.items()}
         rest = self.width() - sum(widths.values()) - gap * (len(widths) + 2)
+        if rest < 0:  # closer together before a column is cut off
+            gap = max(2.0, gap + rest / (len(widths) + 2))
         bar = rest if rest > number else 0.0
         if not bar:
             widths["post"] += max(0.0, rest)

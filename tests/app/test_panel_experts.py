@@ -393,6 +393,9 @@ def test_a_low_panel_shows_what_the_formula_leads_to(qtbot: Any, kinds: KindsOnD
     assert all(plot.height() > 8 for plot in page._bars.plots)
     assert not shown.panel._words.isVisible()
     assert "softmax over 6 experts" in shown.panel._map.toolTip()
+    mixed, _ = opened(qtbot, kinds, MIXED, size=(360, 300))
+    mixed.pin(layer=next(layer for layer, facts in enumerate(mixed.run.model.layers) if facts.experts is None))
+    assert mixed.panel._words.isVisible(), "that there are no experts is always said"
     shown.panel.resize(900, 800)
     shown.panel.grab()
     assert len(page._bars.plots) == 3
