@@ -27,6 +27,7 @@ ICONS = [
     "open-folder",
     "open-file",
     "download",
+    "examples",
     "cancel",
     "export",
     "copy",
