@@ -43,7 +43,9 @@ class Rows:
 
     def truncate(self, length: int) -> None:
         """Forget what was put from this position on."""
-        self.reach = min(self.reach, length)
+        if self.reach <= length:  # at the beginning of every pass
+            return
+        self.reach = length
         self._staged = [(position, row) for position, row in self._staged if position < length]
 
     def __getitem__(self, positions: slice) -> Tensor:
