@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.checkpoint.json_file import read_json
 from engine.errors import ConfigError
 from engine.settings import SAMPLING_RANGES, Sampling
 
@@ -68,8 +69,6 @@ def read_generation_defaults(folder: str | Path) -> Sampling | None:
     Without ``do_sample`` the most probable token is taken, as in transformers; the other values are kept for a user
     who turns sampling on.
     """
-    from engine.checkpoint.json_file import read_json
-
     path = Path(folder) / _FOLDER.file
     if not path.is_file():
         return None

@@ -16,7 +16,7 @@ from app.widgets.bars import BarChart, Bars
 from app.widgets.flow import FlowLayout
 from app.widgets.head_grid import HeadGrid, Heads
 from app.widgets.heatmap import ABSENT, MASKED, Cells, Heatmap
-from app.widgets.pages import Pages, fill, labelled
+from app.widgets.pages import Pages, fill, labelled, limit
 from app.widgets.pattern import attention_scale, closest_cell, padded, pattern_state
 from app.widgets.scale import Scale, exact, figure
 from app.widgets.still_label import StillLabel
@@ -210,12 +210,7 @@ class AttentionPanel(Panel):
         layer, head = self._place()
         limits = (len(self.context.run.model.layers) - 1, self.context.run.model.layers[layer].n_heads - 1)
         for box, value, most in zip((self._layer, self._head), (layer, head), limits, strict=True):
-            if (box.maximum(), box.value()) == (most, value):
-                continue  # a range that is set is laid out and painted again, the same one too
-            box.blockSignals(True)
-            box.setRange(0, most)
-            box.setValue(value)
-            box.blockSignals(False)
+            limit(box, 0, most, value)
 
     def _say_what_is_missing(self) -> None:
         missing = self._pages.missing(self.context.run, self.tr("where each token looks"))

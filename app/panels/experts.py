@@ -17,7 +17,7 @@ from app.widgets.experts_pages import PAGES, Page
 from app.widgets.flow import FlowLayout
 from app.widgets.heatmap import ABSENT, MASKED, SHOWN
 from app.widgets.neurons_view import NeuronsView
-from app.widgets.pages import Pages, fill, joined_sources, labelled
+from app.widgets.pages import Pages, fill, joined_sources, labelled, limit
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import exact
 from app.widgets.still_label import StillLabel
@@ -188,7 +188,8 @@ class ExpertsPanel(Panel):
             return self.neurons.values()
         found: dict[str, np.ndarray] = {}
         if self._routing is not None:
-            found |= {name: getattr(self._routing, name) for name in ("weights", "scores", "chosen")}
+            names = ("weights", "scores", "chosen", *(["shared"] if self._routing.shared.size else []))
+            found |= {name: getattr(self._routing, name) for name in names}
         return found | self._page().values()
 
     # --- what is shown ----------------------------------------------------------------------------------------
@@ -233,15 +234,9 @@ class ExpertsPanel(Panel):
         self._expert_box.setVisible(facts.experts is not None)
         self._runners_up.setVisible(facts.experts is not None)
         assert self.context.run.model is not None
-        limits = [(self._layer, layer, 0, self.context.run.model.n_layers - 1)]
+        limit(self._layer, 0, self.context.run.model.n_layers - 1, layer)
         if facts.experts is not None:
-            limits.append((self._expert, _NO_EXPERT if expert is None else expert, _NO_EXPERT, facts.n_experts - 1))
-        for box, value, least, most in limits:
-            if (box.minimum(), box.maximum(), box.value()) != (least, most, value):
-                box.blockSignals(True)
-                box.setRange(least, most)
-                box.setValue(value)
-                box.blockSignals(False)
+            limit(self._expert, _NO_EXPERT, facts.n_experts - 1, _NO_EXPERT if expert is None else expert)
         words = self._layer_words(layer, facts)
         self._words.setText(words)
         self._map.setToolTip(words)
@@ -283,10 +278,8 @@ class ExpertsPanel(Panel):
         values = signed(*parts, runners_up=runners_up)
         scale = routed_scale(values[state == SHOWN], self.context.theme, runners_up=runners_up)
         spec = self._facts(shown.layer).experts
-        title, has_shared = (
-            self.tr("expert of layer {0}").format(shown.layer),
-            spec is not None and spec.shared is not None,
-        )
+        has_shared = spec is not None and spec.shared is not None
+        title = self.tr("expert of layer {0}").format(shown.layer)
         rows = expert_axis(title, len(values), has_shared)
         if has_shared:
             gates = widened(shown.shared[None], state.shape[1])[0]

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
-from app.widgets.canvas import Canvas, hatch, pen, tint
+from app.widgets.canvas import hatch, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
+from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure
 
 _LEAST_LINES = 2.4  # height of a row in lines of text, its title included
@@ -63,16 +64,12 @@ class Rows:
     places: Axis
 
 
-class BarRows(Canvas):
+class BarRows(PlacePicture):
     """Shows Rows. ``describe(place)`` gives the text of a place: every row's figure there.
 
     Where there is no room for all rows the last ones are shown, since they are what the others lead to; the title of
     the first that is shown says how many are left out.
     """
-
-    place_hovered = Signal(int)
-    place_left = Signal()
-    place_picked = Signal(int)
 
     def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
         super().__init__(theme)
@@ -233,21 +230,6 @@ class BarRows(Canvas):
         if self.shown is not None and 0 <= place < self.shown.places.count:
             self.setAccessibleDescription(self.describe(place))
             self.place_picked.emit(place)
-
-    def on_move(self, place: QPointF) -> None:
-        found = self.place_at(place)
-        if found is None:
-            self.place_left.emit()
-        else:
-            self.place_hovered.emit(found)
-
-    def on_leave(self) -> None:
-        self.place_left.emit()
-
-    def on_click(self, place: QPointF) -> None:
-        found = self.place_at(place)
-        if found is not None:
-            self.pick(found)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))

@@ -7,13 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QImage, QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
-from app.widgets.canvas import Canvas, pen
+from app.widgets.canvas import pen
 from app.widgets.lettering import CENTRE, RIGHT, Painter, put, put_rotated
+from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import Scale, word
 
 
@@ -27,12 +28,8 @@ class Bars:
     left_out: int | None = None
 
 
-class BarChart(Canvas):
+class BarChart(PlacePicture):
     """Shows Bars. ``describe(place)`` gives the text of a bar."""
-
-    place_hovered = Signal(int)
-    place_left = Signal()
-    place_picked = Signal(int)
 
     def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
         super().__init__(theme)
@@ -176,27 +173,12 @@ class BarChart(Canvas):
 
     # --- mouse and keys ---------------------------------------------------------------------------------------
 
-    def _place(self, where: QPointF) -> int | None:
+    def place_at(self, where: QPointF) -> int | None:
         self.settle()
         if self.bars is None or not self.plot.contains(where):
             return None
         count = len(self.bars.values)
         return min(count - 1, int((where.x() - self.plot.left()) / self.plot.width() * count))
-
-    def on_move(self, place: QPointF) -> None:
-        bar = self._place(place)
-        if bar is None:
-            self.place_left.emit()
-        else:
-            self.place_hovered.emit(bar)
-
-    def on_leave(self) -> None:
-        self.place_left.emit()
-
-    def on_click(self, place: QPointF) -> None:
-        bar = self._place(place)
-        if bar is not None:
-            self.pick(bar)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))

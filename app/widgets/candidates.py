@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QKeyEvent, QWheelEvent
 
 from app.theme import Theme
 from app.widgets.amounts import percent
-from app.widgets.canvas import Canvas, pen, tint
+from app.widgets.canvas import pen, tint
 from app.widgets.lettering import Painter
+from app.widgets.row_picture import RowPicture
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,13 @@ class Candidate:
 _Columns = dict[str, tuple[float, float]]  # left and width of each column
 
 
-class CandidateTable(Canvas):
+class CandidateTable(RowPicture):
     """One row a candidate. The chosen one is always on screen: below the others if it lies further down."""
-
-    row_hovered = Signal(int)
-    row_left = Signal()
-    row_picked = Signal(int)
 
     def __init__(self, theme: Theme, name: str) -> None:
         super().__init__(theme)
         self.rows: tuple[Candidate, ...] = ()
         self.first = 0
-        self.hovered: int | None = None
         self.row: int | None = None
         self._thin = False
         self.setAccessibleName(name)
@@ -177,31 +173,10 @@ class CandidateTable(Canvas):
 
     # --- mouse and keys ---------------------------------------------------------------------------------------
 
-    def _row_at(self, place: QPointF) -> int | None:
+    def row_at(self, place: QPointF) -> int | None:
         line = int(place.y() / self._high()) - 1
         shown = self.visible_rows()
         return shown[line] if 0 <= line < len(shown) else None
-
-    def on_move(self, place: QPointF) -> None:
-        row = self._row_at(place)
-        if row == self.hovered:
-            return
-        self.hovered = row
-        self.refresh_marks()
-        if row is None:
-            self.row_left.emit()
-        else:
-            self.row_hovered.emit(row)
-
-    def on_leave(self) -> None:
-        self.hovered = None
-        self.refresh_marks()
-        self.row_left.emit()
-
-    def on_click(self, place: QPointF) -> None:
-        row = self._row_at(place)
-        if row is not None:
-            self.pick(row)
 
     def pick(self, row: int) -> None:
         """Pick a row and bring it on screen."""

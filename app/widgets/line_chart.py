@@ -7,12 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QKeyEvent, QPolygonF
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, hatch, pen, tint
+from app.widgets.canvas import hatch, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
+from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure, nice_step
 
 
@@ -43,12 +44,8 @@ class Chart:
     y_text: Callable[[float], str] = figure
 
 
-class LineChart(Canvas):
+class LineChart(PlacePicture):
     """Shows a Chart. The place under the mouse is told by ``place_hovered`` (an x, rounded), a click pins."""
-
-    place_hovered = Signal(int)
-    place_left = Signal()
-    place_picked = Signal(int)
 
     def __init__(self, theme: Theme, name: str) -> None:
         super().__init__(theme)
@@ -190,27 +187,12 @@ class LineChart(Canvas):
 
     # --- mouse and keys ---------------------------------------------------------------------------------------
 
-    def _place(self, where: QPointF) -> int | None:
+    def place_at(self, where: QPointF) -> int | None:
         self.settle()
         if self.chart is None or not self.plot.contains(where):
             return None
         span = self.chart.x_high - self.chart.x_low
         return round(self.chart.x_low + (where.x() - self.plot.left()) / self.plot.width() * span)
-
-    def on_move(self, place: QPointF) -> None:
-        x = self._place(place)
-        if x is None:
-            self.place_left.emit()
-        else:
-            self.place_hovered.emit(x)
-
-    def on_leave(self) -> None:
-        self.place_left.emit()
-
-    def on_click(self, place: QPointF) -> None:
-        x = self._place(place)
-        if x is not None:
-            self.place_picked.emit(x)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))

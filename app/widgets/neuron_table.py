@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QKeyEvent, QWheelEvent
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, pen, tint
+from app.widgets.canvas import pen, tint
 from app.widgets.lettering import Painter
+from app.widgets.row_picture import RowPicture
 from app.widgets.scale import figure
 from engine.frames import Neurons
 
@@ -18,22 +19,17 @@ _STEPS = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -10, Qt.Key.
 _Columns = dict[str, tuple[float, float]]  # left and width of each column
 
 
-class NeuronTable(Canvas):
+class NeuronTable(RowPicture):
     """One row a neuron: post = act(gate) · up in the order of the formula, then how much of the output it writes.
 
     ``describe(row)`` gives the text of a row.
     """
-
-    row_hovered = Signal(int)
-    row_left = Signal()
-    row_picked = Signal(int)
 
     def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
         super().__init__(theme)
         self.neurons: Neurons | None = None
         self.describe = describe
         self.first = 0
-        self.hovered: int | None = None
         self.row: int | None = None
         self.setAccessibleName(name)
 
@@ -153,27 +149,6 @@ class NeuronTable(Canvas):
         """The row under a pixel."""
         row = self.first + int(place.y() / self._high()) - 1
         return row if row in self.visible_rows() else None
-
-    def on_move(self, place: QPointF) -> None:
-        row = self.row_at(place)
-        if row == self.hovered:
-            return
-        self.hovered = row
-        self.refresh_marks()
-        if row is None:
-            self.row_left.emit()
-        else:
-            self.row_hovered.emit(row)
-
-    def on_leave(self) -> None:
-        self.hovered = None
-        self.refresh_marks()
-        self.row_left.emit()
-
-    def on_click(self, place: QPointF) -> None:
-        row = self.row_at(place)
-        if row is not None:
-            self.pick(row)
 
     def pick(self, row: int) -> None:
         """Pick a row and bring it on screen."""

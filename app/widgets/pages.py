@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
 
 from app.run import Run
 
@@ -65,3 +65,13 @@ def labelled(text: str, widget: QWidget) -> QWidget:
     row.addWidget(label)
     row.addWidget(widget)
     return pair
+
+
+def limit(box: QSpinBox, least: int, most: int, value: int) -> None:
+    """Show a value within a range, silently; a range that is set is laid out and painted again, the same one too."""
+    if (box.minimum(), box.maximum(), box.value()) == (least, most, value):
+        return
+    box.blockSignals(True)
+    box.setRange(least, most)
+    box.setValue(value)
+    box.blockSignals(False)

@@ -219,6 +219,7 @@ def test_a_shared_expert_lies_apart_with_its_gate(qtbot: Any, kinds: KindsOnDisk
     assert len(cells.values) == n_experts + 2
     assert (cells.state[n_experts] == MASKED).all(), "a gap lies between"
     np.testing.assert_allclose(cells.values[n_experts + 1], gate, atol=1e-5)
+    np.testing.assert_allclose(panel.values()["shared"], gate, atol=1e-5)
     assert cells.rows.label(n_experts + 1) == "shared"
     assert panel._describe_cell(n_experts + 1, 3).endswith(f"× {panel._routing.shared[3]:.7g}")
     assert "times its gate" in panel._words.text()
