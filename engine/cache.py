@@ -10,11 +10,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from engine.config import AttentionSpec, LatentAttentionSpec, ModelConfig
+from engine.config import AttentionSpec, LatentAttentionSpec, ModelConfig, entries_per_position
 from engine.errors import ContextError
 from engine.hooks import HookPoint
-
-_FIRST_CAPACITY = 256
+from engine.reach import FIRST_CAPACITY
 
 
 class _LayerCache:
@@ -52,8 +51,8 @@ class _LayerCache:
         self.first_before = self.first
         self.first = max(self.first, min(length, self.spec.first_seen(length)))
         oldest = self.first_before if before else self.first
-        if self.capacity > max(4 * (self.end - oldest), 4 * _FIRST_CAPACITY) and oldest > self.base:
-            self._move(max(_FIRST_CAPACITY, 2 * (self.end - oldest)), oldest)
+        if self.capacity > max(4 * (self.end - oldest), 4 * FIRST_CAPACITY) and oldest > self.base:
+            self._move(max(FIRST_CAPACITY, 2 * (self.end - oldest)), oldest)
 
     def first_of(self, last_pass_undone: bool) -> int:
         """The first position stored, or what it was before the last pass if that lies in the buffers still."""
@@ -65,7 +64,7 @@ class _LayerCache:
         if 2 * needed <= self.capacity:
             self._move(self.capacity, self.first)
         else:
-            self._move(max(needed, min(max(2 * (start - self.first), _FIRST_CAPACITY), self.n_ctx)), self.first)
+            self._move(max(needed, min(max(2 * (start - self.first), FIRST_CAPACITY), self.n_ctx)), self.first)
 
     def _move(self, capacity: int, oldest: int) -> None:
         kept = self.end - oldest
@@ -205,11 +204,6 @@ class KVCache:
     def layer_bytes(self, layer: int) -> int:
         """Bytes that one position takes in one layer: 2 · n_kv_heads · d_head, or d_latent + d_rope, times bytes."""
         return self._layer_bytes[layer]
-
-
-def entries_per_position(config: ModelConfig, layer: int) -> int:
-    """Numbers that one position takes in one layer's cache."""
-    return sum(part.heads * part.width for part in config.layers[layer].attention.cached)
 
 
 def announce(point: HookPoint, start: int, *entries: Tensor) -> None:

@@ -274,3 +274,8 @@ class ModelConfig:
     @property
     def n_layers(self) -> int:
         return len(self.layers)
+
+
+def entries_per_position(config: ModelConfig, layer: int) -> int:
+    """Numbers that one position takes in one layer's cache."""
+    return sum(part.heads * part.width for part in config.layers[layer].attention.cached)

@@ -16,7 +16,9 @@ from torch.overrides import TorchFunctionMode
 
 from engine.checkpoint.memory import check_memory
 from engine.checkpoint.opened import Checkpoint, open_checkpoint
+from engine.checkpoint.room import computing_type
 from engine.checkpoint.source import Source, resolve
+from engine.checkpoint.titles import title_of
 from engine.checkpoint.weights import Report, fill
 from engine.config import MLPSpec, ModelConfig, MoESpec, expert_parameters
 from engine.errors import CheckpointError, ConfigError, EngineError, MemoryShortage, SourceError, TokenizerError
@@ -195,13 +197,10 @@ def choose_device(wanted: str) -> torch.device:
 
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """The torch type for a name. Raises EngineError for an unknown one, or one the device cannot compute in."""
-    if wanted == "auto":
-        return torch.float32 if device.type == "cpu" else torch.bfloat16
-    if wanted not in DTYPES:
-        raise EngineError(f"The type {wanted!r} is not known; choose auto or one of {', '.join(DTYPES)}.")
-    if device.type == "mps" and wanted == "float64":
+    chosen = computing_type(wanted, device.type)
+    if device.type == "mps" and chosen == "float64":
         raise EngineError("Apple's GPU cannot compute in float64; choose float32 or the device cpu.")
-    return DTYPES[wanted]
+    return DTYPES[chosen]
 
 
 def _local_path(found: Source, progress: Progress | None) -> Path:
@@ -225,7 +224,7 @@ def _name(found: Source, path: Path) -> str:
         return found.entry.title
     if found.hub is not None:
         return str(found.hub)
-    return path.resolve().stem if found.kind == "gguf" else path.resolve().name
+    return title_of(path)
 
 
 def _decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, report: Report) -> tuple[Decoder, int]:
@@ -236,7 +235,7 @@ def _decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, r
         decoder = Decoder(checkpoint.config)
     shapes = {name: tuple(parameter.shape) for name, parameter in decoder.named_parameters()}
     parameters = sum(prod(shape) for shape in shapes.values())
-    check_memory(checkpoint.config, parameters * dtype.itemsize, device, dtype)
+    check_memory(checkpoint.config, parameters, device, dtype)
     decoder.load_state_dict(_state(checkpoint, shapes, device, dtype, report), assign=True, strict=True)
     return decoder.eval().requires_grad_(False), parameters
 

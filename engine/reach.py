@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+FIRST_CAPACITY = 256  # positions that a cache has room for at first
+SCORED_AT_ONCE = 128  # queries, where scores are formed: bounds the memory of a long prefill
+
 Positions = TypeVar("Positions", int, "np.ndarray", "Tensor")
 
 

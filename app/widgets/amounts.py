@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
+from engine.amounts import bytes_text as bytes_text
+
 
 def grouped(count: int) -> str:
     """46080 → 46 080, with thin no-break spaces."""
     return f"{count:,}".replace(",", "\u202f")
-
-
-def bytes_text(count: float) -> str:
-    """Decimal units, as memory bandwidths and disks are given in: 1 MB = 1 000 000 bytes."""
-    for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if abs(count) >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"
 
 
 def percent(share: float) -> str:

@@ -21,8 +21,7 @@ from engine.model.mask import alibi_bias, masked, visible
 from engine.model.norm import Norm
 from engine.model.rope import Turn, rotate
 from engine.model.scores import mixed, products, softmax, written_by_head
-
-_ROWS = 128  # queries at a time where scores are formed: bounds the memory of a long prefill
+from engine.reach import SCORED_AT_ONCE
 
 
 class Attention(nn.Module):
@@ -170,7 +169,9 @@ class Attention(nn.Module):
     def _in_blocks(self, q: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
         """Prefill: all queries at once where one kernel does it, else some rows at a time with the keys they see."""
         n_queries, first_key = q.shape[1], start + q.shape[1] - keys.shape[2]
-        attend, rows = (self._explicit, _ROWS) if self._has_terms else (self._fused, self._fused_rows(n_queries))
+        attend, rows = (
+            (self._explicit, SCORED_AT_ONCE) if self._has_terms else (self._fused, self._fused_rows(n_queries))
+        )
         parts = []
         for row in range(0, n_queries, rows):
             stop = min(row + rows, n_queries)
@@ -180,7 +181,7 @@ class Attention(nn.Module):
 
     def _fused_rows(self, n_queries: int) -> int:
         reach = self.spec.window or self.spec.chunk
-        return n_queries if reach is None else max(reach, _ROWS)
+        return n_queries if reach is None else max(reach, SCORED_AT_ONCE)
 
     def _explicit(self, q: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
         return mixed(self.softmax(self.scores(q, keys, start)), values)
