@@ -36,6 +36,18 @@ class NetworkError(EngineError):
     """A download failed: no network, a refusal, a wrong sum."""
 
 
+class AccessError(NetworkError):
+    """The hub does not show a model to whoever asks: it is private or gated, or the token is missing or not accepted.
+
+    ``repo`` is "" and ``status`` 0 where nothing was asked yet (a malformed token); ``gated``: the hub said that its
+    terms have to be accepted first. A token may help: ask for one, ``engine.checkpoint.token.keep`` it, ask again.
+    """
+
+    def __init__(self, sentence: str, repo: str = "", status: int = 0, *, gated: bool = False) -> None:
+        super().__init__(sentence)
+        self.repo, self.status, self.gated = repo, status, gated
+
+
 class DiskError(EngineError):
     """A file could not be written: a full disk, no permission."""
 

@@ -1,6 +1,7 @@
 """One file over HTTP: resumable, verified, moved into place only when it is whole.
 
-The bytes go to ``name.part``; ``name.part.etag`` remembers which version of the file they belong to.
+The bytes go to ``name.part``; ``name.part.etag`` remembers which version of the file they belong to. A connection that
+is lost is taken up again a few times, from where it ended.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import errno
 import functools
 import hashlib
 import http.client
+import io
 import os
 import shutil
 import ssl
@@ -19,52 +21,89 @@ import urllib.request
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
 from engine.checkpoint.patience import patiently
-from engine.errors import DiskError, NetworkError
+from engine.checkpoint.retries import Fields, Say, Transient, asked_wait, persistently
+from engine.errors import AccessError, DiskError, NetworkError
 
 TIMEOUT = 15.0  # seconds without a byte
 CHUNK = 2**20
+HASHED = 2**23  # bytes between two looks at whether the user cancelled
 SPARE = 16 * 2**20  # bytes left free on the disk
+LARGEST_UNPROMISED = 2**30  # bytes of a file whose size nobody says
 
 Report = Callable[[int], None]  # bytes of this file that are there; raising it cancels
 
 
 @dataclass(frozen=True)
 class Remote:
-    """A file to download. ``checksum`` is "sha256:HEX", "git:HEX" (a git blob id, needs ``size``) or "" (not known)."""
+    """A file to download. ``checksum`` is "sha256:HEX", "git:HEX" (a git blob id, needs ``size``) or "" (not known).
+
+    ``repo``: the hub's repository that it is of, "" for another server's. ``headers`` (the login) are sent to this host
+    only, never to where it redirects, and are in no message.
+    """
 
     url: str
     size: int | None = None
     checksum: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)  # sent to this host only, never to where it redirects
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    repo: str = ""
 
     @property
     def host(self) -> str:
         return urlsplit(self.url).hostname or self.url
 
 
-def download(remote: Remote, target: Path, report: Report) -> None:
+class Unreachable(NetworkError):  # noqa: N818
+    """No connection could be made."""
+
+
+def download(remote: Remote, target: Path, report: Report, say: Say | None = None) -> None:
     """Bring ``remote`` to ``target``, going on where an earlier attempt stopped.
+
+    Args:
+        say: called instead of ``report`` with what is waited for before another try; cancels by raising.
 
     Raises:
         NetworkError: no connection, a refusal, a cut connection (what arrived is kept), a wrong sum (it is deleted).
+        AccessError: the hub does not show the file to whoever asks.
         DiskError: the disk is full or cannot be written.
     """
     part = target.with_name(target.name + ".part")
     tag = target.with_name(target.name + ".part.etag")
     with disk_errors(target.parent):
         target.parent.mkdir(parents=True, exist_ok=True)
-        if remote.checksum and target.is_file() and digest(target, remote.checksum) == remote.checksum:
+        whole = bool(remote.checksum) and target.is_file() and remote.size in (None, _size(target))
+        if whole and digest(target, remote.checksum) == remote.checksum:
             return
-        start = _resumable(remote, part, tag)
-        if remote.size is None or start < remote.size:
-            _receive(remote, part, tag, start, report)
-        _verify(remote, part, tag)
+        _receive_all(remote, part, tag, report, say)
+        checking = f"checking {target.name}"
+        _verify(remote, part, tag, lambda: say(checking) if say else report(_size(part)))
         os.replace(part, target)
         tag.unlink(missing_ok=True)
+
+
+def _receive_all(remote: Remote, part: Path, tag: Path, report: Report, say: Say | None) -> None:
+    """All bytes into the part, in as many attempts as it takes; who never answered is not asked again."""
+    before = _size(part)
+
+    def attempt() -> None:
+        try:
+            start = _resumable(remote, part, tag)
+            if remote.size is None or start < remote.size:
+                _receive(remote, part, tag, start, report)
+        except Unreachable as error:
+            if _size(part) <= before:
+                raise
+            raise Transient(str(error), f"{remote.host} does not answer: next try in") from error
+
+    persistently(attempt, say or (lambda text: report(_size(part))), lambda: _size(part))
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
 
 
 def _resumable(remote: Remote, part: Path, tag: Path) -> int:
@@ -79,17 +118,17 @@ def _receive(remote: Remote, part: Path, tag: Path, start: int, report: Report) 
     check = functools.partial(report, start)
     response = _open_from(remote, start, check)
     try:
-        if start and not _continues(response, start, tag):
+        if start and not _continues(remote, response, start, tag):
             start = 0
             if response.status == 206:
-                _close_later(response)
+                close_later(response)
                 response = _open(remote, 0, check)
         total = _total(response, start) if remote.size is None else remote.size
         require_space(part.parent, (total or start) - start)
         tag.write_text(response.headers.get("ETag", ""), encoding="utf-8")
         _store(response, remote, part, start, total, report)
     finally:
-        _close_later(response)
+        close_later(response)
 
 
 def _open_from(remote: Remote, start: int, check: Callable[[], None]) -> Any:
@@ -103,25 +142,71 @@ def _open_from(remote: Remote, start: int, check: Callable[[], None]) -> Any:
 
 
 def _open(remote: Remote, start: int, check: Callable[[], None]) -> Any:
+    return open_url(request_of(remote, f"bytes={start}-" if start else ""), check, remote.repo)
+
+
+def request_of(remote: Remote, ranges: str = "") -> urllib.request.Request:
+    """The request for a file, or for the part of it that a Range header names."""
     request = urllib.request.Request(remote.url, headers={"User-Agent": "fluoroscope", "Accept-Encoding": "identity"})
-    if start:
-        request.add_header("Range", f"bytes={start}-")
+    if ranges:
+        request.add_header("Range", ranges)
     for name, value in remote.headers.items():
         request.add_unredirected_header(name, value)
-    return open_url(request, check)
+    return request
 
 
-def open_url(request: urllib.request.Request, check: Callable[[], None]) -> Any:
-    """The open response. Raises NetworkError with one sentence for every way in which that fails."""
-    host = urlsplit(request.full_url).hostname
+def open_url(request: urllib.request.Request, check: Callable[[], None], repo: str = "") -> Any:
+    """The open response. Raises NetworkError with one sentence for every way in which that fails.
+
+    A hub's refusal to show something of ``repo`` is an AccessError, one that may pass is Transient.
+    """
+    host = urlsplit(request.full_url).hostname or "The server"
     try:
-        return patiently(lambda: urllib.request.urlopen(request, timeout=TIMEOUT, context=_tls()), check)
+        return patiently(lambda: _opener(request).open(request, timeout=TIMEOUT), check)
     except urllib.error.HTTPError as error:
         error.close()
-        raise NetworkError(refusal(host or "The server", error.code)) from error
+        sent_on = urlsplit(error.url or request.full_url).netloc != urlsplit(request.full_url).netloc
+        with_token = "Authorization" in request.unredirected_hdrs
+        raise refused(host, error.code, error.headers, "" if sent_on else repo, with_token=with_token) from error
     except (urllib.error.URLError, http.client.HTTPException, OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
-        raise NetworkError(f"{host or request.full_url} cannot be reached ({reason}); check the connection.") from error
+        raise Unreachable(f"{host} cannot be reached ({reason}); check the connection.") from error
+
+
+def _opener(request: urllib.request.Request) -> urllib.request.OpenerDirector:
+    if request.type not in ("http", "https"):
+        raise ValueError("its address is not one of the web")
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=_tls()), _Redirects)
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """The login goes along where a hub redirects to itself, to no other host; nobody is sent from https to http."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        before, after = urlsplit(req.full_url), urlsplit(newurl)
+        if after.scheme not in {before.scheme, "https"}:
+            fp.close()
+            raise urllib.error.URLError("it redirects to an unsafe address")
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        login = req.unredirected_hdrs.get("Authorization")
+        if request is not None and login and (before.scheme, before.netloc) == (after.scheme, after.netloc):
+            request.add_unredirected_header("Authorization", login)
+        return request
+
+
+def refused(host: str, status: int, headers: Fields, repo: str = "", *, with_token: bool = False) -> NetworkError:
+    """The error for an HTTP status; with a ``repo`` of the hub, what a token may help against is an AccessError."""
+    if status == 401 and repo and with_token:
+        sentence = f"{host} does not accept the token (401): it may be withdrawn; give another one, or forget it."
+        return AccessError(sentence, repo, status)
+    if status == 429:
+        asked = asked_wait(headers)
+        return Transient(refusal(host, status, asked), f"{host} asks to wait", asked)
+    if status >= 500:
+        return Transient(refusal(host, status), f"{host} answers {status}: next try in")
+    if repo and status in (401, 403):
+        return AccessError(refusal(host, status), repo, status, gated=headers.get("X-Error-Code") == "GatedRepo")
+    return NetworkError(refusal(host, status))
 
 
 _REFUSALS = {
@@ -132,8 +217,10 @@ _REFUSALS = {
 }
 
 
-def refusal(host: str, status: int) -> str:
-    """The sentence for an HTTP status that is an error."""
+def refusal(host: str, status: int, asked: float | None = None) -> str:
+    """The sentence for an HTTP status that is an error; ``asked``: seconds that the server asks to wait."""
+    if asked is not None:
+        return f"{host} refused the download ({status}): it got too many requests and asks to wait {asked:.0f} s."
     return f"{host} refused the download ({status}): {_REFUSALS.get(status, 'try again later')}."
 
 
@@ -148,9 +235,12 @@ def _tls() -> ssl.SSLContext:
     return context
 
 
-def _continues(response: Any, start: int, tag: Path) -> bool:
-    """Whether the answer goes on exactly where the part ends, in the same version of the file."""
-    before = tag.read_text(encoding="utf-8") if tag.exists() else ""
+def _continues(remote: Remote, response: Any, start: int, tag: Path) -> bool:
+    """Whether the answer goes on exactly where the part ends, in the same version of the file.
+
+    A checksum tells that better than the tag, which differs from one mirror of a file to the next.
+    """
+    before = tag.read_text(encoding="utf-8") if tag.exists() and not remote.checksum else ""
     same = not before or response.headers.get("ETag", before) == before
     return response.status == 206 and same and response.headers.get("Content-Range", "").startswith(f"bytes {start}-")
 
@@ -161,17 +251,19 @@ def _total(response: Any, start: int) -> int | None:
 
 
 def _store(response: Any, remote: Remote, part: Path, start: int, total: int | None, report: Report) -> None:
-    done = start
+    done, most = start, LARGEST_UNPROMISED if total is None else total
     with part.open("ab" if start else "wb") as file:
         while data := _some(response, remote, functools.partial(report, done)):
-            file.write(data)
+            file.write(data[: most - done])
             done += len(data)
-            if total is not None and done > total:
-                raise NetworkError(f"{remote.host} sent more than the {total} bytes it promised; try again later.")
+            if done > most:
+                what = "may come unannounced" if total is None else "it promised"
+                raise NetworkError(f"{remote.host} sent more than the {most} bytes that {what}; try again later.")
             report(done)
     if total is not None and done < total:
-        raise NetworkError(
-            f"The connection to {remote.host} was cut after {done} of {total} bytes; fetch again to go on from there."
+        raise Transient(
+            f"The connection to {remote.host} was cut after {done} of {total} bytes; fetch again to go on from there.",
+            "the connection was cut: going on in",
         )
 
 
@@ -180,8 +272,9 @@ def _some(response: Any, remote: Remote, check: Callable[[], None]) -> bytes:
     try:
         return patiently(lambda: _read_for_a_moment(response), check)
     except (OSError, http.client.HTTPException) as error:
-        raise NetworkError(
-            f"The connection to {remote.host} was lost ({error}); fetch again to go on from there."
+        raise Transient(
+            f"The connection to {remote.host} was lost ({error}); fetch again to go on from there.",
+            "the connection was lost: going on in",
         ) from error
 
 
@@ -195,31 +288,42 @@ def _read_for_a_moment(response: Any) -> bytes:
     return bytes(arrived)
 
 
-def _close_later(response: Any) -> None:
+def close_later(response: Any) -> None:
     """Closing waits for a read that a cancel left behind, so nobody waits for the closing."""
     threading.Thread(target=response.close, daemon=True).start()
 
 
-def _verify(remote: Remote, part: Path, tag: Path) -> None:
+def _verify(remote: Remote, part: Path, tag: Path, check: Callable[[], None]) -> None:
     """Compare size and checksum; what does not fit is deleted."""
     size = part.stat().st_size
-    if remote.size in (None, size) and (not remote.checksum or digest(part, remote.checksum) == remote.checksum):
+    if remote.size in (None, size) and (not remote.checksum or digest(part, remote.checksum, check) == remote.checksum):
         return
     part.unlink()
     tag.unlink(missing_ok=True)
     raise NetworkError(f"{part.name.removesuffix('.part')} arrived damaged from {remote.host}; fetch it again.")
 
 
-def digest(path: Path, like: str) -> str:
-    """The checksum of a file, of the same kind as ``like``."""
-    kind = like.partition(":")[0]
+def digest(path: Path, like: str, check: Callable[[], None] = lambda: None) -> str:
+    """The checksum of a file, of the same kind as ``like``. ``check`` is called now and then; cancels by raising."""
+    with path.open("rb") as file:
+        return _digest(file, path.stat().st_size, like, check)
+
+
+def sum_of(data: bytes, like: str) -> str:
+    """The checksum of bytes, of the same kind as ``like``."""
+    return _digest(io.BytesIO(data), len(data), like, lambda: None)
+
+
+def _digest(file: BinaryIO, size: int, like: str, check: Callable[[], None]) -> str:
+    kind, _, text = like.partition(":")
     if kind == "sha256":
         state = hashlib.sha256()
-    else:
-        state = hashlib.sha1(b"blob %d\0" % path.stat().st_size, usedforsecurity=False)
-    with path.open("rb") as file:
-        while data := file.read(CHUNK):
-            state.update(data)
+    else:  # a git blob id; repositories with longer ones use sha256 for them
+        begin = b"blob %d\0" % size
+        state = hashlib.sha256(begin) if len(text) == 64 else hashlib.sha1(begin, usedforsecurity=False)
+    while data := file.read(HASHED):
+        state.update(data)
+        check()
     return f"{kind}:{state.hexdigest()}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from engine.checkpoint.gguf_header import GGUFHeader, read_header
 from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError, SourceError
 
+SMALL = 2**16  # elements of a tensor whose values are a setting
 SLICE = 2**18  # elements dequantised at a time: its float32 and temporary arrays stay in the processor's cache
 _PART = re.compile(r"(?P<stem>.*)-(?P<part>\d{5})-of-(?P<count>\d{5})\.gguf")
 
@@ -29,12 +31,7 @@ class GGUFFile:
 
     def __init__(self, path: Path) -> None:
         paths = parts(path)
-        headers = [read_header(part) for part in paths]
-        _check_parts(paths, headers)
-        self.metadata: dict[str, Any] = headers[0].metadata
-        self._tensors = {name: info for header in headers for name, info in header.tensors.items()}
-        if len(self._tensors) != sum(len(header.tensors) for header in headers):
-            raise CheckpointError(f"Two parts of {path.name} have the same tensor; fetch the model again.")
+        self.metadata, self._tensors = joined(paths, [read_header(part) for part in paths])
         self._files = OpenFiles(paths)
 
     def __enter__(self) -> GGUFFile:
@@ -46,10 +43,7 @@ class GGUFFile:
     @property
     def architecture(self) -> str:
         """``general.architecture``. Raises CheckpointError where the file does not say."""
-        value = self.metadata.get("general.architecture")
-        if not isinstance(value, str):
-            raise CheckpointError("The GGUF file does not say which architecture it is; it holds no language model.")
-        return value
+        return architecture_of(self.metadata)
 
     def tensors(self) -> dict[str, TensorInfo]:
         """Every tensor by name; shapes in torch order."""
@@ -64,10 +58,7 @@ class GGUFFile:
     def rows(self, name: str, start: int, stop: int) -> np.ndarray:
         """Rows [start, stop) of a tensor as float32 [stop - start, ...]."""
         info = self._tensors[name]
-        kind = GGMLQuantizationType[info.dtype]
-        stored = np.frombuffer(self._files.rows(info, start, stop), dtype=np.uint8)
-        # blocks know nothing of rows; as one long row they are not worked through in groups of 16 rows
-        return dequantize(stored.reshape(1, -1), kind).reshape(stop - start, *info.shape[1:])
+        return dequantised(self._files.rows(info, start, stop), info.dtype).reshape(stop - start, *info.shape[1:])
 
     def read(self, name: str) -> np.ndarray:
         """A whole tensor as float32, dequantised in slices of rows."""
@@ -84,7 +75,7 @@ class GGUFFile:
         info = self._tensors.get(name)
         if info is None:
             return None
-        return tuple(self.read(name).ravel().tolist()) if info.elements <= 2**16 else ()
+        return tuple(self.read(name).ravel().tolist()) if info.elements <= SMALL else ()
 
     @property
     def stored_as(self) -> str:
@@ -93,6 +84,20 @@ class GGUFFile:
         for info in self._tensors.values():
             weights[info.dtype] += info.elements
         return f"GGUF {weights.most_common(1)[0][0]}" if weights else "GGUF"
+
+
+def dequantised(stored: bytearray, dtype: str) -> np.ndarray:
+    """The numbers of whole blocks in the order in which they lie, as float32 [elements].
+
+    Blocks know nothing of rows; as one long row they are not worked through in groups of 16 rows.
+    """
+    blocks = np.frombuffer(stored, dtype=np.uint8).reshape(1, -1)
+    return dequantize(blocks, GGMLQuantizationType[dtype]).reshape(-1)
+
+
+def block_of(dtype: str) -> tuple[int, int]:
+    """(elements, bytes) of one block; plain types have blocks of one element."""
+    return GGML_QUANT_SIZES[GGMLQuantizationType[dtype]]
 
 
 def can_dequantise(dtype: str) -> bool:
@@ -118,7 +123,24 @@ def parts(path: Path) -> list[Path]:
     return found or [path]
 
 
-def _check_parts(paths: list[Path], headers: list[GGUFHeader]) -> None:
+def architecture_of(metadata: Mapping[str, Any]) -> str:
+    """``general.architecture``. Raises CheckpointError where the file does not say."""
+    value = metadata.get("general.architecture")
+    if not isinstance(value, str):
+        raise CheckpointError("The GGUF file does not say which architecture it is; it holds no language model.")
+    return value
+
+
+def joined(paths: Sequence[Path], headers: Sequence[GGUFHeader]) -> tuple[dict[str, Any], dict[str, TensorInfo]]:
+    """(metadata of the first part, tensors of all). Raises CheckpointError where they are not parts of one model."""
+    _check_parts(paths, headers)
+    tensors = {name: info for header in headers for name, info in header.tensors.items()}
+    if len(tensors) != sum(len(header.tensors) for header in headers):
+        raise CheckpointError(f"Two parts of {paths[0].name} have the same tensor; fetch the model again.")
+    return headers[0].metadata, tensors
+
+
+def _check_parts(paths: Sequence[Path], headers: Sequence[GGUFHeader]) -> None:
     for number, (path, header) in enumerate(zip(paths, headers, strict=True)):
         count = header.metadata.get("split.count", 1)
         if len(paths) == 1 and count in (0, 1):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 from gguf.constants import GGML_QUANT_SIZES, GGUF_DEFAULT_ALIGNMENT, GGMLQuantizationType, GGUFValueType
 
@@ -53,15 +53,26 @@ def read_header(path: Path) -> GGUFHeader:
     """The header of one GGUF file. Raises SourceError if unreadable, CheckpointError naming the problem if unsound."""
     try:
         with path.open("rb", buffering=2**20) as file:
-            return _header(_Cursor(path, file, path.stat().st_size))
+            return parse_header(path, file, path.stat().st_size)
     except OSError as error:
         raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
+class Readable(Protocol):
+    """What a header is read from, from its first byte on."""
+
+    def read(self, count: int, /) -> bytes: ...
+
+
+def parse_header(path: Path, file: Readable, size: int) -> GGUFHeader:
+    """The header of a file of ``size`` bytes, which need not be on this machine. Raises CheckpointError."""
+    return _header(_Cursor(path, file, size))
 
 
 class _Cursor:
     """A position in the file that never reads past its end."""
 
-    def __init__(self, path: Path, file: BinaryIO, size: int) -> None:
+    def __init__(self, path: Path, file: Readable, size: int) -> None:
         self.path, self.size, self.position = path, size, 0
         self._read = file.read
 

@@ -1,53 +1,58 @@
-"""The Hugging Face hub: which files a model has there, at which commit, with which checksums.
+"""The Hugging Face hub: which models it has, and which files one of them has at which commit, with which checksums.
 
-The hub's library lists; ``download.py`` brings the bytes. ``HF_ENDPOINT`` names another hub, a saved login is used.
+The hub's library asks; ``download.py`` brings the bytes. ``HF_ENDPOINT`` names another hub.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from datetime import datetime
+from functools import partial
+from itertools import islice
+from typing import Any, Literal, TypeVar
 from urllib.parse import quote, urlsplit
 
-from engine.checkpoint.download import Remote, download, refusal
+from engine.checkpoint.download import Remote, refused
+from engine.checkpoint.hub_client import DEADLINE, TIMEOUT, Excess, Refused, within_limits
+from engine.checkpoint.listing import Choice, Listing, choices
 from engine.checkpoint.patience import patiently
-from engine.checkpoint.safetensors_file import INDEX, PICKLES, SINGLE
-from engine.checkpoint.source import HubId
+from engine.checkpoint.retries import Say, persistently
+from engine.checkpoint.source import HubId, hub_id
+from engine.checkpoint.token import token
 from engine.errors import NetworkError, SourceError
 
+__all__ = ["Choice", "HubModel", "Listing", "choices", "credentials", "endpoint", "list_files", "remote_file", "search"]
+
+T = TypeVar("T")
+
 PUBLIC = "https://huggingface.co"
-TIMEOUT = 8.0  # seconds for the listing: without a network the user should not wait
+HERE = ("localhost", "127.0.0.1", "::1")
+LONGEST_SEARCH = 200
+MOST_FOUND = 100
+MOST_FILES = 50_000
+WEIGHTS = ("safetensors", "gguf")  # tags of a model that could be loaded
+TEXT = ("text-generation", "text2text-generation", "image-text-to-text", "any-to-any", "")  # what such a model is for
+SHOWN = ("downloads", "likes", "gated", "lastModified", "tags", "library_name", "pipeline_tag")
 
-WANTED = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "chat_template.json",
-    "chat_template.jinja",
-)
-_PLAIN = re.compile(r"\w[\w.-]*", re.ASCII)
-
-Report = Callable[[str, int, int], None]  # (file, bytes done, bytes in all)
+CHECKSUM = re.compile(r"(?:sha256:[0-9a-f]{64}|git:[0-9a-f]{40}(?:[0-9a-f]{24})?)?")
+_COMMIT = re.compile(r"[0-9a-f]{7,64}")
 
 
 @dataclass(frozen=True)
-class Listing:
-    """A model on the hub at one commit: its files by name."""
+class HubModel:
+    """A model that a search found. ``licence`` is the hub's short name for it, "" where it says none."""
 
-    repo: str
-    commit: str
-    files: dict[str, Remote]
+    id: str
+    downloads: int
+    likes: int
+    gated: Literal["", "auto", "manual"]
+    licence: str
+    updated: datetime | None
+    tags: tuple[str, ...]
+    library: str
 
 
 def endpoint() -> str:
@@ -55,98 +60,189 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "").strip().rstrip("/") or PUBLIC
 
 
-def list_files(hub: HubId, check: Callable[[], None]) -> Listing:
-    """Ask the hub what a model consists of. Raises NetworkError with one sentence."""
-    from huggingface_hub import HfApi, get_token
+def credentials() -> str | None:
+    """The user's token, if the hub's address is one that it may be sent to: over https, or on this computer.
 
-    address = endpoint()
-    api = HfApi(endpoint=address)
-    info = _asked(
-        lambda: api.model_info(hub.repo, revision=hub.revision, files_metadata=True, timeout=TIMEOUT), address, check
-    )
-    token = get_token()
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    commit = str(info.sha or "")
-    if not re.fullmatch(r"[0-9a-f]{7,64}", commit):
-        raise NetworkError(f"{address} names no commit for {hub}; try again later.")
-    base = f"{address}/{quote(hub.repo)}/resolve/{commit}/"
-    siblings = [sibling for sibling in info.siblings or [] if _PLAIN.fullmatch(sibling.rfilename)]
-    return Listing(hub.repo, commit, {s.rfilename: _remote(base, s, headers) for s in siblings})
-
-
-def _asked(question: Callable[[], Any], address: str, check: Callable[[], None]) -> Any:
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
-
-    host = urlsplit(address).hostname or address
-    try:
-        return patiently(question, check)
-    except HfHubHTTPError as error:
-        status = getattr(error.response, "status_code", 0)
-        raise NetworkError(refusal(host, status)) from error
-    except OfflineModeIsEnabled as error:
-        raise NetworkError("The hub may not be asked because HF_HUB_OFFLINE is set; unset it to download.") from error
-    except Exception as error:  # the library's HTTP client, and so its errors, differ from version to version
-        if type(error).__module__.startswith("engine."):
-            raise
-        reason = str(error).split("\n")[0]
-        raise NetworkError(f"{host} cannot be reached ({reason}); check the connection.") from error
-
-
-def _remote(base: str, sibling: Any, headers: dict[str, str]) -> Remote:
-    sha256 = getattr(sibling.lfs, "sha256", None)
-    checksum = f"sha256:{sha256}" if sha256 else f"git:{sibling.blob_id}" if sibling.blob_id else ""
-    return Remote(base + quote(sibling.rfilename), sibling.size, checksum, headers)
-
-
-def fetch_files(listing: Listing, folder: Path, report: Report) -> dict[str, int]:
-    """Download config, tokenizer and safetensors into ``folder``; returns their sizes in bytes by name.
-
-    Files that are there already with the right size were verified when they came, and are kept.
+    Takes a moment where the system's keyring is asked. Raises AccessError for a saved token that cannot be one.
     """
-    if "config.json" not in listing.files:
-        raise SourceError(f"{listing.repo} has no config.json on the hub, so it holds no model that can be loaded.")
-    if INDEX in listing.files:
-        _bring(listing, [INDEX], folder, report)
-    names = [name for name in WANTED if name in listing.files] + _weight_files(listing, folder)
-    _bring(listing, names, folder, report)
-    return {path.name: path.stat().st_size for path in folder.iterdir() if path.name in {*names, INDEX}}
+    parts = urlsplit(endpoint())
+    return token() if parts.scheme == "https" or parts.hostname in HERE else None
 
 
-def _weight_files(listing: Listing, folder: Path) -> list[str]:
-    if INDEX in listing.files:
-        return _indexed(listing, folder / INDEX)
-    if SINGLE in listing.files:
-        return [SINGLE]
-    if any(name.endswith(PICKLES) for name in listing.files):
-        raise SourceError(
-            f"{listing.repo} has its weights as pickle files only, which can run any program when opened; "
-            "choose a model with safetensors."
-        )
-    raise SourceError(f"{listing.repo} has no model.safetensors on the hub, so it cannot be loaded.")
+def search(text: str, limit: int = 20, check: Callable[[], None] = lambda: None) -> tuple[HubModel, ...]:
+    """Models of the hub that could be loaded, the most downloaded first; one whose id is ``text`` before all others.
+
+    Args:
+        text: words of the id; "" lists the most downloaded models.
+        limit: how many, at most MOST_FOUND.
+        check: called ten times a second; cancels by raising.
+
+    Raises NetworkError with one sentence, within a bounded time; AccessError where the token is not accepted.
+    """
+    text = " ".join(text.split())[:LONGEST_SEARCH]
+    address = endpoint()
+    secret = patiently(credentials, check)
+    exact = _exactly(address, secret, text, check)
+    rows = _asked(lambda: _rows(address, secret, text), address, check, secret=secret, repo=text)
+    found = sorted(filter(_could_be_loaded, rows), key=lambda row: row.downloads or 0, reverse=True)
+    models: dict[str, HubModel] = {}
+    for row in (*exact, *found):
+        models.setdefault(row.id, _model(row))
+    return tuple(models.values())[: min(limit, MOST_FOUND)]
 
 
-def _indexed(listing: Listing, index: Path) -> list[str]:
+def _rows(address: str, secret: str | None, text: str) -> list[Any]:
+    """More than are shown, since many of them are of other kinds.
+
+    By the library's session: its ``list_models`` would ask five times by itself, and shut the session meanwhile.
+    """
+    from huggingface_hub import ModelInfo
+    from huggingface_hub.utils import build_hf_headers, get_session
+
+    asked: dict[str, Any] = {"sort": "downloads", "direction": -1, "limit": MOST_FOUND, "expand": list(SHOWN)}
+    asked |= {"search": text} if text else {}
+    headers = build_hf_headers(token=secret or False)
+    rows = get_session().get(f"{address}/api/models", params=asked, headers=headers).json()
+    if not isinstance(rows, list):
+        raise TypeError("it is no list of models")
+    found = [_checked(ModelInfo(**row)) for row in rows[:MOST_FOUND]]
+    return [row for row in found if hub_id(row.id) == HubId(row.id)]  # another name could not be asked for
+
+
+def _exactly(address: str, secret: str | None, text: str, check: Callable[[], None]) -> list[Any]:
+    """The model of that id, where there is one."""
+    hub = hub_id(text)
+    if hub is None:
+        return []
     try:
-        names = sorted(set(json.loads(index.read_bytes())["weight_map"].values()))
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
-        raise SourceError(f"The weight index of {listing.repo} is malformed; choose another revision.") from error
-    missing = [name for name in names if name not in listing.files]
-    if missing:
-        raise SourceError(f"{listing.repo} lacks {missing[0]}, which its index names; choose another revision.")
-    return names
+        question = partial(_one_row, _api(address, secret), hub.repo)
+        return [_asked(question, address, check, secret=secret, repo=hub.repo)]
+    except SourceError:
+        return []  # no id that the hub can have
+    except NetworkError as error:
+        if getattr(error.__cause__, "status", None) in (401, 403, 404):
+            return []
+        raise
 
 
-def _bring(listing: Listing, names: list[str], folder: Path, report: Report) -> None:
-    """Download what is not there yet; the report counts bytes over all of ``names``."""
-    total = sum(listing.files[name].size or 0 for name in names)
-    before = 0
-    for name in names:
-        remote, target = listing.files[name], folder / name
-        if not (target.is_file() and target.stat().st_size == remote.size):
-            download(remote, target, _file_report(report, name, before, total))
-        before += remote.size or 0
-        report(name, before, total)
+def _one_row(api: Any, repo: str) -> Any:
+    return _checked(api.model_info(repo))
 
 
-def _file_report(report: Report, name: str, before: int, total: int) -> Callable[[int], None]:
-    return lambda done: report(name, before + done, total)
+def _api(address: str, secret: str | None) -> Any:
+    from huggingface_hub import HfApi
+
+    return HfApi(endpoint=address, token=secret or False)
+
+
+def _checked(row: Any) -> Any:
+    """A row of the hub's answer. Raises TypeError or ValueError where it is not what it should be."""
+    if not isinstance(row.id, str) or not all(type(count or 0) is int for count in (row.downloads, row.likes)):
+        raise TypeError("the name of a model is no text, or its downloads are no number")
+    if not isinstance(row.tags or [], list) or not all(isinstance(tag, str) for tag in row.tags or []):
+        raise TypeError("the tags of a model are no texts")
+    return row
+
+
+def _could_be_loaded(row: Any) -> bool:
+    return (row.pipeline_tag or "") in TEXT and any(tag in (row.tags or ()) for tag in WEIGHTS)
+
+
+def _model(row: Any) -> HubModel:
+    tags = tuple(tag for tag in row.tags or () if len(tag) <= 100 and tag.isprintable())[:100]
+    licence = next((tag.removeprefix("license:") for tag in tags if tag.startswith("license:")), "")
+    return HubModel(
+        id=row.id,
+        downloads=row.downloads or 0,
+        likes=row.likes or 0,
+        gated=row.gated if row.gated in ("auto", "manual") else "",
+        licence=licence,
+        updated=row.last_modified if isinstance(row.last_modified, datetime) else None,
+        tags=tags,
+        library=row.library_name if isinstance(row.library_name, str) else "",
+    )
+
+
+def list_files(hub: HubId, check: Callable[[], None], say: Say | None = None) -> Listing:
+    """Ask the hub what a model consists of.
+
+    Args:
+        check: called ten times a second; cancels by raising.
+        say: called instead while the hub asks to wait, with what is waited for.
+
+    Raises NetworkError or AccessError with one sentence.
+    """
+    address = endpoint()
+    secret = patiently(credentials, check)
+    question = partial(_commit_and_files, _api(address, secret), hub)
+    commit, files = _asked(question, address, check, say, secret=secret, repo=hub.repo)
+    if not _COMMIT.fullmatch(commit):
+        raise NetworkError(f"{address} names no commit for {hub}; try again later.")
+    known = {name: remote_file(hub.repo, commit, name, *facts, secret) for name, facts in files.items()}
+    return Listing(hub.repo, commit, known)
+
+
+def _commit_and_files(api: Any, hub: HubId) -> tuple[str, dict[str, tuple[int | None, str]]]:
+    info = api.model_info(hub.repo, revision=hub.revision, files_metadata=True)
+    siblings = list(islice(info.siblings or [], MOST_FILES))
+    return str(info.sha or ""), {sibling.rfilename: _size_and_sum(sibling) for sibling in siblings}
+
+
+def _size_and_sum(sibling: Any) -> tuple[int | None, str]:
+    """Bytes and checksum of a file. Raises ValueError where they are not what they should be."""
+    sha256, blob, size = getattr(sibling.lfs, "sha256", None), sibling.blob_id, sibling.size
+    checksum = f"sha256:{sha256}" if sha256 else f"git:{blob}" if blob else ""
+    if not isinstance(sibling.rfilename, str) or not (size is None or (type(size) is int and 0 <= size < 2**63)):
+        raise ValueError(f"the file {sibling.rfilename!r:.80} has {size!r:.40} bytes")
+    if not CHECKSUM.fullmatch(checksum):
+        raise ValueError(f"the file {sibling.rfilename!r:.80} has the sum {checksum!r:.80}")
+    return size, checksum
+
+
+def remote_file(repo: str, commit: str, path: str, size: int | None, checksum: str, secret: str | None) -> Remote:
+    """Where a file of a repository is; ``secret`` is what credentials() gave."""
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    return Remote(f"{endpoint()}/{quote(repo)}/resolve/{commit}/{quote(path)}", size, checksum, headers, repo)
+
+
+def _asked(
+    question: Callable[[], T],
+    address: str,
+    check: Callable[[], None],
+    say: Say | None = None,
+    *,
+    secret: str | None,
+    repo: str,
+) -> T:
+    """The answer to a question to the library about ``repo``. Raises NetworkError, AccessError with one sentence."""
+    host = urlsplit(address).hostname or address
+
+    def attempt() -> T:
+        try:
+            return patiently(lambda: _translated(question, host, repo, bool(secret)), check, DEADLINE + TIMEOUT)
+        except TimeoutError as error:
+            raise NetworkError(f"{host} is too slow ({error}); try again later.") from error
+
+    return persistently(attempt, say or (lambda text: check()))
+
+
+def _translated(question: Callable[[], T], host: str, repo: str, with_token: bool) -> T:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+
+    if constants.HF_HUB_OFFLINE:
+        raise NetworkError("The hub may not be asked because HF_HUB_OFFLINE is set; unset it to download.")
+    try:
+        return within_limits(question)
+    except Refused as error:
+        raise refused(host, error.status, error.headers, repo, with_token=with_token) from error
+    except HFValidationError as error:
+        raise SourceError(f"{repo} is no id that the hub can have ({_first_line(error)}).") from error
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, Excess) as error:
+        raise NetworkError(f"{host} gave an answer that cannot be read ({_first_line(error)}); try later.") from error
+    except Exception as error:  # the library's HTTP client, and so its errors, differ from version to version
+        raise NetworkError(f"{host} cannot be reached ({_first_line(error)}); check the connection.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return f"{str(error).split(chr(10))[0] or type(error).__name__:.200}"

@@ -6,12 +6,15 @@ From headers alone: no weight is read, nothing is downloaded, and torch is not i
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 from engine.checkpoint.accounts import Component
 from engine.checkpoint.entries import Entry, Reading
-from engine.checkpoint.headers import local_path, read_headers
+from engine.checkpoint.headers import Headers, local_path, read_headers
 from engine.checkpoint.source import Source, resolve
+from engine.checkpoint.stored import Origin, origin_of
+from engine.checkpoint.titles import title_of
 from engine.config import ModelConfig
 
 
@@ -21,7 +24,8 @@ class Inventory:
 
     ``files``: name and bytes of each. ``config`` is None, and ``components`` empty, for a model that is not supported.
     ``missing``: tensors that the config needs and the files lack, at most MOST_MISSING of them. ``complaints``:
-    sentences that say why the model cannot be loaded, none where its headers are as they should be.
+    sentences that say why the model cannot be loaded, none where its headers are as they should be. ``origin``: how to
+    read the tensors themselves; None where the files are not on this machine.
     """
 
     name: str
@@ -34,6 +38,7 @@ class Inventory:
     components: tuple[Component, ...]
     missing: tuple[str, ...]
     complaints: tuple[str, ...]
+    origin: Origin | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -51,25 +56,39 @@ class Inventory:
         return sum(component.active for component in self.components)
 
 
-def inventory(source: str | os.PathLike[str]) -> Inventory:
+def inventory(source: str | os.PathLike[str], check: Callable[[], None] = lambda: None) -> Inventory:
     """What a model's files hold.
 
     Args:
         source: a folder with config.json and safetensors, a .gguf file, a catalog name or hub id that is built in or in
             the cache.
+        check: called now and then; what it raises ends the reading.
 
     Raises:
         SourceError, CheckpointError, ConfigError: there is nothing sound to list; the sentence says why and what to do.
     """
     found = resolve(source)
     path = local_path(found)
-    headers = read_headers(path)
-    name = _title(found) or (path.resolve().stem if found.kind == "gguf" else path.resolve().name)
+    headers = read_headers(path, check)
+    name = _title(found) or title_of(path)
     files = tuple((file.name, file.stat().st_size) for file in headers.files)
-    read = Reading(headers)
+    check()
+    return inventory_of(headers, name, found.text, files, check, origin_of(headers))
+
+
+def inventory_of(
+    headers: Headers,
+    name: str,
+    source: str,
+    files: tuple[tuple[str, int], ...],
+    check: Callable[[], None] = lambda: None,
+    origin: Origin | None = None,
+) -> Inventory:
+    """What headers tell, wherever they were read. Raises CheckpointError where two tensors have the same name."""
+    read = Reading(headers, check)
     return Inventory(
         name=name,
-        source=found.text,
+        source=source,
         format=headers.format,
         stored_as=f"{headers.format} {read.common_type}",
         files=files,
@@ -78,6 +97,7 @@ def inventory(source: str | os.PathLike[str]) -> Inventory:
         components=read.components,
         missing=read.missing,
         complaints=read.complaints,
+        origin=origin,
     )
 
 

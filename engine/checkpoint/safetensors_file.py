@@ -7,7 +7,7 @@ which the tensors lie one after the other without gaps (github.com/huggingface/s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import prod
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -31,7 +31,32 @@ ITEM_BITS = {
 
 def read_header(path: Path) -> dict[str, TensorInfo]:
     """The tensors of one file, in the order of their data. Raises CheckpointError naming the file and the problem."""
-    text, data_start, file_size = _header_bytes(path)
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            text = file.read(header_length(path, file.read(8), size))
+    except OSError as error:
+        raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
+    return parse_header(path, text, size)
+
+
+def header_length(path: Path, start: bytes, size: int) -> int:
+    """Bytes of the header, by the first 8 bytes of a file of ``size`` bytes. Raises CheckpointError."""
+    length = int.from_bytes(start, "little")
+    if size < 10:
+        raise _broken(path, f"it has only {size} bytes")
+    if length > LONGEST_HEADER:
+        raise _broken(path, f"its header claims {length} bytes, more than the allowed {LONGEST_HEADER}")
+    if length > size - 8:
+        raise _broken(path, f"its header claims {length} bytes, but the file has only {size}")
+    return length
+
+
+def parse_header(path: Path, text: bytes, size: int) -> dict[str, TensorInfo]:
+    """The tensors that a header lists, for a file of ``size`` bytes that need not be on this machine.
+
+    Raises CheckpointError naming the file and the problem.
+    """
     try:
         table = json.loads(text, object_pairs_hook=_without_duplicates)
     except (ValueError, RecursionError) as error:
@@ -39,27 +64,10 @@ def read_header(path: Path) -> dict[str, TensorInfo]:
     if not isinstance(table, dict):
         raise _broken(path, "its header is not a table")
     table.pop("__metadata__", None)
-    found = [_tensor(path, name, entry, data_start) for name, entry in table.items()]
+    found = [_tensor(path, name, entry, 8 + len(text)) for name, entry in table.items()]
     found.sort(key=lambda info: (info.offset, info.size))
-    _check_contiguous(path, found, data_start, file_size)
+    _check_contiguous(path, found, 8 + len(text), size)
     return {info.name: info for info in found}
-
-
-def _header_bytes(path: Path) -> tuple[bytes, int, int]:
-    """(header, byte where the data starts, size of the file)."""
-    try:
-        size = path.stat().st_size
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            if size < 10:
-                raise _broken(path, f"it has only {size} bytes")
-            if length > LONGEST_HEADER:
-                raise _broken(path, f"its header claims {length} bytes, more than the allowed {LONGEST_HEADER}")
-            if length > size - 8:
-                raise _broken(path, f"its header claims {length} bytes, but the file has only {size}")
-            return file.read(length), 8 + length, size
-    except OSError as error:
-        raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -109,13 +117,15 @@ def _broken(path: Path, problem: str) -> CheckpointError:
 PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 
-def read_folder(folder: Path) -> dict[str, TensorInfo]:
+def read_folder(folder: Path, check: Callable[[], None] = lambda: None) -> dict[str, TensorInfo]:
     """Every tensor of the safetensors in a model folder: by its index, or the single file.
+
+    ``check`` is called before each file; what it raises ends the reading.
 
     Raises SourceError where there are no weights, CheckpointError where they are broken or a part is missing.
     """
     if (folder / INDEX).is_file():
-        return _sharded(folder, _weight_map(folder / INDEX))
+        return _sharded(folder, _read_index(folder / INDEX), check)
     return read_header(_single_file(folder))
 
 
@@ -135,28 +145,42 @@ def _single_file(folder: Path) -> Path:
     raise SourceError(f"The folder {folder} has no weights: no .safetensors file is in it.")
 
 
-def _weight_map(path: Path) -> Mapping[str, str]:
+def _read_index(path: Path) -> Mapping[str, str]:
     try:
-        table = json.loads(path.read_bytes())
+        return weight_map(path.name, path.read_bytes())
     except OSError as error:
         raise SourceError(f"The file {path} cannot be read: {error.strerror}.") from error
+
+
+def weight_map(file: str, text: bytes) -> Mapping[str, str]:
+    """The file of each tensor, as an index says. Raises CheckpointError naming the index ``file`` and the problem."""
+    try:
+        table = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path.name} is not valid JSON ({error}); fetch the file again.") from error
+        raise CheckpointError(f"{file} is not valid JSON ({error}); fetch the file again.") from error
     entries = table.get("weight_map") if isinstance(table, dict) else None
     if not isinstance(entries, dict) or not entries:
-        raise CheckpointError(f"{path.name} has no weight_map; fetch the file again.")
+        raise CheckpointError(f"{file} has no weight_map; fetch the file again.")
     for name in entries.values():
         if not isinstance(name, str) or Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
-            raise CheckpointError(f"{path.name} names {name!r}, which is not a safetensors file beside it.")
+            raise CheckpointError(f"{file} names {name!r}, which is not a safetensors file beside it.")
     return entries
 
 
-def _sharded(folder: Path, weight_map: Mapping[str, str]) -> dict[str, TensorInfo]:
-    missing = sorted({name for name in weight_map.values() if not (folder / name).is_file()})
+def _sharded(folder: Path, index: Mapping[str, str], check: Callable[[], None]) -> dict[str, TensorInfo]:
+    missing = sorted({name for name in index.values() if not (folder / name).is_file()})
     if missing:
         raise CheckpointError(f"The folder {folder} lacks {missing[0]}, which {INDEX} names; fetch the model again.")
-    headers = {name: read_header(folder / name) for name in sorted(set(weight_map.values()))}
-    for tensor, name in weight_map.items():
+    headers = {}
+    for name in sorted(set(index.values())):
+        check()
+        headers[name] = read_header(folder / name)
+    return placed(index, headers)
+
+
+def placed(index: Mapping[str, str], headers: Mapping[str, Mapping[str, TensorInfo]]) -> dict[str, TensorInfo]:
+    """Every tensor of the index, in the file that it names. Raises CheckpointError where that does not have it."""
+    for tensor, name in index.items():
         if tensor not in headers[name]:
             raise CheckpointError(f"{INDEX} places {tensor} in {name}, which does not have it; fetch the model again.")
-    return {tensor: headers[name][tensor] for tensor, name in weight_map.items()}
+    return {tensor: headers[name][tensor] for tensor, name in index.items()}

@@ -1,7 +1,11 @@
-"""What a source of a model is: a folder, a GGUF file, a name of the catalog, or a hub id ``org/name[@revision]``."""
+"""What a source of a model is: a folder, a GGUF file, a name of the catalog, or a hub id.
+
+A hub id is ``org/name[@revision][:FILE]``; FILE is a GGUF file of the repository or a quantisation, such as Q4_K_M.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from dataclasses import dataclass
@@ -9,22 +13,30 @@ from pathlib import Path
 from typing import Literal
 
 from engine.checkpoint.built_in import built_in_folder
-from engine.checkpoint.catalog import CatalogEntry, catalog, entry
+from engine.checkpoint.catalog import CatalogEntry, entry, names_hint
 from engine.checkpoint.safetensors_file import PICKLES
 from engine.errors import SourceError
 
-_HUB_ID = re.compile(r"(?P<repo>[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95})(?:@(?P<revision>[\w-][\w./-]{0,127}))?", re.ASCII)
+_HUB_ID = re.compile(
+    r"(?P<repo>[\w-][\w.-]{0,95}/[\w-][\w.-]{0,95})"
+    r"(?:@(?P<revision>[\w-][\w./-]{0,127}))?"
+    r"(?::(?P<file>\w[\w.+-]*(?:/\w[\w.+-]*)*))?",
+    re.ASCII,
+)
+LONGEST_FILE = 200  # characters of a hub id's file part
 
 
 @dataclass(frozen=True)
 class HubId:
-    """A repository of the hub at a branch, tag or commit."""
+    """A repository of the hub at a branch, tag or commit; ``file``: one of its GGUF files, or a quantisation's tag."""
 
     repo: str
     revision: str = "main"
+    file: str = ""
 
     def __str__(self) -> str:
-        return self.repo if self.revision == "main" else f"{self.repo}@{self.revision}"
+        revision = "" if self.revision == "main" else f"@{self.revision}"
+        return self.repo + revision + (self.file and f":{self.file}")
 
 
 @dataclass(frozen=True)
@@ -39,11 +51,14 @@ class Source:
 
 
 def hub_id(text: str) -> HubId | None:
-    """``org/name[@revision]``, or None where the text is not one."""
+    """``org/name[@revision][:FILE]``, or None where the text is not one."""
     match = _HUB_ID.fullmatch(text)
     if match is None or ".." in text:
         return None
-    return HubId(match["repo"], match["revision"] or "main")
+    file = match["file"] or ""
+    if len(file) > LONGEST_FILE or ("/" in file and not file.endswith(".gguf")):
+        return None
+    return HubId(match["repo"], match["revision"] or "main", file)
 
 
 def resolve(source: str | os.PathLike[str]) -> Source:
@@ -57,10 +72,10 @@ def resolve(source: str | os.PathLike[str]) -> Source:
     path = _expanded(text)
     if _exists(path):
         return _local(text, path)
-    hub = hub_id(text) if isinstance(source, str) and path.suffix != ".gguf" else None
-    if hub is None:
-        names = ", ".join(known.name for known in catalog())
-        raise SourceError(f"There is no file or folder {text}; it is no hub id org/name and no catalog name ({names}).")
+    hub = hub_id(text) if isinstance(source, str) else None
+    if hub is None or (path.suffix == ".gguf" and not hub.file):
+        hint = names_hint(text)
+        raise SourceError(f"There is no file or folder {text}; it is no hub id org/name and no catalog name ({hint}).")
     return Source("hub", text, hub=hub)
 
 
@@ -77,6 +92,8 @@ def _exists(path: Path) -> bool:
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError as error:
+        if error.errno == errno.EINVAL:  # on Windows: the colon of a hub id cannot be in a name
+            return False
         raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
     return True
 

