@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from app.inquiries import Inquiries, Inquiry
 from app.mailbox import Mailbox
 from engine.errors import Cancelled, EngineError
 from engine.frames import Answer, AnswerFrame, ErrorFrame
+from engine.questions import BETWEEN_RUNS, Question
 
 if TYPE_CHECKING:
     import engine
+    from engine.gate import Answering as Work
+
+
+TURN_S = 0.02  # after so long another question has its turn
+
+
+class Answers(Protocol):
+    """A session; or, for questions about files, the module that answers these."""
+
+    def answering(self, question: Question) -> Work: ...
 
 
 class Answering:
@@ -28,13 +40,18 @@ class Answering:
         self._asked: dict[str, tuple[Inquiry, Future]] = {}
 
     def ask_in_pass(self, gate: engine.Gate, inquiry: Inquiry) -> None:
-        """Hand the question to the pass under way; an older one of the same key is cancelled."""
+        """Hand the question to the pass under way; an older one of the same key is cancelled.
+
+        One that cannot be answered in slices stays open until the run has ended.
+        """
         with self._lock:
             before = self._asked.get(inquiry.key)
             if before is not None and before[0] is inquiry and not before[1].done():
                 return  # the engine is behind: the answer that is under way will do
             if before is not None:
                 before[1].cancel()
+            if isinstance(inquiry.question, BETWEEN_RUNS):
+                return
             future = gate.ask(inquiry.question)
             self._asked[inquiry.key] = (inquiry, future)
         future.add_done_callback(partial(self._came, inquiry))
@@ -52,9 +69,9 @@ class Answering:
         for _, future in asked.values():
             future.cancel()
 
-    def answer_now(self, session: engine.Session, inquiry: Inquiry, hurry: Callable[[], bool]) -> None:
+    def answer_now(self, answers: Answers, inquiry: Inquiry, hurry: Callable[[], bool]) -> None:
         """In the engine's thread, while idle. Given up between two slices once nobody wants it, or on ``hurry``."""
-        work = session.answering(inquiry.question)
+        work = answers.answering(inquiry.question)
         try:
             while self.inquiries.wanted(inquiry) and not hurry():
                 next(work)
@@ -62,6 +79,21 @@ class Answering:
             self._deliver(inquiry, done.value)
         except Exception as error:
             self._failed(inquiry, error)
+
+    def answer_a_while(self, inquiry: Inquiry, work: Work, hurry: Callable[[], bool]) -> bool:
+        """The same for work that may be long: True where there is more to do, after others have had their turn."""
+        end = time.monotonic() + TURN_S
+        try:
+            while self.inquiries.wanted(inquiry) and not hurry():
+                next(work)
+                if time.monotonic() >= end:
+                    return True
+            work.close()
+        except StopIteration as done:
+            self._deliver(inquiry, done.value)
+        except Exception as error:
+            self._failed(inquiry, error)
+        return False
 
     def waiting(self) -> bool:
         """Whether a question of the pass under way has no answer yet."""

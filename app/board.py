@@ -8,7 +8,7 @@ from typing import Protocol
 
 from app.panels.panel import Panel
 from engine.frames import AnswerFrame
-from engine.questions import Question
+from engine.questions import OF_FILES, OF_HEADERS, Question
 
 
 class Asked(Protocol):
@@ -30,6 +30,7 @@ class Board:
         self._watches: dict[str, Question] = {}
         self._tickets: dict[str, int] = {}
         self._missing: set[str] = set()  # questions without an answer, of those asked since the last mark
+        self._lasting: set[str] = set()  # questions about files, which no run makes void
 
     def add(self, panels: Iterable[Panel]) -> None:
         for panel in panels:
@@ -51,12 +52,13 @@ class Board:
 
     def mark(self) -> None:
         """The pass stopped or the run ended: from here on every watch must be answered anew."""
-        self._missing = set(self._watches)
+        self._missing = set(self._watches) | (self._missing & self._lasting)
 
     def ask(self, key: str, question: Question) -> None:
         """Ask once for a panel; the answer comes to its ``show_answer``."""
         self._tickets[key] = self._worker.ask(key, question)
         self._missing.add(key)
+        (self._lasting.add if isinstance(question, (*OF_FILES, *OF_HEADERS)) else self._lasting.discard)(key)
 
     def set_shown(self, key: str, shown: bool) -> None:
         """A panel came into view, or left it."""
@@ -74,11 +76,16 @@ class Board:
         self.sync()
 
     def pieces(self, changed: bool, answers: list[AnswerFrame]) -> list[Callable[[], None]]:
-        """The same as ``show_run`` (if the run changed) and ``show_answer``, one piece of work per visible panel."""
+        """The same as ``show_run`` (if the run changed) and ``show_answer``, one piece of work per visible panel.
+
+        What was asked about files reaches a panel that is hidden by now, too.
+        """
         if changed:
             self._stale = set(self._panels) - self._shown
         by_panel = {panel.key: [a for a in answers if _asker(a) == panel.key] for panel in self._visible()}
-        return [*(partial(self._tell, key, changed, own) for key, own in by_panel.items()), self.sync]
+        late = [a for a in answers if a.key in self._lasting and _asker(a) not in by_panel]  # it is not asked again
+        told = [partial(self._tell, key, changed, own) for key, own in by_panel.items()]
+        return [*told, *(partial(self._tell, _asker(answer), False, [answer]) for answer in late), self.sync]
 
     def _tell(self, key: str, changed: bool, answers: list[AnswerFrame]) -> None:
         if changed:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import count
 from threading import Lock
 
-from engine.questions import Question
+from engine.questions import OF_HEADERS, Question
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,6 @@ class Inquiries:
             return self._current.get(inquiry.key) is inquiry
 
     def open(self) -> tuple[Inquiry, ...]:
-        """Every watch, and every single question that has no answer yet."""
+        """Every watch, and every single question without an answer yet; not those that another thread answers."""
         with self._lock:
-            return tuple(self._current.values())
+            return tuple(one for one in self._current.values() if not isinstance(one.question, OF_HEADERS))

@@ -2,34 +2,15 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import os
-import shutil
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from app.command_line import Options
-from app.inventory_text import listing, page, shown, summary
+from app.inventory_csv import csv_lines, matches
+from app.inventory_text import listing, page, summary
+from app.terminal import print_lines, shown, table_width, terminal_width
 from engine.checkpoint.entries import Entry
 from engine.checkpoint.inventory import Inventory, inventory
-
-LEAST_WIDTH, WIDTH, MOST_WIDTH = 80, 100, 120  # columns; the middle one where there is no terminal
-UNLIMITED = 10_000  # a list that is piped on keeps its names whole
-COLUMNS = (
-    "name",
-    "role",
-    "component",
-    "layer",
-    "expert",
-    "shape",
-    "symbols",
-    "dtype",
-    "bytes",
-    "parameters",
-    "file",
-    "state",
-)
 
 
 def inspect_model(options: Options) -> int:
@@ -39,51 +20,14 @@ def inspect_model(options: Options) -> int:
     complaints = list(found.complaints)
     if options.search and not entries:
         complaints.append(f"No tensor of {found.name} has {options.search!r} in its name or role.")
-    _print(_csv_lines(entries) if options.csv else _text(found, entries, options))
+    print_lines(csv_lines(entries) if options.csv else _text(found, entries, options))
     for sentence in complaints:
         print(f"fluoroscope: {shown(sentence)}", file=sys.stderr)
     return int(bool(complaints))
 
 
-def matches(entry: Entry, text: str) -> bool:
-    """Whether name or role have the text in them, in any letter case; "" is in all."""
-    wanted = text.lower()
-    return wanted in entry.name.lower() or wanted in entry.role.lower()
-
-
 def _text(found: Inventory, entries: Sequence[Entry], options: Options) -> list[str]:
-    width = min(max(shutil.get_terminal_size((WIDTH, 24)).columns, LEAST_WIDTH), MOST_WIDTH)
-    room = width if sys.stdout.isatty() else UNLIMITED
+    width, room = terminal_width(), table_width()
     if options.search:
         return listing(entries, room)[1:] if entries else []
     return [*summary(found, width), *(listing(entries, room) if options.tensors else page(found, width))]
-
-
-def _csv_lines(entries: Iterable[Entry]) -> list[str]:
-    return [_csv_line(COLUMNS), *(_csv_line(_cells(entry)) for entry in entries)]
-
-
-def _csv_line(cells: Iterable[object]) -> str:
-    line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
-
-
-def _cells(entry: Entry) -> tuple[object, ...]:
-    """None (no layer, no expert) becomes an empty cell; axes are separated by blanks."""
-    shape, symbols = " ".join(map(str, entry.shape)), " ".join(s.replace(" ", "") for s in entry.symbols)
-    where = entry.role, entry.component, entry.layer, entry.expert
-    held = entry.dtype, entry.size, entry.parameters
-    return shown(entry.name), *where, shape, symbols, *held, entry.file, entry.state
-
-
-def _print(lines: Iterable[str]) -> None:
-    """To stdout; whoever reads it may stop reading (``| head``), which is no error."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may have no "·"
-    try:
-        for line in lines:
-            print(line)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in the buffer goes nowhere

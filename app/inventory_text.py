@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+from app.terminal import aligned, shortened, shown, too_long, wrapped
 from app.widgets.amounts import bytes_text, percent
-from engine.checkpoint.entries import Entry, State
 from engine.checkpoint.facts import facts
 from engine.checkpoint.folding import Group, folded, ranges
-from engine.checkpoint.inventory import Inventory
 
-GAP = "  "
+if TYPE_CHECKING:
+    from engine.checkpoint.entries import Entry, State
+    from engine.checkpoint.inventory import Inventory
+
 LEAST_NAME = 24  # columns that a name keeps when it is shortened
 
 NOTES: dict[State, str] = {
@@ -33,14 +35,8 @@ def summary(inventory: Inventory, width: int) -> list[str]:
     kind = "" if inventory.config is None else f"{inventory.config.family}, "
     lines = [f"{inventory.name}: {kind}{inventory.stored_as}, {files}"]
     if inventory.config is not None:
-        pairs = [f"{label}\N{NO-BREAK SPACE}{value}" for label, value in facts(inventory.config).items()]
-        lines += _wrapped((pair.replace(" ", "\N{NO-BREAK SPACE}") for pair in pairs), width)
+        lines += wrapped((f"{label} {value}" for label, value in facts(inventory.config).items()), width)
     return lines + (_accounts(inventory) if inventory.components else [])
-
-
-def _wrapped(pairs: Iterable[str], width: int) -> list[str]:
-    lines = textwrap.wrap("    ".join(pairs), width, break_long_words=False, break_on_hyphens=False)
-    return [line.replace("\N{NO-BREAK SPACE}", " ") for line in lines]
 
 
 def _accounts(inventory: Inventory) -> list[str]:
@@ -57,7 +53,7 @@ def _accounts(inventory: Inventory) -> list[str]:
     rows.append(("total", f"{total:,}", "100 %", f"{active:,}", bytes_text(stored)))
     if total == active:
         rows = [(*row[:3], row[4]) for row in rows]
-    return ["", *_aligned(rows, right=range(1, 5)), *_below(inventory, total, active)]
+    return ["", *aligned(rows, right=range(1, 5)), *_below(inventory, total, active)]
 
 
 def _below(inventory: Inventory, total: int, active: int) -> list[str]:
@@ -113,42 +109,14 @@ def _row(entry: Entry, name: str, size: int, count: int) -> tuple[str, ...]:
     return f"{role}{expert}{times}", shape, symbols, entry.dtype, bytes_text(size), shown(name), NOTES[entry.state]
 
 
-def shown(name: str) -> str:
-    """A name from a file, harmless to a terminal: what cannot be printed is written as its code."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in name)
-
-
-def _aligned(rows: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:
-    """Rows as lines, each column as wide as its widest cell."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    to_the_right = set(right)
-
-    def cell(text: str, column: int) -> str:
-        return text.rjust(widths[column]) if column in to_the_right else text.ljust(widths[column])
-
-    return [GAP.join(cell(text, column) for column, text in enumerate(row)).rstrip() for row in rows]
-
-
 def _fitted(rows: Sequence[tuple[str, ...]], width: int, drop: Sequence[int]) -> list[str]:
     """Aligned; columns are dropped in turn while a line is too long, and then the first column is shortened."""
     kept = list(rows)
     for column in sorted(drop, reverse=True):
-        if _too_long(kept, width) > 0:
+        if too_long(kept, width) > 0:
             kept = [(*row[:column], *row[column + 1 :]) for row in kept]
-    over = _too_long(kept, width)
+    over = too_long(kept, width)
     if over > 0:
         most = max(LEAST_NAME, max(len(row[0]) for row in kept) - over)
-        kept = [(_shortened(row[0], most), *row[1:]) for row in kept]
-    return _aligned(kept, right=(kept[0].index("bytes"),))
-
-
-def _too_long(rows: Sequence[Sequence[str]], width: int) -> int:
-    """By how many characters the aligned rows exceed the width."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return sum(widths) + len(GAP) * (len(widths) - 1) - width
-
-
-def _shortened(text: str, most: int) -> str:
-    """The beginning and the end: names differ in both."""
-    half = most // 2
-    return text if len(text) <= most else f"{text[: most - half - 1]}…{text[-half:]}"
+        kept = [(shortened(row[0], most), *row[1:]) for row in kept]
+    return aligned(kept, right=(kept[0].index("bytes"),))

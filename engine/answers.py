@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine import neuron_answers, routing_answers
+from engine import neuron_answers, routing_answers, tensor_answers
 from engine import questions as ask
 from engine.attention_maps import AttentionMaps
 from engine.errors import EngineError
@@ -42,6 +42,8 @@ _ROWS_PER_SLICE = 64
 @torch.inference_mode()  # as a decorator: a with-block would leak the mode to whoever runs between two slices
 def answering(session: Session, question: ask.Question) -> Answering:
     """The generator that answers a question. Raises EngineError for a place the model does not have."""
+    if isinstance(question, ask.OF_FILES):
+        return (yield from tensor_answers.answering(question))
     _check(session, question)
     return (yield from _ANSWERS[type(question)](session, question))
 

@@ -7,12 +7,17 @@ over. A *step* is one pass: it reads positions [start, end) and chooses the toke
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from engine.config import MoESpec
 from engine.settings import Sampling
+
+if TYPE_CHECKING:
+    from engine.checkpoint.inventory import Inventory
+    from engine.checkpoint.outline import Outline
+    from engine.checkpoint.stored import Stored
 
 Array = np.ndarray
 
@@ -195,15 +200,6 @@ class ProgressFrame:
     text: str
     done: int
     total: int
-
-
-@dataclass(frozen=True)
-class FetchFrame:
-    """A fetch is done: the model lies at ``source``; ``origin`` says where it came from."""
-
-    name: str
-    source: str
-    origin: str
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -484,6 +480,121 @@ class ExactValue:
     source: str
 
 
+@dataclass(frozen=True)
+class Listed:
+    """What the headers of a model say, and the same as trees; or the sentence that says why nothing can be told."""
+
+    asked: str
+    inventory: Inventory | None
+    by_layer: Outline | None = None
+    by_component: Outline | None = None
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """Why there are no figures of a tensor: one sentence."""
+
+    tensor: Stored
+    sentence: str
+
+
+@dataclass(frozen=True)
+class TensorFigures:
+    """A tensor in figures, in float64; of what is not finite only the count is told.
+
+    ``low``, ``high``, ``mean``, ``deviation`` (of all, not of a sample), ``peak`` (the largest magnitude) and ``norm``
+    (Frobenius) are of the ``count`` - ``nans`` - ``infinities`` finite numbers; NaN where there is none.
+
+    ``rms``, ``means``, ``peaks`` float64 [rows, columns]: of each block of ``block`` (rows, columns), smaller at the
+    edges; not finite where a number in the block is not. [0, 0] for all matrices together.
+    """
+
+    tensor: Stored
+    matrix: int | None
+    count: int
+    nans: int
+    infinities: int
+    zeros: int
+    low: float
+    high: float
+    mean: float
+    deviation: float
+    peak: float
+    norm: float
+    block: tuple[int, int]
+    rms: Array
+    means: Array
+    peaks: Array
+    source: str = "read from the file"
+
+    @property
+    def finite(self) -> int:
+        return self.count - self.nans - self.infinities
+
+
+@dataclass(frozen=True)
+class TensorHistogram:
+    """``counts`` int64 [bins] of the finite numbers between ``edges`` float64 [bins + 1]; the last bin has its end."""
+
+    tensor: Stored
+    matrix: int | None
+    edges: Array
+    counts: Array
+    source: str = "read from the file"
+
+
+@dataclass(frozen=True)
+class TensorBlock:
+    """Exact figures of a rectangle; ``peak`` is the number of the largest magnitude, at ``row``, ``column``."""
+
+    tensor: Stored
+    matrix: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    low: float
+    high: float
+    peak: float
+    row: int
+    column: int
+    source: str = "read from the file"
+
+
+@dataclass(frozen=True)
+class SingularValues:
+    """Of one matrix: ``values`` float64 [min(rows, columns)], falling, from the eigenvalues of its Gram matrix.
+
+    What is below 1e-8 of the largest is rounding. ``seconds``: what it took.
+    """
+
+    tensor: Stored
+    matrix: int
+    values: Array
+    seconds: float
+    source: str = "computed from the file"
+
+    @property
+    def effective_rank(self) -> float:
+        """exp of the entropy of the values as shares of their sum (Roy and Vetterli 2007, The effective rank)."""
+        shares = self.values[self.values > 0] / (self.values.sum() or 1.0)
+        return float(np.exp(-(shares * np.log(shares)).sum())) if shares.size else 0.0
+
+    @property
+    def stable_rank(self) -> float:
+        """The sum of squares over the largest square."""
+        largest = float(self.values[0]) if self.values.size else 0.0
+        return float(((self.values / largest) ** 2).sum()) if largest else 0.0
+
+    @property
+    def condition(self) -> float:
+        """The largest over the smallest; infinite where the smallest cannot be told from 0."""
+        if not self.values.size or self.values[-1] <= self.values[0] * 1e-8:
+            return float("inf")
+        return float(self.values[0] / self.values[-1])
+
+
+OfFiles = Listed | Unreadable | TensorFigures | TensorHistogram | TensorBlock | SingularValues
+
 Answer = (
     ResidualNorms
     | ResidualVectors
@@ -501,6 +612,7 @@ Answer = (
     | Neurons
     | NeuronLayers
     | ExactValue
+    | OfFiles
 )
 
 

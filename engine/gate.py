@@ -214,12 +214,15 @@ class Gate:
             self._advance(self._jobs[0], deadline)
 
     def _advance(self, job: _Job, deadline: float) -> None:
-        """Work on the oldest question until it is answered or the slice is over."""
+        """Work on the question whose turn it is until it is answered or the slice is over."""
         assert self._answering is not None, "a question is served by a session"
         if job.advance(self._answering, deadline):
             with self._changed:
                 self._jobs.popleft()
                 self._wake()
+        else:
+            with self._changed:
+                self._jobs.rotate(-1)  # a long one does not keep the others waiting
 
 
 class _Job:

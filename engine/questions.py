@@ -1,4 +1,4 @@
-"""What a panel can ask of a run. Plain data: importing this imports no torch.
+"""What a panel can ask of a run, or of a model's files. Plain data: importing this imports no torch.
 
 A *watch* is a question that is answered after every pass and at every stop; a plain question is answered once.
 ``engine/answers.py`` computes the answers (classes of the same shape in ``engine/frames.py``). ``most`` is the
@@ -8,7 +8,10 @@ largest number of cells along an axis that the screen can show; more positions t
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from engine.checkpoint.stored import Stored
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,60 @@ class AskExactValue:
     index: tuple[int, ...]
 
 
+# ---- of files: no run is needed, and no model need be loaded. ``matrix``: which one of a pile (a tensor of three axes
+# or more); None: all of them.
+
+
+@dataclass(frozen=True)
+class AskInventory:
+    """Answer: Listed. What the headers of a model say; read in a thread of its own."""
+
+    source: str
+
+
+@dataclass(frozen=True)
+class AskTensorFigures:
+    """Answer: TensorFigures, with at most ``most`` blocks along an axis (one matrix), or without blocks (all)."""
+
+    tensor: Stored
+    matrix: int | None
+    most: int = 256
+
+
+@dataclass(frozen=True)
+class AskTensorHistogram:
+    """Answer: TensorHistogram of what is finite between ``low`` and ``high``, which the figures told."""
+
+    tensor: Stored
+    matrix: int | None
+    low: float
+    high: float
+    bins: int = 128
+
+
+@dataclass(frozen=True)
+class AskTensorBlock:
+    """Answer: TensorBlock of rows and columns [start, stop) of a matrix."""
+
+    tensor: Stored
+    matrix: int
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class AskSingularValues:
+    """Answer: SingularValues of one matrix whose shorter side is at most MOST_SIDE."""
+
+    tensor: Stored
+    matrix: int
+
+
+MOST_SIDE = 4096  # of the Gram matrix of singular values: 134 MB, and seconds for its eigenvalues
+OF_HEADERS = (AskInventory,)  # answered beside the engine's thread
+OF_FILES = (AskTensorFigures, AskTensorHistogram, AskTensorBlock, AskSingularValues)
+BETWEEN_RUNS = (AskSingularValues,)  # a part of the work cannot be cut into slices: never inside a pass
+
 Question = (
     AskResidualNorms
     | AskResidualVectors
@@ -169,4 +226,9 @@ Question = (
     | AskNeurons
     | AskNeuronLayers
     | AskExactValue
+    | AskInventory
+    | AskTensorFigures
+    | AskTensorHistogram
+    | AskTensorBlock
+    | AskSingularValues
 )

@@ -15,6 +15,7 @@ class Pages(QStackedWidget):
         super().__init__()
         self._sentence = QLabel()
         self._sentence.setWordWrap(True)
+        self._sentence.setTextFormat(Qt.TextFormat.PlainText)  # it may name what a stranger's file holds
         self._sentence.setAlignment(Qt.AlignmentFlag.AlignCenter)
         self._sentence.setMargin(self.fontMetrics().height())
         self.addWidget(self._sentence)

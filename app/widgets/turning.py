@@ -8,14 +8,15 @@ from PySide6.QtWidgets import QSplitter
 
 
 class TurningSplitter(QSplitter):
-    """Turns by its own shape; the shares of the parts stay."""
+    """Turns by its own shape, where it is more than ``tall`` times as high as wide; the shares of the parts stay."""
 
-    def __init__(self) -> None:
+    def __init__(self, tall: float = 1.25) -> None:
         super().__init__(Qt.Orientation.Horizontal)
+        self._tall = tall
         self.setChildrenCollapsible(False)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
-        tall = self.height() > self.width() * 1.25
+        tall = self.height() > self.width() * self._tall
         wanted = Qt.Orientation.Vertical if tall else Qt.Orientation.Horizontal
         if wanted != self.orientation():
             shares = self.sizes()

@@ -152,6 +152,8 @@ def _complaint(sound: int, damaged: list[str]) -> str:
 def _read(path: Path) -> CatalogEntry:
     row = json.loads(path.read_bytes())
     wheel = row.pop("wheel", None)
+    if row["size"] <= 0:  # of a text it is a TypeError: the models are sorted by it
+        raise ValueError("a model has bytes")
     return CatalogEntry(
         name=path.stem,
         wheel=None if wheel is None else WheelFile(**wheel),

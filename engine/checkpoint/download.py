@@ -220,8 +220,8 @@ _REFUSALS = {
 def refusal(host: str, status: int, asked: float | None = None) -> str:
     """The sentence for an HTTP status that is an error; ``asked``: seconds that the server asks to wait."""
     if asked is not None:
-        return f"{host} refused the download ({status}): it got too many requests and asks to wait {asked:.0f} s."
-    return f"{host} refused the download ({status}): {_REFUSALS.get(status, 'try again later')}."
+        return f"{host} refused the request ({status}): it got too many requests and asks to wait {asked:.0f} s."
+    return f"{host} refused the request ({status}): {_REFUSALS.get(status, 'try again later')}."
 
 
 @functools.cache

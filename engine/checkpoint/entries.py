@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from math import prod
@@ -60,11 +60,12 @@ class Reading:
     """The parts of an inventory, from headers.
 
     Tensors go by three names: the file's own, the family's (``canonical``: without a wrapper's prefix) and, for several
-    that stand for one, that of the plain tensor; slots know the last.
+    that stand for one, that of the plain tensor; slots know the last. ``check`` is called before each long part.
     """
 
-    def __init__(self, headers: Headers) -> None:
+    def __init__(self, headers: Headers, check: Callable[[], None] = lambda: None) -> None:
         self.headers, self.config = headers, headers.config
+        self._check = check
         self.own = _own_names(headers)
         stored = {name: headers.tensors[own] for name, own in self.own.items()}
         self.plain = presented(stored) if headers.format == "safetensors" else _as_they_are(stored)
@@ -79,6 +80,7 @@ class Reading:
         gguf = self.headers.format == "GGUF"
         for slot in slots_of(family, config, self.plain.__contains__, gguf=gguf):
             self.slots.setdefault(slot.name, []).append(slot)
+        self._check()
         self.roles = {name: role_of(slots, config) for name, slots in self.slots.items()}
 
     @cached_property
@@ -104,6 +106,7 @@ class Reading:
     def entries(self) -> tuple[Entry, ...]:
         """Every stored tensor once, in order."""
         placed = [pair for tensor in self.plain.values() for pair in self._parts(tensor)]
+        self._check()
         return tuple(entry for _, entry in sorted(placed, key=itemgetter(0)))
 
     def _parts(self, tensor: Presented) -> Iterator[tuple[tuple, Entry]]:

@@ -59,20 +59,31 @@ def processor() -> Device:
 
 
 def accelerators() -> tuple[Device, ...]:
-    """The GPUs that torch can use, none where there is none. Imports torch: the window asks the worker."""
+    """The GPUs that torch can use; none where their driver fails. Imports torch: the window asks the worker."""
+    import torch
+
+    try:
+        if torch.cuda.is_available():
+            count = torch.cuda.device_count()
+            found = [(f"cuda:{index}", torch.cuda.get_device_properties(index)) for index in range(count)]
+            return tuple(Device(name, it.name, _free(name), it.total_memory) for name, it in found)
+        if torch.backends.mps.is_available():
+            return (Device("mps", "Apple's GPU", _free("mps"), torch.mps.recommended_max_memory()),)
+    except RuntimeError:
+        return ()
+    return ()
+
+
+def _free(name: str) -> int:
+    """Bytes that are free on a GPU; 0 on one that others fill or hold for themselves, which does not even say so."""
     import torch
 
     from engine.checkpoint.memory import free_bytes
 
-    if torch.cuda.is_available():
-        found = [
-            (f"cuda:{index}", torch.cuda.get_device_properties(index)) for index in range(torch.cuda.device_count())
-        ]
-        return tuple(Device(name, it.name, free_bytes(torch.device(name)), it.total_memory) for name, it in found)
-    if torch.backends.mps.is_available():
-        total = torch.mps.recommended_max_memory()
-        return (Device("mps", "Apple's GPU", free_bytes(torch.device("mps")), total),)
-    return ()
+    try:
+        return free_bytes(torch.device(name))
+    except RuntimeError:
+        return 0
 
 
 def fits(config: ModelConfig, parameters: int, context: int, device: Device, dtype: str = "auto") -> Fit:

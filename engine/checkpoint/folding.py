@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from engine.checkpoint.entries import Entry
+if TYPE_CHECKING:
+    from engine.checkpoint.entries import Entry
 
 
 @dataclass(frozen=True)
@@ -36,14 +38,9 @@ class Group:
 
 def folded(entries: Iterable[Entry]) -> tuple[Group, ...]:
     """The entries in groups, in their order; a group stands where its first layer does."""
-    sections: dict[tuple[bool, int | None, bool], list[Entry]] = {}
-    seen_a_layer = False
-    for entry in entries:
-        seen_a_layer |= entry.layer is not None
-        sections.setdefault((bool(entry.role), entry.layer, seen_a_layer), []).append(entry)
     groups: dict[object, tuple[list[int], tuple[Row, ...]]] = {}
-    for key, section in sections.items():
-        rows = _rows(section)
+    for key, section in sections(entries).items():
+        rows = tuple(map(_row, kinds(section)))
         layer = key[1]
         alike = key if layer is None else tuple((*_kind(row.entry), row.count) for row in rows)
         layers, _ = groups.setdefault(alike, ([], rows))
@@ -51,11 +48,26 @@ def folded(entries: Iterable[Entry]) -> tuple[Group, ...]:
     return tuple(Group(tuple(layers), rows) for layers, rows in groups.values())
 
 
-def _rows(entries: Sequence[Entry]) -> tuple[Row, ...]:
-    kinds: dict[tuple, list[Entry]] = {}
+def sections(entries: Iterable[Entry]) -> dict[tuple[bool, int | None, bool], list[Entry]]:
+    """The entries of each layer, and of none; by (have a role, layer, layers came before)."""
+    found: dict[tuple[bool, int | None, bool], list[Entry]] = {}
+    seen_a_layer = False
     for entry in entries:
-        kinds.setdefault((*_kind(entry), _starred(entry.name)), []).append(entry)
-    return tuple(Row(same[0], len(same), _common(same), sum(entry.size for entry in same)) for same in kinds.values())
+        seen_a_layer |= entry.layer is not None
+        found.setdefault((bool(entry.role), entry.layer, seen_a_layer), []).append(entry)
+    return found
+
+
+def kinds(entries: Iterable[Entry]) -> list[list[Entry]]:
+    """Those that differ by a number in their name only stand together."""
+    found: dict[tuple, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault((*_kind(entry), _starred(entry.name)), []).append(entry)
+    return list(found.values())
+
+
+def _row(same: Sequence[Entry]) -> Row:
+    return Row(same[0], len(same), _common(same), sum(entry.size for entry in same))
 
 
 def _kind(entry: Entry) -> tuple:

@@ -94,9 +94,14 @@ def _own() -> Iterator[FoundModel]:
 def hub_caches(home: Path) -> list[Path]:
     """Where the hub's library keeps what it downloads (huggingface_hub ``constants.py``)."""
     cache = Path(os.environ.get("XDG_CACHE_HOME", "").strip() or home / ".cache")
-    hub_home = Path(os.environ.get("HF_HOME", "").strip() or cache / "huggingface").expanduser()
-    chosen = [os.environ.get(name, "").strip() for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")]
-    return list(dict.fromkeys([*(Path(name).expanduser() for name in chosen if name), hub_home / "hub"]))
+    hub_home = Path(_expanded("HF_HOME") or os.path.expanduser(cache / "huggingface"))
+    chosen = [_expanded(name) for name in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE")]
+    return list(dict.fromkeys([*(Path(name) for name in chosen if name), hub_home / "hub"]))
+
+
+def _expanded(variable: str) -> str:
+    """What an environment variable names, "~" and other variables put in; a user who is not known stays as written."""
+    return os.path.expandvars(os.path.expanduser(os.environ.get(variable, "").strip()))
 
 
 def _of_hub_cache(place: Path, visit: Visit) -> Iterator[FoundModel]:

@@ -16,6 +16,7 @@ from engine.checkpoint.source import Source, resolve
 from engine.checkpoint.stored import Origin, origin_of
 from engine.checkpoint.titles import title_of
 from engine.config import ModelConfig
+from engine.errors import SourceError
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,17 @@ def inventory(source: str | os.PathLike[str], check: Callable[[], None] = lambda
     path = local_path(found)
     headers = read_headers(path, check)
     name = _title(found) or title_of(path)
-    files = tuple((file.name, file.stat().st_size) for file in headers.files)
+    files = _sizes(headers)
     check()
     return inventory_of(headers, name, found.text, files, check, origin_of(headers))
+
+
+def _sizes(headers: Headers) -> tuple[tuple[str, int], ...]:
+    """Raises SourceError where a file has gone since its header was read."""
+    try:
+        return tuple((file.name, file.stat().st_size) for file in headers.files)
+    except OSError as error:
+        raise SourceError(f"The file {error.filename} cannot be read: {error.strerror}.") from error
 
 
 def inventory_of(

@@ -89,14 +89,19 @@ class Packed:
 
     def rows(self, read: ReadRows, start: int, stop: int) -> Tensor:
         _, rows, groups, _ = self.blocks.shape
-        stored = read(self.blocks, start, stop).view(-1, 16)
-        exponents = read(self.exponents, start, stop).view(-1)
-        values = torch.empty(len(stored), 16, 2)
-        for first in range(0, len(stored), STEP):
-            part = slice(first, first + STEP)
-            powers = exponents[part].int()[:, None, None] - 127
-            torch.ldexp(_pairs()[stored[part].int()], powers, out=values[part])
+        values = unpacked(read(self.blocks, start, stop), read(self.exponents, start, stop))
         return values.view(stop - start, rows, groups * 32).transpose(1, 2)
+
+
+def unpacked(blocks: Tensor, exponents: Tensor) -> Tensor:
+    """Float32 [blocks, 16, 2]: the numbers in the order in which they lie, of blocks with one exponent each."""
+    stored, exponents = blocks.view(-1, 16), exponents.view(-1)
+    values = torch.empty(len(stored), 16, 2)
+    for first in range(0, len(stored), STEP):
+        part = slice(first, first + STEP)
+        powers = exponents[part].int()[:, None, None] - 127
+        torch.ldexp(_pairs()[stored[part].int()], powers, out=values[part])
+    return values
 
 
 def _pairs() -> Tensor:

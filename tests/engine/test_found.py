@@ -182,6 +182,11 @@ def test_the_places_are_those_of_the_hubs_library(home: Path, monkeypatch: pytes
     assert hub_caches(home) == [tmp_path / "hf" / "hub"]
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
     assert hub_caches(home)[0] == tmp_path / "hub"
+    monkeypatch.setenv("HF_HUB_CACHE", f"${{HF_HOME}}{os.sep}other")
+    assert hub_caches(home)[0] == tmp_path / "hf" / "other"
+    monkeypatch.setenv("HF_HOME", "~nobody-of-this-name/hf")
+    assert hub_caches(home)[-1] == Path("~nobody-of-this-name/hf/hub")
+    assert found_models() == ()
 
 
 # -- Ollama ----------------------------------------------------------------------------------------------------------
@@ -330,6 +335,8 @@ def test_lm_studio_may_live_and_keep_its_models_elsewhere(home: Path, tmp_path: 
     for hostile in ("[1]", '{"downloadsFolder": 7}', '{"downloadsFolder": "\\u0000"}', "{"):
         (tmp_path / "lm" / "settings.json").write_text(hostile)
         assert lm_studio_places(home)[0] == tmp_path / "lm" / "models"
+    (tmp_path / "lm" / "settings.json").write_text('{"downloadsFolder": "/\\ud800"}')  # a name that none can have
+    assert found_models() == ()
 
 
 def test_folders_of_the_users_own(made: Path, tmp_path: Path) -> None:
@@ -396,6 +403,22 @@ def test_folders_that_cannot_be_read_are_passed_over(made: Path, tmp_path: Path)
         assert only(place, tmp_path / "nothing", made / "tiny.gguf", Path("x" * 5000)).name == "model"
     finally:
         (place / "closed").chmod(0o700)
+
+
+def test_a_folder_whose_files_cannot_be_reached_is_passed_over(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that may be listed but not entered."""
+    shutil.copytree(made / "one", tmp_path / "model")
+
+    def refuse(path: Path, **more: object) -> os.stat_result:
+        if path.parent == tmp_path / "model":
+            raise PermissionError(13, "Permission denied", str(path))
+        return os.stat(path, **more)  # type: ignore[call-overload]
+
+    monkeypatch.setattr(Path, "stat", refuse)
+    monkeypatch.setattr(Path, "lstat", lambda path: refuse(path, follow_symlinks=False))
+    assert only(tmp_path).size == 0
 
 
 def test_what_lies_too_deep_is_not_looked_for(made: Path, tmp_path: Path) -> None:

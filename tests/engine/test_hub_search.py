@@ -285,7 +285,7 @@ def test_a_busy_hub_is_asked_again_and_the_waiting_can_be_cancelled(
 def test_a_hub_that_stays_busy_is_given_up(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(retries, "WAITS", (0.01,) * 3)
     hub.faults.status = 503
-    with pytest.raises(NetworkError, match=r"refused the download \(503\)"):
+    with pytest.raises(NetworkError, match=r"refused the request \(503\)"):
         search("llama")
     assert len(hub.requests) == 4  # not more often by the library
 

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 import engine
+from engine.checkpoint import inventory as inventory_file
 from engine.checkpoint.entries import natural
 from engine.checkpoint.folding import folded, ranges
 from engine.checkpoint.inventory import Inventory, inventory
@@ -469,3 +470,17 @@ def test_latent_attention_is_told_by_its_own_sizes(oracles: Oracles) -> None:
     symbols = {entry.role: entry.symbols for entry in found.entries}
     assert symbols["W_KV_up"] == ("n_heads·(d_nope + d_value)", "d_latent")
     assert symbols["W_KV_down"] == ("d_latent + d_rope", "d_model")
+
+
+def test_a_file_that_goes_while_headers_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny_llama(tmp_path)
+    whole = inventory_file.read_headers
+
+    def read_and_lose(*arguments: Any) -> Any:
+        found = whole(*arguments)
+        (tmp_path / "model.safetensors").unlink()
+        return found
+
+    monkeypatch.setattr(inventory_file, "read_headers", read_and_lose)
+    with pytest.raises(SourceError, match=r"model\.safetensors cannot be read: No such file"):
+        inventory(tmp_path)
