@@ -5,8 +5,12 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from app import system_libraries
 
 Version = tuple[int, ...]
 
@@ -27,17 +31,15 @@ def pair_complaint(qt: str, pyqtgraph: str, python: Version = sys.version_info[:
     """The sentence about a pair of versions that does not work, or None."""
     bad = BAD_QT if python >= (3, 12) else (*BAD_QT, BAD_QT_BEFORE_PYTHON_312)
     for least, most, reason in bad:
-        if least <= _numbers(qt) <= most:
+        if least <= numbers(qt) <= most:
             return f"PySide6 {qt} {reason}. {REMEDY}"
-    if _numbers(pyqtgraph) < LEAST_PYQTGRAPH:
+    if numbers(pyqtgraph) < LEAST_PYQTGRAPH:
         return f"pyqtgraph {pyqtgraph} is too old for this PySide6. {REMEDY}"
     return None
 
 
 def installed_complaint() -> str | None:
-    """The same for what is installed; packaged builds carry no metadata and were checked when they were built."""
-    if getattr(sys, "frozen", False):
-        return None
+    """The same for what is installed, or was packed into this build."""
     try:
         return pair_complaint(version("PySide6-Essentials"), version("pyqtgraph"))
     except PackageNotFoundError as error:
@@ -54,6 +56,33 @@ def display_complaint(environment: Mapping[str, str] = os.environ, system: str =
     )
 
 
-def _numbers(text: str) -> Version:
+def library_complaint(
+    environment: Mapping[str, str] = os.environ,
+    system: str = platform.system(),
+    found: Callable[[str], bool] = system_libraries.loads,
+) -> str | None:
+    """The sentence about libraries of the system that Qt needs and that are missing; None where none is (or no Linux).
+
+    With a platform without windows (offscreen), only what Qt itself asks for.
+    """
+    if system != "Linux":
+        return None
+    absent = system_libraries.missing(system_libraries.needed(environment), found)
+    return system_libraries.sentence(absent, system_libraries.system_release()) if absent else None
+
+
+def give_streams() -> None:
+    """A build without a console has no stdout and stderr: what is said there is then kept in a file."""
+    if sys.stdout is not None and sys.stderr is not None:
+        return
+    try:
+        kept = open(Path(tempfile.gettempdir(), "fluoroscope.log"), "w", encoding="utf-8", buffering=1)  # noqa: SIM115
+    except OSError:
+        kept = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    sys.stdout, sys.stderr = sys.stdout or kept, sys.stderr or kept
+
+
+def numbers(text: str) -> Version:
+    """ "6.10.3" as (6, 10, 3); letters are passed over."""
     digits = ("".join(c for c in part if c.isdigit()) for part in text.split(".")[:3])
     return tuple(int(part) for part in digits if part)
