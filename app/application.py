@@ -13,9 +13,10 @@ from functools import partial
 from types import TracebackType
 
 from PySide6.QtCore import QSocketNotifier, Qt, QTimer
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
+import resources
 from app.command_line import Options, program_version
 from app.errand import Errand
 from app.mailbox import Mailbox
@@ -34,6 +35,7 @@ def run_application(options: Options) -> int:
     application.setApplicationName("fluoroscope")
     application.setApplicationDisplayName("Fluoroscope")
     application.setApplicationVersion(program_version())
+    application.setWindowIcon(QIcon(str(resources.path("icons/fluoroscope.svg"))))
     window = make_window(options)
     sys.excepthook = partial(show_exception, window)
     with closing_on_interrupt(window.close):
@@ -46,11 +48,25 @@ def run_application(options: Options) -> int:
 
 def make_window(options: Options) -> Window:
     """The window with its worker (not started yet), and what the command line asked for."""
+    if options.verb == "self-test":
+        return _tested_window(options)
     mailbox = Mailbox()
     window = Window(Worker(mailbox, options.threads), mailbox, Preferences(options.screenshot is None), options, PANELS)
     errand = Errand(window, options)
     if options.screenshot is not None:
         Screenshot(window, errand, options.screenshot)
+    return window
+
+
+def _tested_window(options: Options) -> Window:
+    """The window, driven from check to check; it neither reads settings nor keeps any."""
+    from app import self_checks
+    from app.self_test import SelfTest
+
+    mailbox = Mailbox()
+    comparable = self_checks.options(options)
+    window = Window(Worker(mailbox, options.threads), mailbox, Preferences(kept=False), comparable, PANELS)
+    SelfTest(window, self_checks.checks(window))
     return window
 
 

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Literal
 
 from engine.settings import Sampling
 
+PROGRAM = "fluoroscope"
+VERBS = ("fetch", "inspect", "models")
+HELP = {"-h", "--help"}
 DEFAULT_MODEL = "demo"  # built in: the program opens on it at once
 DEFAULT_TOKENS = 64
 DEFAULT_SIZE = (1600, 1000)
+DEFAULT_CONTEXT = 4096  # positions that memory is counted for
 PINS = ("layer", "head", "expert", "position")
-PANELS = ("attention", "experts", "residual", "cache")  # those that may lie behind another one
+PANELS = ("attention", "experts", "residual", "cache", "tensors", "models")  # those that may lie behind another one
+TASKS = {
+    "self-test": "drive the window from check to check, say what held, and end",
+    "install-desktop": "add the program to this user's menus, and .gguf to what it opens (Linux)",
+    "uninstall-desktop": "remove exactly that",
+}
 SAMPLING_OPTIONS = {
     "temperature": float,
     "top_k": int,
@@ -36,10 +47,15 @@ class Options:
     """
 
     verb: str = "open"
-    name: str = ""  # what to fetch or to inspect
+    name: str = ""  # what to fetch, to inspect or to tell all about
+    removal: Literal["", "delete", "discard"] = ""  # instead of fetching
+    yes: bool = False  # without a question
     csv: bool = False
     tensors: bool = False  # each one, not layers that are alike together
     search: str = ""
+    local: bool = False  # only models of this computer
+    catalog: bool = False  # only those of the catalog
+    context: int = DEFAULT_CONTEXT
     model: str | None = None
     prompt: str | None = None
     tokens: int = DEFAULT_TOKENS
@@ -64,15 +80,32 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
     Raises:
         EngineError: a sampling setting is out of its range.
     """
-    parser = _parser()
-    given = parser.parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    if not set(words[:1]) & set(VERBS):
+        return _open_options(words)
+    given = _parser().parse_args(words)
     if given.verb == "fetch":
-        return Options(verb="fetch", name=given.name)
+        return Options(verb="fetch", name=given.name, removal=given.removal, yes=given.yes)
     if given.verb == "inspect":
         return Options(verb="inspect", name=given.name, csv=given.csv, tensors=given.tensors, search=given.search)
-    complaint = _complaint(given)
+    return _models_options(given)
+
+
+def _open_options(words: Sequence[str]) -> Options:
+    """No verb comes first: what stands among the options is the model."""
+    if not HELP.isdisjoint(words):
+        _parser().parse_args(["--help"])
+    parser = argparse.ArgumentParser(prog=PROGRAM, add_help=False)
+    _add_common(parser)
+    parser.add_argument("paths", nargs="*", metavar="path")
+    parser.set_defaults(model=None)
+    given = parser.parse_intermixed_args(words)
+    complaint = _complaint(given) or _path_complaint(given)
     if complaint:
         parser.error(complaint)
+    if given.task is not None:
+        return Options(verb=given.task, device=given.device, threads=given.threads)
+    given.model = given.model or next(iter(given.paths), DEFAULT_MODEL)
     return _options(given)
 
 
@@ -87,6 +120,11 @@ def _options(given: argparse.Namespace) -> Options:
         pause_at=given.pause_at,
         **{name: getattr(given, name) for name in names},
     )
+
+
+def _models_options(given: argparse.Namespace) -> Options:
+    names = ("verb", "csv", "search", "local", "catalog", "context", "device", "dtype")
+    return Options(name=given.name or "", **{name: getattr(given, name) for name in names})
 
 
 def _sampling(given: argparse.Namespace) -> Sampling:
@@ -106,19 +144,70 @@ def _complaint(given: argparse.Namespace) -> str | None:
     return None
 
 
+def _path_complaint(given: argparse.Namespace) -> str | None:
+    """A word that is no path is most likely a verb, written wrongly or in the wrong place."""
+    named = given.paths + ([] if given.model is None else [given.model])
+    verb = next((path for path in given.paths if path in VERBS), None)
+    if verb is not None:
+        return f"the verb {verb} comes first, before every option"
+    if given.paths and not is_model(given.paths[0]):
+        return f"{given.paths[0]!r} is neither a verb ({', '.join(VERBS)}) nor a folder, a .gguf file or a known model"
+    return f"one model at a time can be opened, not {', '.join(named)}" if len(named) > 1 else None
+
+
+def is_model(word: str) -> bool:
+    """Whether a word looks like something to open: what is wrong with it is then said by the one who opens it."""
+    from engine.checkpoint.catalog import entry
+
+    return (
+        "/" in word or "\\" in word or word.lower().endswith(".gguf") or Path(word).exists() or entry(word) is not None
+    )
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="fluoroscope", description="X-rays a language model while it runs.")
-    parser.add_argument("--version", action="version", version=f"fluoroscope {program_version()}")
+    about = f"X-rays a language model while it runs. A path alone opens that model: {PROGRAM} FILE.gguf"
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=about)
+    _add_common(parser)
+    verbs = parser.add_subparsers(dest="verb", metavar="verb")
+    parser.set_defaults(verb="open")
+    _add_fetch(verbs.add_parser("fetch", help="download a model into the cache, without opening a window"))
+    _add_inspect(verbs.add_parser("inspect", help="list what a model's files hold, from their headers alone"))
+    _add_models(verbs.add_parser("models", help="list models: known ones, those of this computer, and what fits here"))
+    return parser
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--version", action="version", version=f"{PROGRAM} {program_version()}")
     _add_model(parser.add_argument_group("model"))
     _add_run(parser.add_argument_group("run"))
     _add_sampling(parser.add_argument_group("sampling"))
     _add_window(parser.add_argument_group("window"))
-    verbs = parser.add_subparsers(dest="verb", metavar="verb")
-    parser.set_defaults(verb="open")
-    fetch = verbs.add_parser("fetch", help="download a model into the cache, without opening a window")
-    fetch.add_argument("name", help='a name of the catalog ("smollm2") or a hub id ("org/name[@revision]")')
-    _add_inspect(verbs.add_parser("inspect", help="list what a model's files hold, from their headers alone"))
-    return parser
+    _add_installation(parser.add_argument_group("installation"))
+
+
+def _add_fetch(fetch: argparse.ArgumentParser) -> None:
+    kinds = (
+        'a name of the catalog ("smollm2"), or a hub id ("org/name[@revision][:FILE]"); FILE is a GGUF file of the '
+        'repository, or a quantisation of which it has one, such as "Q4_K_M"'
+    )
+    fetch.add_argument("name", help=kinds)
+    which = fetch.add_mutually_exclusive_group()
+    which.add_argument(
+        "--delete",
+        dest="removal",
+        action="store_const",
+        const="delete",
+        default="",
+        help="remove this model from the cache, after a question",
+    )
+    which.add_argument(
+        "--discard",
+        dest="removal",
+        action="store_const",
+        const="discard",
+        help="remove what came of its unfinished download, after a question",
+    )
+    fetch.add_argument("--yes", action="store_true", help="remove without a question")
 
 
 def _add_inspect(inspect: argparse.ArgumentParser) -> None:
@@ -128,6 +217,24 @@ def _add_inspect(inspect: argparse.ArgumentParser) -> None:
     inspect.add_argument("--tensors", action="store_true", help="every tensor, not layers that are alike together")
     inspect.add_argument("--csv", action="store_true", help="every tensor as comma-separated values")
     inspect.add_argument("--search", default="", metavar="TEXT", help="only tensors with this in their name or role")
+
+
+def _add_models(models: argparse.ArgumentParser) -> None:
+    models.add_argument("name", nargs="?", help="tell all about this one: a name of the catalog, a path, or a hub id")
+    models.add_argument(
+        "--context",
+        type=_positive,
+        default=DEFAULT_CONTEXT,
+        metavar="N",
+        help="count the cache for N positions (default: %(default)s)",
+    )
+    models.add_argument("--device", default="cpu", help="cpu, cuda, mps, or auto: a GPU if any (default: %(default)s)")
+    models.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16 (default: %(default)s)")
+    which = models.add_mutually_exclusive_group()
+    which.add_argument("--local", action="store_true", help="only models of this computer")
+    which.add_argument("--catalog", action="store_true", help="only models of the catalog")
+    which.add_argument("--search", default="", metavar="TEXT", help="ask the hub instead")
+    models.add_argument("--csv", action="store_true", help="as comma-separated values, sizes in bytes")
 
 
 def _add_model(group: argparse._ArgumentGroup) -> None:
@@ -161,6 +268,12 @@ def _add_window(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--position", type=_natural, metavar="P", help="pin this position")
     group.add_argument("--panel", choices=PANELS, help="bring this panel to the front")
     group.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture without a display and end")
+
+
+def _add_installation(group: argparse._ArgumentGroup) -> None:
+    group.set_defaults(task=None)
+    for task, text in TASKS.items():
+        group.add_argument(f"--{task}", dest="task", action="store_const", const=task, help=text)
 
 
 def program_version() -> str:

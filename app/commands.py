@@ -92,6 +92,8 @@ COMMANDS: tuple[Command, ...] = (
     Command("follow", GO, "&Follow the newest", "Free the pinned position", ("Ctrl+End",), icon="follow-live",
             enabled=lambda now: now.has_tokens),
     Command("undo_one", GO, "&Undo one thing", "Close the help, restore a panel, free what is pinned", ("Esc",)),
+    Command("show_tensors", VIEW, "&Tensors", "Every tensor of the model's files, from their headers", ("Ctrl+T",),
+            icon="tensors"),
     Command("use_layout", VIEW, "&Focus layout", "One large panel", ("Ctrl+1",), group="layout", argument="focus"),
     Command("use_layout", VIEW, "&Grid layout", "All panels at once", ("Ctrl+2",), group="layout", argument="grid"),
     Command("reset_layout", VIEW, "&Reset layout", "Put every panel back where it was at first"),

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, Qt, QTimer
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QMainWindow, QTabWidget, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
 
 from app.dock import PanelDock
 
@@ -32,13 +32,13 @@ class Layout:
 FOCUS = Layout(
     "focus",
     ("strip",),
-    ((("layers",),), (("attention", "experts", "residual", "cache"),), (("sampling",),)),
+    ((("layers",),), (("attention", "experts", "residual", "cache", "tensors", "models"),), (("sampling",),)),
     (16, 58, 26),
 )
 GRID = Layout(
     "grid",
     ("strip",),
-    ((("layers",),), (("attention",), ("cache",)), (("residual",), ("experts",)), (("sampling",),)),
+    ((("layers",),), (("attention",), ("cache", "models")), (("residual", "tensors"), ("experts",)), (("sampling",),)),
     (12, 34, 32, 22),
 )
 LAYOUTS = {layout.name: layout for layout in (FOCUS, GRID)}
@@ -121,6 +121,20 @@ class Workspace(QMainWindow):
         if key in self.docks:
             self.docks[key].show()
             self.docks[key].raise_()
+
+    def in_front_of(self, key: str) -> str:
+        """The panel that is seen where this one has its place, "" where that is none, or the panel itself."""
+        dock = self.docks[key]
+        return next((other.panel.key for other in self.docks.values() if other.shown and other in self._tabs(dock)), "")
+
+    def beside(self, key: str) -> str:
+        """A panel that shares the place of this one, "" where none does."""
+        tabs = self._tabs(self.docks[key])
+        return next((other.panel.key for other in self.docks.values() if other in tabs), "")
+
+    def _tabs(self, dock: PanelDock) -> list[QDockWidget]:
+        """The docks that share its place."""
+        return [] if dock.isHidden() else self.tabifiedDockWidgets(dock)
 
     def focused(self) -> PanelDock | None:
         """The dock in which the keyboard focus is."""

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from itertools import count
 from threading import Lock
 
+from app.notices import DownloadFrame
+from app.shelf import ShelfFrame
 from engine.frames import AnswerFrame, ProgressFrame, Where
 
 
@@ -65,4 +67,6 @@ _SLOTS: dict[type, Callable] = {
     Where: lambda frame: ("where",),
     ProgressFrame: lambda frame: ("progress", frame.task),
     AnswerFrame: lambda frame: ("answer", frame.key),
+    DownloadFrame: lambda frame: ("download", frame.source),
+    ShelfFrame: lambda frame: ("shelf",),
 }

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+from engine.checkpoint.fits import Device
 
 
 @dataclass(frozen=True)
 class ReadyFrame:
-    """The engine is imported; ``seconds`` it took, ``threads`` it computes with."""
+    """The engine is imported; ``seconds`` it took, ``threads`` it computes with; the GPUs that torch can use."""
 
     seconds: float
     threads: int
+    accelerators: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -23,3 +27,31 @@ class CancelledFrame:
 @dataclass(frozen=True)
 class SettledFrame:
     """Every question about the run that has ended, or the stop, was answered: what is on screen is complete."""
+
+
+@dataclass(frozen=True)
+class DownloadFrame:
+    """Where one download stands: ``done`` of ``total`` bytes (0: not known yet), ``speed`` in bytes a second.
+
+    ``text``: the file that is on its way, or where the model came from; ``path`` where it lies once it is done.
+    ``sentence`` and ``details`` say why it failed; ``needs_token``: asking again with a token may help.
+    """
+
+    source: str
+    state: Literal["waiting", "running", "paused", "done", "cancelled", "failed"]
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    speed: float = 0.0
+    path: str = ""
+    sentence: str = ""
+    details: str = ""
+    needs_token: bool = False
+
+
+@dataclass(frozen=True)
+class DeletedFrame:
+    """A downloaded model was deleted; ``title``: as the shelf calls it; ``freed`` bytes."""
+
+    title: str
+    freed: int

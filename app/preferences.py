@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, QSettings
 
-LAYOUT_VERSION = 2  # raise when docks are renamed or added: an older state is then forgotten
+LAYOUT_VERSION = 3  # raise when docks are renamed or added: an older state is then forgotten
 MOST_RECENT = 8
 LEAST_POINTS, MOST_POINTS, NORMAL_POINTS = 7.0, 32.0, 10.0
 
@@ -51,6 +51,15 @@ class Preferences:
 
     def add_recent(self, source: str) -> None:
         self._write("recent", [source, *(other for other in self.recent() if other != source)][:MOST_RECENT])
+
+    def model_folders(self) -> list[str]:
+        """Where models are looked for beside the known places."""
+        found = self._read("model_folders", [])
+        folders = [found] if isinstance(found, str) else found if isinstance(found, list) else []
+        return [folder for folder in folders if isinstance(folder, str) and folder]
+
+    def set_model_folders(self, folders: list[str]) -> None:
+        self._write("model_folders", folders)
 
     def layout(self) -> tuple[str, QByteArray] | None:
         """The name and the state of the layout that was last used."""

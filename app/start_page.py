@@ -36,6 +36,7 @@ class StartPage(QScrollArea):
     cancel_asked = Signal()
     folder_asked = Signal()
     file_asked = Signal()
+    shelf_asked = Signal()
 
     def __init__(self, entries: Iterable[CatalogEntry]) -> None:
         super().__init__()
@@ -45,6 +46,7 @@ class StartPage(QScrollArea):
         self.progress = ProgressRow()
         self.hub = QLineEdit()
         self.open_hub = QPushButton(self.tr("Download and open"))
+        self.shelf = QPushButton(self.tr("All models…"))
         self.folder, self.file = QPushButton(self.tr("Open a folder…")), QPushButton(self.tr("Open a .gguf file…"))
         self.recent: list[QPushButton] = []
         self.recent_box = QGroupBox(self.tr("Recent models"))
@@ -83,6 +85,7 @@ class StartPage(QScrollArea):
         self.folder.setIcon(icon("open-folder", theme))
         self.file.setIcon(icon("open-file", theme))
         self.open_hub.setIcon(icon("download", theme))
+        self.shelf.setIcon(icon("model", theme))
         for row in self.rows.values():
             row.restyle(theme)
 
@@ -93,6 +96,7 @@ class StartPage(QScrollArea):
         self.progress.cancel.clicked.connect(self.cancel_asked)
         self.folder.clicked.connect(self.folder_asked)
         self.file.clicked.connect(self.file_asked)
+        self.shelf.clicked.connect(self.shelf_asked)
         self.open_hub.clicked.connect(self._open_hub)
         self.hub.returnPressed.connect(self._open_hub)
 
@@ -124,6 +128,7 @@ class StartPage(QScrollArea):
         column = QVBoxLayout(box)
         for row in self.rows.values():
             column.addWidget(row)
+        column.addWidget(self.shelf, alignment=Qt.AlignmentFlag.AlignLeft)
         return box
 
     def _files(self) -> QGroupBox:

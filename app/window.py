@@ -24,27 +24,32 @@ from app.keys_page import KeysPage
 from app.layouts import Workspace
 from app.mailbox import Mailbox
 from app.notice_bar import NoticeBar
-from app.notices import CancelledFrame, ReadyFrame
+from app.notices import CancelledFrame, DeletedFrame, DownloadFrame, ReadyFrame
+from app.panels.models import ModelsPanel
 from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
+from app.panels.tensors import TensorsPanel
 from app.panels.token_strip import TokenStrip
 from app.preferences import LEAST_POINTS, MOST_POINTS, NORMAL_POINTS, Preferences
 from app.run import Run
 from app.run_bar import RunBar
+from app.shelf import LookFrame, SearchFrame, ShelfFrame
+from app.shelving import Shelving
 from app.start_page import StartPage, progress_text
 from app.status import StatusBar
 from app.theme import THEMES, Theme, apply, icon
 from app.turns import Turns
-from app.worker import Arm, RunRequest, StepKind, Worker
+from app.widgets.amounts import bytes_text
+from app.worker import QUIT_WITHIN_S, Arm, RunRequest, StepKind, Worker
 from engine.checkpoint.catalog import catalog, entry
-from engine.checkpoint.fetch import cached
+from engine.checkpoint.shelf import cached
 from engine.errors import EngineError
 from engine.frames import (
     AnswerFrame,
     EndFrame,
     ErrorFrame,
-    FetchFrame,
     ModelFrame,
+    OfFiles,
     ProgressFrame,
     RunFrame,
     StepFrame,
@@ -81,9 +86,11 @@ class Window(QMainWindow):
         self.board = Board(worker)
         self.context = Context(Run(), Cursor(), self._first_theme(), self.board.ask)
         self.sampling = options.sampling
+        self.device, self.dtype = options.device, options.dtype  # that models are opened with
         self.activity = self.tr("starting the engine")
         self.examples: tuple[Example, ...] = ()
         self.ready = self.loading = self.requested = False
+        self._before_shelf = ""  # the panel in whose place the shelf is
         self.closed_in_time = True
         self._make_parts(panels)
         self._arrange()
@@ -100,8 +107,12 @@ class Window(QMainWindow):
         self.actions_by_name = make_actions(self, self)
         self.bar = RunBar(self.actions_by_name)
         self.error_bar, self.notice_bar = ErrorBar(), NoticeBar()
-        self.start_page = StartPage(catalog())
+        self.start_page = StartPage(known for known in catalog() if known.starter)
+        self.shelving = Shelving(self.context.shelf, self.mailbox, self.preferences, self)
+        self.shelving.set_dtype(self.dtype)
         self.board.add([make(self.context) for make in panels])
+        self.models_panel = next((panel for panel in self.board.panels if isinstance(panel, ModelsPanel)), None)
+        self.tensors_panel = next((panel for panel in self.board.panels if isinstance(panel, TensorsPanel)), None)
         self._show_sampling()
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
         self.pages = QStackedWidget()
@@ -155,6 +166,21 @@ class Window(QMainWindow):
         page.cancel_asked.connect(self.cancel_progress)
         page.folder_asked.connect(self.open_folder)
         page.file_asked.connect(self.open_file)
+        page.shelf_asked.connect(self.show_models)
+        self._connect_shelf()
+
+    def _connect_shelf(self) -> None:
+        shelving, panel = self.shelving, self.models_panel
+        shelving.open_asked.connect(self.open_model)
+        shelving.inside_asked.connect(self.show_tensors)
+        shelving.failed.connect(self.error_bar.show_error)
+        shelving.changed.connect(self._show_shelf)
+        shelving.device_chosen.connect(self._use_device)
+        if panel is not None:
+            panel.asked.connect(shelving.do)
+            panel.query_changed.connect(shelving.judge_by)
+            panel.looked.connect(shelving.look_closer)
+            self.workspace.docks[panel.key].shown_changed.connect(self._shelf_shown)
 
     def _first_theme(self) -> Theme:
         return THEMES.get(self.options.theme or self.preferences.theme(), THEMES["dark"])
@@ -225,6 +251,9 @@ class Window(QMainWindow):
     def _engine_ready(self, frame: ReadyFrame) -> None:
         self.ready = True
         self.activity = self.tr("ready")
+        self.shelving.set_accelerators(frame.accelerators, self.device)
+        if self.models_panel is not None:
+            self.models_panel.set_ready(True)
         if self.options.model is not None:
             self.open_model(self.options.model)
         self.look_in_cache()
@@ -244,7 +273,7 @@ class Window(QMainWindow):
         self._tell_about_settings()
         self._fill_model_menu()
         self.start_page.show_recent(self.preferences.recent())
-        self.pages.setCurrentWidget(self.workspace)
+        self._leave_shelf()
         self.bar.prompt.setFocus()
 
     def _offer_prompt(self, frame: ModelFrame) -> None:
@@ -270,11 +299,50 @@ class Window(QMainWindow):
         self.activity = progress_text(frame)
         self.start_page.show_progress(frame)
 
-    def _fetched(self, frame: FetchFrame) -> None:
-        self.start_page.show_progress(None)
-        self.activity = self.tr("{0} came from {1}").format(frame.name, frame.origin)
+    def _download_moved(self, frame: DownloadFrame) -> None:
+        awaited = frame.source == self.shelving.awaited
+        self.context.shelf.absorb(frame)
+        self.shelving.moved(frame)
+        self._show_shelf()
+        if awaited:
+            self._awaited_moved(frame)
+        if frame.state in ("done", "paused", "cancelled"):
+            states = {"done": frame.text, "paused": self.tr("paused"), "cancelled": self.tr("cancelled")}
+            self.activity = self.tr("download of {0}: {1}").format(frame.source, states[frame.state])
+            self.look_in_cache()
+        if frame.state == "failed" and not frame.needs_token:
+            self._failed(ErrorFrame("fetch", frame.sentence, frame.details))
+
+    def _awaited_moved(self, frame: DownloadFrame) -> None:
+        """The start page follows the download whose model will be opened."""
+        if frame.state == "waiting":
+            self._show_progress(ProgressFrame("fetch", self.tr("waiting for other downloads"), frame.done, frame.total))
+        elif frame.state == "running":
+            self._show_progress(ProgressFrame("fetch", frame.text or self.activity, frame.done, frame.total))
+        else:
+            self.start_page.show_progress(None)
+
+    def _shelf_moved(self, frame: ShelfFrame | SearchFrame | LookFrame) -> None:
+        self.context.shelf.absorb(frame)
+        self._show_shelf()
+
+    def _deleted(self, frame: DeletedFrame) -> None:
+        self.activity = self.tr("{0} was deleted, {1} are free again").format(frame.title, bytes_text(frame.freed))
         self.look_in_cache()
-        self.open_model(frame.source)
+        self.shelving.look_again()
+
+    def _show_shelf(self) -> None:
+        """Only where somebody can see it."""
+        panel = self.models_panel
+        if panel is not None and self.workspace.docks[panel.key].shown:
+            panel.show_run()
+
+    def _shelf_shown(self, shown: bool) -> None:
+        if shown:
+            self.shelving.look()
+
+    def _use_device(self, device: str, dtype: str) -> None:
+        self.device, self.dtype = device, dtype
 
     def _cancelled(self, frame: CancelledFrame) -> None:
         self.loading = self.loading and frame.task != "load"
@@ -303,6 +371,13 @@ class Window(QMainWindow):
     def active(self) -> bool:
         """Whether a run is on, or was asked for."""
         return self.requested or (self.context.run.n_prompt > 0 and self.context.run.ended is None)
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that is on screen waits for an answer."""
+        panel = self.models_panel
+        reading = panel is not None and self.workspace.docks[panel.key].shown and not self.context.shelf.complete
+        return self.board.complete and not reading
 
     def situation(self) -> Situation:
         paused = self.context.run.where.state == "paused" and not self.requested
@@ -346,28 +421,52 @@ class Window(QMainWindow):
             self.open_model(name)
 
     def open_model(self, source: str) -> None:
-        """Load a model; the present one stays until the new one is there."""
+        """Load a model; the present one stays until the new one is there. None that is still coming takes its place."""
+        if self.shelving.awaited:
+            self.shelving.await_none()
+            self.start_page.show_progress(None)
         self.loading = True
         self.activity = self.tr("opening {0}").format(source)
-        self.worker.load(source, self.options.device, self.options.dtype)
+        self.worker.load(source, self.device, self.dtype)
         self.refresh()
 
     def fetch(self, name: str) -> None:
         """Download a model of the catalog or the hub, then open it."""
         self.activity = self.tr("asking for {0}").format(name)
         self.start_page.show_progress(ProgressFrame("fetch", self.activity, 0, 0))
-        self.worker.fetch(name)
+        self.shelving.download(name, then_open=True)
         self.refresh()
 
     def cancel_progress(self) -> None:
-        self.worker.cancel_fetch()
+        if self.shelving.awaited:
+            self.shelving.stop_awaited()
+            self.start_page.show_progress(None)
         self.worker.cancel_load()
 
     def show_models(self) -> None:
-        """The start page; the same command goes back to the run."""
-        other = self.start_page if self.pages.currentWidget() is self.workspace else self.workspace
-        self.look_in_cache()
-        self.pages.setCurrentWidget(other if self.context.run.model is not None else self.start_page)
+        """The model shelf; the same command goes back to what was there before."""
+        dock = self.workspace.docks.get("models")
+        if dock is None or (dock.shown and self.pages.currentWidget() is self.workspace):
+            self._leave_shelf()
+        else:
+            self.workspace.restore_maximised()
+            self._before_shelf = self.workspace.in_front_of("models")
+            self.pages.setCurrentWidget(self.workspace)
+            self.workspace.bring_up("models")
+            if self.context.run.model is None:  # nothing else has anything to show
+                self.workspace.toggle_maximised(dock)
+            if self.models_panel is not None:
+                self.models_panel.words_field.setFocus()
+
+    def _leave_shelf(self) -> None:
+        """Back to the panel that was in front of the shelf, or to the start page while there is no model."""
+        dock = self.workspace.docks.get("models")
+        if self.workspace.maximised is dock:
+            self.workspace.restore_maximised()
+        if dock is not None and dock.shown:
+            self.workspace.bring_up(self._before_shelf or self.workspace.beside("models"))
+        has_model = self.context.run.model is not None
+        self.pages.setCurrentWidget(self.workspace if has_model else self.start_page)
 
     def look_in_cache(self) -> None:
         """Which models need no download any more; the user is told where there can be no cache."""
@@ -387,6 +486,16 @@ class Window(QMainWindow):
         for name in ("open_folder", "open_file", "show_models"):
             menu.addAction(self.actions_by_name[name])
         self.bar.model.setMenu(menu)
+        if self.tensors_panel is not None:
+            self.tensors_panel.show_recent(self.preferences.recent())
+
+    def show_tensors(self, source: str | None = None) -> None:
+        """The tensors of a model that need not be loaded; None: of the one that was looked at last."""
+        self.workspace.restore_maximised()
+        self.pages.setCurrentWidget(self.workspace)
+        self.workspace.bring_up("tensors")
+        if self.tensors_panel is not None and source is not None:
+            self.tensors_panel.show_source(source)
 
     # ---- commands: the run -----------------------------------------------------------------------------------
 
@@ -595,16 +704,20 @@ class Window(QMainWindow):
         self.preferences.set_geometry(self.saveGeometry())
         self.preferences.set_layout(self.workspace.layout_name, self.workspace.save())
         self.hide()
-        self.closed_in_time = self.worker.quit()
+        besides = self.shelving.close(QUIT_WITHIN_S)
+        self.closed_in_time = self.worker.quit() and besides
         event.accept()
 
 
 def newest_answers(frames: Iterable[object]) -> list[AnswerFrame]:
-    """The answers among frames, less those that came before another model or run: they mean nothing for it."""
+    """The answers among frames, less those that came before another model or run: they mean nothing for it.
+
+    What was asked about files is as true as before.
+    """
     answers: list[AnswerFrame] = []
     for frame in frames:
         if isinstance(frame, ModelFrame | RunFrame):
-            answers = []
+            answers = [answer for answer in answers if isinstance(answer.answer, OfFiles)]
         elif isinstance(frame, AnswerFrame):
             answers.append(frame)
     return answers
@@ -626,7 +739,11 @@ _RECEIVERS: dict[type, Callable] = {
     EndFrame: Window._run_ended,
     Where: Window._pass_moved,
     ProgressFrame: Window._show_progress,
-    FetchFrame: Window._fetched,
+    DownloadFrame: Window._download_moved,
+    ShelfFrame: Window._shelf_moved,
+    SearchFrame: Window._shelf_moved,
+    LookFrame: Window._shelf_moved,
+    DeletedFrame: Window._deleted,
     CancelledFrame: Window._cancelled,
     ErrorFrame: Window._failed,
 }

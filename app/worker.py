@@ -16,18 +16,19 @@ from threading import RLock, Thread
 from typing import TYPE_CHECKING, Literal
 
 from app.answering import Answering
-from app.fetcher import Fetcher
 from app.inquiries import Inquiry
+from app.inventory_reader import InventoryReader
 from app.mailbox import Mailbox
 from app.notices import CancelledFrame, ReadyFrame, SettledFrame
 from engine import threads as engine_threads
 from engine.errors import Cancelled, EngineError
 from engine.frames import EndFrame, ErrorFrame, ProgressFrame, RunFrame, Where
-from engine.questions import Question
+from engine.questions import OF_FILES, OF_HEADERS, Question
 from engine.settings import Sampling
 
 if TYPE_CHECKING:
     import engine
+    from engine.gate import Answering as Work
 
 StepKind = Literal["stage", "layer", "token"]
 Arm = StepKind | Literal["pause"]
@@ -59,8 +60,8 @@ class Worker:
     def __init__(self, mailbox: Mailbox, threads: int | None = None) -> None:
         self._mailbox = mailbox
         self._threads = threads or engine_threads.default_threads()
-        self._fetcher = Fetcher(mailbox)
         self._answering = Answering(mailbox)
+        self._reader = InventoryReader(mailbox, self._answering.inquiries)
         self._commands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._live, name="fluoroscope engine", daemon=True)
         self._lock = RLock()  # guards what follows
@@ -137,25 +138,19 @@ class Worker:
         """Answer this question once; a newer one of the same key cancels it. Returns its ticket."""
         return self._inquire(self._answering.inquiries.put(key, question, standing=False))
 
-    def fetch(self, name: str) -> None:
-        self._fetcher.fetch(name)
-
-    def cancel_fetch(self) -> None:
-        self._fetcher.cancel()
-
     def quit(self, seconds: float = QUIT_WITHIN_S) -> bool:
         """Cancel everything and wait for both threads; True if they ended in time."""
         with self._lock:
             self._waiting_load = self._waiting_run = None
             self._quitting = True
             self._interrupt()
-        self._fetcher.cancel()
+        self._reader.cancel()
         self._commands.put(None)
         deadline = time.monotonic() + seconds
         if self._thread.is_alive():
             self._thread.join(seconds)
-        fetched = self._fetcher.join(max(0.0, deadline - time.monotonic()))
-        return fetched and not self._thread.is_alive()
+        read = self._reader.join(max(0.0, deadline - time.monotonic()))
+        return read and not self._thread.is_alive()
 
     def _steer(self, arm: Arm | None) -> None:
         """To the run that waits to begin, if there is one; otherwise to the one under way."""
@@ -170,6 +165,9 @@ class Worker:
             self._gate.cancel()
 
     def _inquire(self, inquiry: Inquiry) -> int:
+        if isinstance(inquiry.question, OF_HEADERS):
+            self._reader.read(inquiry)
+            return inquiry.ticket
         with self._lock:
             if self._running and self._gate is not None:
                 self._answering.ask_in_pass(self._gate, inquiry)
@@ -205,13 +203,14 @@ class Worker:
         began = time.perf_counter()
         import engine
         import engine.loading  # the long part: torch
+        from engine.checkpoint.fits import accelerators
 
         engine_threads.set_threads(self._threads)
         gate = engine.Gate()
         gate.on_stop = self._stopped
         with self._lock:
             self._gate = gate
-        self._mailbox.post(ReadyFrame(time.perf_counter() - began, self._threads))
+        self._mailbox.post(ReadyFrame(time.perf_counter() - began, self._threads, accelerators()))
 
     def _load(self, request: LoadRequest) -> None:
         if request is not self._waiting_load:
@@ -248,6 +247,8 @@ class Worker:
 
     def _run(self, request: RunRequest) -> None:
         if not self._take(request):
+            if self._waiting_run is None:  # stopped before it began, and answers were hurried away from for it
+                self._answer_open()
             return
         if self._attempt("run", partial(self._begin, request)) == "done":
             outcome = self._attempt("run", partial(self._steps, request))
@@ -310,8 +311,19 @@ class Worker:
             self._commands.put(partial(self._answer, inquiry))
 
     def _answer(self, inquiry: Inquiry) -> None:
-        if self._session is not None and self._has_run:
+        if not self._answering.inquiries.wanted(inquiry):
+            return
+        if isinstance(inquiry.question, OF_FILES):
+            from engine import tensor_answers
+
+            self._answer_in_turns(inquiry, tensor_answers.answering(inquiry.question))
+        elif self._session is not None and self._has_run:
             self._answering.answer_now(self._session, inquiry, self._hurried)
+
+    def _answer_in_turns(self, inquiry: Inquiry, work: Work) -> None:
+        """A tensor may take seconds to read: what was asked meanwhile does not wait for it."""
+        if self._answering.answer_a_while(inquiry, work, self._hurried):
+            self._commands.put(partial(self._answer_in_turns, inquiry, work))
 
     def _hurried(self) -> bool:
         """Whether something waits that matters more than an answer while idle."""

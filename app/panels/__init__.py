@@ -6,8 +6,20 @@ from app.panels.attention import AttentionPanel
 from app.panels.experts import ExpertsPanel
 from app.panels.kv_cache import CachePanel
 from app.panels.layers import LayersPanel
+from app.panels.models import ModelsPanel
 from app.panels.residual import ResidualPanel
 from app.panels.sampling import SamplingPanel
+from app.panels.tensors import TensorsPanel
 from app.panels.token_strip import TokenStrip
 
-PANELS = (TokenStrip, LayersPanel, AttentionPanel, ExpertsPanel, ResidualPanel, CachePanel, SamplingPanel)
+PANELS = (
+    TokenStrip,
+    LayersPanel,
+    AttentionPanel,
+    ExpertsPanel,
+    ResidualPanel,
+    CachePanel,
+    TensorsPanel,
+    ModelsPanel,
+    SamplingPanel,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from PySide6.QtCore import Signal
@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QWidget
 
 from app.cursor import Cursor
 from app.run import Run
+from app.shelf import Shelf
 from app.theme import Theme
 from engine.frames import Answer
 from engine.questions import Question
@@ -28,6 +29,7 @@ class Context:
     cursor: Cursor
     theme: Theme
     ask: Callable[[str, Question], None]
+    shelf: Shelf = field(default_factory=Shelf)
 
 
 class Panel(QWidget):

@@ -55,6 +55,8 @@ class FlowLayout(QLayout):
         inner = rect.marginsRemoved(self.contentsMargins())
         x, y, line = inner.x(), inner.y(), 0
         for item in self._items:
+            if item.isEmpty():
+                continue  # a hidden control takes no room
             size = item.sizeHint()
             if line and x + size.width() > inner.right() + 1:
                 x, y, line = inner.x(), y + line + self._gap // 2, 0

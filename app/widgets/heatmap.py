@@ -18,6 +18,7 @@ from app.widgets.lettering import CENTRE, Painter, put, put_rotated
 from app.widgets.scale import word
 
 SHOWN, MASKED, ABSENT = 0, 1, 2  # states of a cell: a figure, blank by definition, not computed yet
+ROOM_TO_SPARE = 1.3  # so much wider than needed a plot must be before it is given twice as many cells
 _STEPS = {
     Qt.Key.Key_Left: (0, -1),
     Qt.Key.Key_Right: (0, 1),
@@ -78,6 +79,7 @@ class Heatmap(Canvas):
         self._row_places: list[_Place] = []
         self._column_places: list[_Place] = []
         self._titled = True
+        self._fitting = 0  # cells that the longer axis can show, as it was last said
         self.setAccessibleName(name)
 
     # --- data -------------------------------------------------------------------------------------------------
@@ -119,10 +121,16 @@ class Heatmap(Canvas):
         super().set_theme(theme)
 
     def fits(self) -> int:
-        """How many cells the longer axis can show: a power of two, so that resizing seldom changes it."""
+        """How many cells the longer axis can show: a power of two, so that resizing seldom changes it.
+
+        It grows only where there is room to spare: what is shown has labels of its own width, which must not lead to
+        another answer, and that to other labels.
+        """
         self.settle()
         pixels = max(self.plot.width(), self.plot.height(), self.width() / 2, 64.0)
-        return 2 ** int(math.log2(pixels))
+        if not self._fitting <= pixels < 2 * self._fitting * ROOM_TO_SPARE:
+            self._fitting = 2 ** int(math.log2(pixels))
+        return self._fitting
 
     def _exists(self, row: int, column: int) -> bool:
         if self.cells is None:

@@ -14,7 +14,8 @@ from tests.app.kinds import KindsOnDisk
 from tests.app.panel_runs import show
 
 RUN = RunFrame(tuple(Piece(id, "x", b"x", id, id + 1) for id in range(4)), 8, False)
-ASKING = [panel for panel in PANELS if panel.key not in ("layers", "sampling")]  # the others read the run itself
+OF_NO_RUN = ("layers", "sampling", "tensors", "models")  # they read the run itself, or files only
+ASKING = [panel for panel in PANELS if panel.key not in OF_NO_RUN]
 
 
 @pytest.fixture(scope="module")

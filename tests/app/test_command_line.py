@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from app.command_line import DEFAULT_MODEL, DEFAULT_TOKENS, PANELS, parse
+from app.command_line import DEFAULT_MODEL, DEFAULT_TOKENS, PANELS, TASKS, VERBS, parse
+from app.main import VERBS as HANDLERS
 from app.main import main
 from engine.checkpoint.catalog import entry
 from engine.errors import EngineError
@@ -92,6 +93,64 @@ def test_wrong_options_end_with_code_2(wrong: str, capsys: pytest.CaptureFixture
         parse(wrong.split())
     assert ended.value.code == 2
     assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "model"),
+    [
+        ("x.gguf", "x.gguf"),
+        ("x.GGUF --theme light --tokens 3", "x.GGUF"),
+        ("--theme light --tokens 3 some/folder", "some/folder"),
+        ("--greedy x.gguf --prompt p", "x.gguf"),
+        ("smollm2", "smollm2"),
+        ("tests", "tests"),
+        ("-- x.gguf", "x.gguf"),
+    ],
+)
+def test_a_path_alone_opens_that_model(line: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert (parse(line.split()).verb, parse(line.split()).model) == ("open", model)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("insepct demo", "'insepct' is neither a verb (fetch, inspect, models) nor a folder, a .gguf file"),
+        ("--theme light inspect demo", "the verb inspect comes first"),
+        ("a.gguf b.gguf", "one model at a time can be opened, not a.gguf, b.gguf"),
+        ("a.gguf --model b", "one model at a time can be opened, not a.gguf, b"),
+        ("a.gguf --nonsense", "unrecognized arguments: --nonsense"),
+    ],
+)
+def test_a_wrong_word_is_told(line: str, reason: str, capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse(line.split())
+    assert ended.value.code == 2
+    assert reason in capsys.readouterr().err
+
+
+def test_verbs_are_known_wherever_they_are_named(capsys: pytest.CaptureFixture) -> None:
+    assert set(VERBS) | {"open"} | set(TASKS) == set(HANDLERS)
+    for verb in VERBS:
+        with pytest.raises(SystemExit) as ended:
+            parse([verb, "--help"])
+        assert ended.value.code == 0
+        assert f"fluoroscope {verb}" in capsys.readouterr().out
+
+
+def test_help_names_verbs_and_options(capsys: pytest.CaptureFixture) -> None:
+    for line in (["--help"], ["x.gguf", "-h"]):
+        with pytest.raises(SystemExit) as ended:
+            parse(line)
+        assert ended.value.code == 0
+        said = capsys.readouterr().out
+        assert all(word in said for word in (*VERBS, "--model", "--self-test", "--install-desktop", "FILE.gguf"))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_tasks_stand_alone(task: str) -> None:
+    assert parse([f"--{task}", "--threads", "3"]).verb == task
+    assert parse([f"--{task}", "--threads", "3"]).threads == 3
 
 
 def test_sampling_out_of_range_is_an_engine_error() -> None:

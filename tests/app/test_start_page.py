@@ -14,7 +14,7 @@ from engine.frames import ProgressFrame
 
 @pytest.fixture
 def page(qtbot) -> StartPage:
-    made = StartPage(catalog())
+    made = StartPage(known for known in catalog() if known.starter)
     qtbot.addWidget(made)
     made.restyle(DARK)
     made.show()

@@ -44,6 +44,7 @@ ICONS = [
     "cache",
     "sampling",
     "model",
+    "tensors",
     "close",
     "warning",
     "seed",

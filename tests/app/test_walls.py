@@ -71,7 +71,7 @@ def loaded_by(code: str) -> set[str]:
         "import app.main",
         "import app.main; app.main.parse(['--model', 'x', '--prompt', 'y'])",
         "import app.fetch_verb, engine.checkpoint.fetch",
-        "import app.mailbox, app.worker, app.fetcher",
+        "import app.mailbox, app.worker, app.downloads, app.backstage, app.shelf_rows",
         "import app.inspect_verb, engine.checkpoint.inventory",
     ],
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QImage
 
 from app.theme import DARK, LIGHT
@@ -218,3 +218,18 @@ def test_lines_are_hatched_where_nothing_is_computed(qtbot: Any) -> None:
     y = round(chart.plot.bottom()) - 5
     right = {image.pixelColor(x, y).name() for x in range(round(chart.x_of(6)), round(chart.x_of(8)))}
     assert DARK.absent in right
+
+
+def test_how_much_a_heatmap_asks_for_does_not_swing_with_its_labels(qtbot) -> None:
+    picture = heatmap(qtbot, np.zeros((2, 2), np.float32))
+    picture.resize(100, 80)
+    picture.settle()
+
+    def fits(width: float) -> int:
+        picture.plot = QRectF(0, 0, width, 10)
+        return picture.fits()
+
+    assert fits(130) == 128
+    assert fits(126) == 64  # never more cells than pixels
+    assert [fits(130), fits(126), fits(130)] == [64, 64, 64]
+    assert fits(170) == 128  # the user has made the window larger
