@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from engine.checkpoint.fits import Device
+if TYPE_CHECKING:
+    from engine.checkpoint.fits import Device
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from app.notices import DownloadFrame
-from engine.checkpoint.fits import Device, Fit
-from engine.checkpoint.listing import Choice
+
+if TYPE_CHECKING:
+    from engine.checkpoint.fits import Device, Fit
+    from engine.checkpoint.listing import Choice
 
 Section = Literal["downloads", "computer", "catalog", "hub"]
 SECTIONS: tuple[Section, ...] = ("downloads", "computer", "catalog", "hub")
@@ -41,6 +43,13 @@ class Measure:
     costs: Mapping[str, str]
     fits: tuple[Fit, ...]
     largest: int
+
+
+@dataclass
+class Readings:
+    """What ``app/shelf_rows.py`` has read of models, by (source, when it was changed): it is not read again."""
+
+    of: dict[tuple[str, float], Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

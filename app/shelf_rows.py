@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from app.notices import DownloadFrame
-from app.shelf import LookFrame, Measure, SearchFrame, ShelfFrame, ShelfItem, ShelfQuery
+from app.shelf import LookFrame, Measure, Readings, SearchFrame, ShelfFrame, ShelfItem, ShelfQuery
 from engine.checkpoint import hub as hub_source
 from engine.checkpoint.catalog import CatalogEntry, catalog, catalog_complaint
 from engine.checkpoint.facts import facts
@@ -37,13 +37,6 @@ class Understood:
     active: int = 0
     size: int = 0
     complaint: str = ""
-
-
-@dataclass
-class Readings:
-    """What the shelf knows of models by (source, time of change); kept over searches."""
-
-    of: dict[tuple[str, float], Understood] = field(default_factory=dict)
 
 
 def fill_shelf(query: ShelfQuery, readings: Readings, check: Check, post: Post) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
@@ -15,14 +16,13 @@ from app.downloads import Downloads
 from app.mailbox import Mailbox
 from app.notices import DeletedFrame, DownloadFrame
 from app.preferences import Preferences
-from app.shelf import Shelf, ShelfItem, ShelfQuery
-from app.shelf_rows import Readings, fill_shelf, look_closer, search_hub
+from app.shelf import Readings, Shelf, ShelfItem, ShelfQuery
 from app.token_dialog import TokenDialog
-from engine.checkpoint.catalog import entry
-from engine.checkpoint.fits import Device
-from engine.checkpoint.shelf import cached, delete
 from engine.errors import EngineError, SourceError
 from engine.frames import ErrorFrame
+
+if TYPE_CHECKING:
+    from engine.checkpoint.fits import Device
 
 
 class Shelving(QObject):
@@ -96,7 +96,7 @@ class Shelving(QObject):
     def look(self) -> None:
         """Look through this computer, off the window's thread; ShelfFrames follow."""
         self._looked, self._shelf.complete = True, False
-        self._backstage.do("shelf", partial(fill_shelf, self._shelf.query, self._readings))
+        self._backstage.do("shelf", partial(_fill, self._shelf.query, self._readings))
 
     def look_again(self) -> None:
         """What is here may have changed: look again where somebody has looked before."""
@@ -113,7 +113,7 @@ class Shelving(QObject):
 
     def look_closer(self, item: ShelfItem, source: str) -> None:
         """Read the headers of a model on the hub; a LookFrame follows."""
-        self._backstage.do("look", partial(look_closer, item, source, self._shelf.query))
+        self._backstage.do("look", partial(_look, item, source, self._shelf.query))
 
     def download(self, source: str, then_open: bool = False) -> None:
         """Begin a download, or go on with one; ``then_open``: and open the model when it is there."""
@@ -139,7 +139,7 @@ class Shelving(QObject):
 
     def _search(self, text: str) -> None:
         self._shelf.searched, self._shelf.searching, self._shelf.sentence = text, True, ""
-        self._backstage.do("search", partial(search_hub, text))
+        self._backstage.do("search", partial(_search, text))
         self.changed.emit()
 
     def _cancel(self, source: str) -> None:
@@ -217,6 +217,27 @@ class Shelving(QObject):
         self._backstage.do("token", _forget)
 
 
+# ---- off the window's thread: what these import takes a while ------------------------------------------------------
+
+
+def _fill(query: ShelfQuery, readings: Readings, check: Check, post: Post) -> None:
+    from app.shelf_rows import fill_shelf
+
+    fill_shelf(query, readings, check, post)
+
+
+def _search(text: str, check: Check, post: Post) -> None:
+    from app.shelf_rows import search_hub
+
+    search_hub(text, check, post)
+
+
+def _look(item: ShelfItem, source: str, query: ShelfQuery, check: Check, post: Post) -> None:
+    from app.shelf_rows import look_closer
+
+    look_closer(item, source, query, check, post)
+
+
 def _remember(text: str, check: Check, post: Post) -> None:
     from engine.checkpoint.token import keep
 
@@ -237,6 +258,9 @@ def _given_up(frame: DownloadFrame) -> bool:
 
 
 def _delete(source: str, title: str, check: Check, post: Post) -> None:
+    from engine.checkpoint.catalog import entry
+    from engine.checkpoint.shelf import cached, delete
+
     path = cached(source) if entry(source) is not None else Path(source)
     if path is None:
         raise SourceError(f"{source} is not in the cache any more.")

@@ -42,7 +42,6 @@ from app.turns import Turns
 from app.widgets.amounts import bytes_text
 from app.worker import QUIT_WITHIN_S, Arm, RunRequest, StepKind, Worker
 from engine.checkpoint.catalog import catalog, entry
-from engine.checkpoint.shelf import cached
 from engine.errors import EngineError
 from engine.frames import (
     AnswerFrame,
@@ -470,6 +469,8 @@ class Window(QMainWindow):
 
     def look_in_cache(self) -> None:
         """Which models need no download any more; the user is told where there can be no cache."""
+        from engine.checkpoint.shelf import cached  # with it comes what downloads: not before the first window
+
         try:
             self.start_page.show_cached([known.name for known in catalog() if cached(known.name) is not None])
         except EngineError as error:

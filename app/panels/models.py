@@ -53,6 +53,7 @@ class ModelsPanel(Panel):
         fill(self, self._make_controls(), self.words, self._split).setStretch(2, 1)
         self._connect()
         self.restyle()
+        self._words_changed()
         self.show_run()
 
     def _make_controls(self) -> QWidget:
@@ -96,7 +97,7 @@ class ModelsPanel(Panel):
         return menu
 
     def _connect(self) -> None:
-        self.words_field.textChanged.connect(self._show_table)
+        self.words_field.textChanged.connect(self._words_changed)
         self.words_field.returnPressed.connect(self._search)
         self.search.clicked.connect(self._search)
         self.table.picked.connect(self._pick)
@@ -206,6 +207,10 @@ class ModelsPanel(Panel):
         self.card.show_item(item, shelf.downloads.get(source), self.ready)
 
     # --- what the user does -----------------------------------------------------------------------------------
+
+    def _words_changed(self) -> None:
+        self.search.setEnabled(bool(self.words_field.text().strip()))
+        self._show_table()
 
     def _search(self) -> None:
         if self.words_field.text().strip():

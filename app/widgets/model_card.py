@@ -73,6 +73,7 @@ class ModelCard(QScrollArea):
             button.clicked.connect(lambda _=False, name=name: self._ask(name))
         self.files.activated.connect(self._pick_file)
         self._arrange()
+        self.setAccessibleName(self.tr("The picked model"))
         self.restyle(theme)
         self.show_item(None, None, False)
 
@@ -99,7 +100,7 @@ class ModelCard(QScrollArea):
         self._show_files(item)
         known = item if self._chosen == item.chosen else replace(item, size=0, measure=None, complaint="")
         self.title.setText(item.title)
-        self.line.setText(_line(known))
+        _say(self.line, _line(known))
         _say(self.about, item.about)
         _say(self.place, ": ".join(filter(None, (item.origin or self.tr("on the hub"), item.detail))))
         _say(self.complaint, (download.sentence if download is not None else "") or known.complaint)
@@ -187,10 +188,10 @@ class ModelCard(QScrollArea):
         names = {self.title: "title", self.line: "faint", self.place: "faint", self.complaint: "complaint"}
         for label, name in names.items():
             label.setObjectName(name)
-        for part in (self.title, self.line, self.about, self.files_box, row, self.progress, self.progress_text):
+        head = (self.title, self.line, self.complaint, self.about)  # what is wrong is seen without scrolling
+        for part in (*head, self.files_box, row, self.progress, self.progress_text):
             column.addWidget(part)
         column.setAlignment(self.files_box, Qt.AlignmentFlag.AlignLeft)
-        column.addWidget(self.complaint)
         self._halves = QBoxLayout(_BELOW)
         for parts in ((self.bars, self.verdict, self.costs), (self.facts, self.place)):
             half = QVBoxLayout()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QSize, Qt, Signal
 from PySide6.QtGui import QBrush, QColor, QKeyEvent
@@ -14,7 +15,9 @@ from app.shelf import Section, ShelfItem
 from app.theme import Theme
 from app.widgets.amounts import bytes_text, percent
 from engine.amounts import count_text
-from engine.checkpoint.fits import Verdict
+
+if TYPE_CHECKING:
+    from engine.checkpoint.fits import Verdict
 
 SOURCE = Qt.ItemDataRole.UserRole
 MODEL, SIZE, PARAMETERS, FITS, SHOWS = range(5)
@@ -203,10 +206,10 @@ def _parameters_text(item: ShelfItem) -> str:
 
 
 def _fits_text(item: ShelfItem) -> str:
+    if item.complaint:  # of a model that could be measured, it is one about its tensors
+        return translate("cannot be opened") if item.here or item.measure is not None else translate("not known")
     if item.measure is not None:
         return translate(VERDICTS[item.measure.fits[0].verdict])
-    if item.complaint:
-        return translate("cannot be opened") if item.here else translate("not known")
     return translate("reading…") if item.here else translate("pick it to see")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF, QSize, Qt
 
@@ -10,7 +11,9 @@ from app.theme import Theme
 from app.widgets.amounts import bytes_text
 from app.widgets.canvas import Canvas, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put
-from engine.checkpoint.fits import Fit
+
+if TYPE_CHECKING:
+    from engine.checkpoint.fits import Fit
 
 PARTS = ("weights", "cache", "working")
 

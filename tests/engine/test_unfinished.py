@@ -304,7 +304,7 @@ def test_a_server_that_was_never_there_is_not_waited_for(tmp_path: Path, monkeyp
     began = time.monotonic()
     with pytest.raises(NetworkError, match="cannot be reached"):
         download(Remote("http://127.0.0.1:9/x", 10), tmp_path / "x", lambda done: None)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
 
 
 def test_a_busy_hub_is_waited_for_with_words(hub: FakeHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,7 +328,7 @@ def test_waiting_can_be_cancelled(hub: FakeHub, tmp_path: Path, monkeypatch: pyt
 
     with pytest.raises(Cancelled):
         fetch("org/model", cache=tmp_path, progress=cancel)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert unfinished(tmp_path)[0].done == TOTAL - len(WEIGHTS) + 100_000
 
 
@@ -337,7 +337,7 @@ def test_an_endless_file_ends_at_the_promised_size(hub: FakeHub, tmp_path: Path)
     began = time.monotonic()
     with pytest.raises(NetworkError, match="sent more than the 23 bytes that it promised"):
         fetch("org/model", cache=tmp_path)
-    assert time.monotonic() - began < 2
+    assert time.monotonic() - began < 8
     assert sum(path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()) < 3000
 
 
