@@ -56,9 +56,12 @@ def remove_from_desktop(options: Options) -> int:
 
 
 def data_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """$XDG_DATA_HOME, which counts only where it is absolute, or ~/.local/share."""
+    """$XDG_DATA_HOME, which counts only where it is absolute, or ~/.local/share. Raises EngineError without a home."""
     given = Path(environment.get("XDG_DATA_HOME", ""))
-    return given if given.is_absolute() else Path.home() / ".local" / "share"
+    try:
+        return given if given.is_absolute() else Path.home() / ".local" / "share"
+    except RuntimeError as error:
+        raise EngineError("There is no home folder to write to; name a data folder with XDG_DATA_HOME.") from error
 
 
 def program() -> Path:

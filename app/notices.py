@@ -56,3 +56,10 @@ class DeletedFrame:
 
     title: str
     freed: int
+
+
+@dataclass(frozen=True)
+class ToldFrame:
+    """Something that the user asked for was done; ``text`` says so, in the status bar."""
+
+    text: str

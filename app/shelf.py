@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from app.command_line import DEFAULT_CONTEXT
 from app.notices import DownloadFrame
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 Section = Literal["downloads", "computer", "catalog", "hub"]
 SECTIONS: tuple[Section, ...] = ("downloads", "computer", "catalog", "hub")
-DEFAULT_CONTEXT = 4096
 BEGUN = ("waiting", "running", "paused", "failed")  # downloads that are neither done nor forgotten
 
 

@@ -12,7 +12,7 @@ from app.shelf import LookFrame, Measure, Readings, SearchFrame, ShelfFrame, She
 from engine.checkpoint import hub as hub_source
 from engine.checkpoint.catalog import CatalogEntry, catalog, catalog_complaint
 from engine.checkpoint.facts import facts
-from engine.checkpoint.fits import Device, fits, largest_context, processor
+from engine.checkpoint.fits import DTYPES, Device, fits, largest_context, processor
 from engine.checkpoint.found import FoundModel, found_models
 from engine.checkpoint.hub import HubModel
 from engine.checkpoint.inventory import inventory
@@ -25,7 +25,6 @@ from engine.errors import AccessError, Cancelled, EngineError, SourceError
 
 Check = Callable[[], None]
 Post = Callable[[object], None]
-TYPES = ("float32", "bfloat16", "float16")  # that a model can be computed in
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def measure(read: Understood, query: ShelfQuery, device: Device) -> Measure:
     config = read.config
     assert config is not None
     chosen = fits(config, read.parameters, query.context, device, query.dtype)
-    others = (fits(config, read.parameters, query.context, device, name) for name in TYPES if name != chosen.dtype)
+    others = (fits(config, read.parameters, query.context, device, name) for name in DTYPES if name != chosen.dtype)
     sheet = cost(config, positions=chosen.context, weight_dtype=chosen.dtype)
     return Measure(
         parameters=read.parameters,

@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 from app.backstage import Backstage, Check, Post
 from app.downloads import Downloads
 from app.mailbox import Mailbox
-from app.notices import DeletedFrame, DownloadFrame
+from app.notices import DeletedFrame, DownloadFrame, ToldFrame
 from app.preferences import Preferences
 from app.shelf import Readings, Shelf, ShelfItem, ShelfQuery
 from app.token_dialog import TokenDialog
@@ -242,14 +242,15 @@ def _remember(text: str, check: Check, post: Post) -> None:
     from engine.checkpoint.token import keep
 
     kept = keep(text, remember=True)
-    if kept.sentence:
-        post(ErrorFrame("token", kept.sentence))
+    in_keyring = ToldFrame("the token is kept in the system's keyring")
+    post(ErrorFrame("token", kept.sentence) if kept.sentence else in_keyring)
 
 
 def _forget(check: Check, post: Post) -> None:
     from engine.checkpoint.token import forget
 
     forget()
+    post(ToldFrame("the token of the hub is forgotten"))
 
 
 def _given_up(frame: DownloadFrame) -> bool:

@@ -24,7 +24,7 @@ from app.keys_page import KeysPage
 from app.layouts import Workspace
 from app.mailbox import Mailbox
 from app.notice_bar import NoticeBar
-from app.notices import CancelledFrame, DeletedFrame, DownloadFrame, ReadyFrame
+from app.notices import CancelledFrame, DeletedFrame, DownloadFrame, ReadyFrame, ToldFrame
 from app.panels.models import ModelsPanel
 from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
@@ -329,6 +329,9 @@ class Window(QMainWindow):
         self.activity = self.tr("{0} was deleted, {1} are free again").format(frame.title, bytes_text(frame.freed))
         self.look_in_cache()
         self.shelving.look_again()
+
+    def _told(self, frame: ToldFrame) -> None:
+        self.activity = frame.text
 
     def _show_shelf(self) -> None:
         """Only where somebody can see it."""
@@ -745,6 +748,7 @@ _RECEIVERS: dict[type, Callable] = {
     SearchFrame: Window._shelf_moved,
     LookFrame: Window._shelf_moved,
     DeletedFrame: Window._deleted,
+    ToldFrame: Window._told,
     CancelledFrame: Window._cancelled,
     ErrorFrame: Window._failed,
 }

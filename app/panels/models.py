@@ -16,8 +16,8 @@ from app.widgets.model_card import ModelCard
 from app.widgets.model_table import ModelTable
 from app.widgets.pages import fill, labelled
 from app.widgets.still_label import StillLabel
+from engine.checkpoint.fits import DTYPES
 
-TYPES = ("auto", "float32", "bfloat16", "float16")
 LEAST_CONTEXT, MOST_CONTEXT = 1, 10_000_000
 _BESIDE_LETTERS = 170  # so wide is a panel with room for the table and the card beside each other
 SETTLE_MS = 250  # after the last turn of the spin box, or step through the table
@@ -68,7 +68,7 @@ class ModelsPanel(Panel):
         self.context_size.setStepType(QSpinBox.StepType.AdaptiveDecimalStepType)
         self.context_size.setValue(self.context.shelf.query.context)
         self.context_size.setToolTip(self.tr("Positions that the cache is counted for"))
-        self.dtype.addItems(TYPES)
+        self.dtype.addItems(("auto", *DTYPES))
         self.device.addItem("cpu", "cpu")
         self.more = QToolButton()
         self.more.setText(self.tr("More"))

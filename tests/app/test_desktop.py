@@ -137,6 +137,15 @@ def test_a_plain_path_stays_readable() -> None:
     )
 
 
+def test_without_a_home_the_sentence_says_what_to_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(EngineError, match="XDG_DATA_HOME"):
+        data_folder({})
+
+
 def test_the_data_folder_follows_the_standard() -> None:
     assert data_folder({"XDG_DATA_HOME": "/data"}) == Path("/data")
     assert data_folder({"XDG_DATA_HOME": "relative"}) == data_folder({}) == Path.home() / ".local" / "share"

@@ -24,6 +24,7 @@ from app.window import Window
 from engine.checkpoint.catalog import catalog, entry
 from engine.checkpoint.fits import Device
 from engine.checkpoint.listing import Choice
+from engine.checkpoint.token import keep, source_of_token
 from tests.app.conftest import GREEDY, MakeWindow
 from tests.engine.fake_hub import FakeHub, Repository, serving
 
@@ -297,6 +298,14 @@ def test_opening_from_a_menu_leaves_the_panel_that_is_in_front(shelf, tiny_model
     window.open_model("demo")
     qtbot.waitUntil(lambda: window.context.run.model.source == "demo", timeout=30_000)
     assert window.workspace.maximised is window.workspace.docks["residual"]
+
+
+def test_a_token_can_be_forgotten_and_that_is_said(shelf, hub: FakeHub, qtbot) -> None:
+    window, _ = shelf
+    keep(TOKEN)
+    window.shelving.do("forget token", "")
+    qtbot.waitUntil(lambda: "forgotten" in window.activity, timeout=10_000)
+    assert source_of_token() == ""
 
 
 def test_what_is_no_token_is_refused_with_a_sentence_that_does_not_repeat_it(shelf, qtbot) -> None:
