@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 from app.inquiries import Inquiries, Inquiry
 from app.mailbox import Mailbox
 from engine.errors import Cancelled, EngineError
-from engine.frames import Answer, AnswerFrame, ErrorFrame
-from engine.questions import BETWEEN_RUNS, Question
+from engine.frames import Answer, AnswerFrame, ErrorFrame, Unreadable
+from engine.questions import BETWEEN_RUNS, OF_FILES, Question
 
 if TYPE_CHECKING:
     import engine
@@ -121,3 +121,6 @@ class Answering:
         details = "" if known else "".join(traceback.format_exception(error))
         sentence = str(error) if known else f"A figure could not be computed ({type(error).__name__}: {error})."
         self._mailbox.post(ErrorFrame("question", sentence, details))
+        if isinstance(inquiry.question, OF_FILES):  # whoever waits for it says so, too
+            answer = Unreadable(inquiry.question.tensor, sentence)
+            self._mailbox.post(AnswerFrame(inquiry.key, inquiry.ticket, 0, answer))

@@ -60,6 +60,12 @@ class Board:
         self._missing.add(key)
         (self._lasting.add if isinstance(question, (*OF_FILES, *OF_HEADERS)) else self._lasting.discard)(key)
 
+    def unask(self, key: str) -> None:
+        """Nobody waits for this any more: work on it ends soon, and an answer that is under way is dropped."""
+        if self._tickets.pop(key, None) is not None:
+            self._missing.discard(key)
+            self._worker.watch(key, None)
+
     def set_shown(self, key: str, shown: bool) -> None:
         """A panel came into view, or left it."""
         (self._shown.add if shown else self._shown.discard)(key)

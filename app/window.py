@@ -83,7 +83,7 @@ class Window(QMainWindow):
         super().__init__()
         self.worker, self.mailbox, self.preferences, self.options = worker, mailbox, preferences, options
         self.board = Board(worker)
-        self.context = Context(Run(), Cursor(), self._first_theme(), self.board.ask)
+        self.context = Context(Run(), Cursor(), self._first_theme(), self.board.ask, unask=self.board.unask)
         self.sampling = options.sampling
         self.device, self.dtype = options.device, options.dtype  # that models are opened with
         self.activity = self.tr("starting the engine")

@@ -21,6 +21,7 @@ from engine.questions import Question
 @dataclass
 class Context:
     """What panels share. ``ask(key, question)`` asks once; the answer comes to ``show_answer`` of the asking panel.
+    ``unask(key)``: it is not wanted any more.
 
     ``theme`` is replaced on a theme change, after which ``restyle`` is called.
     """
@@ -30,6 +31,7 @@ class Context:
     theme: Theme
     ask: Callable[[str, Question], None]
     shelf: Shelf = field(default_factory=Shelf)
+    unask: Callable[[str], None] = lambda key: None
 
 
 class Panel(QWidget):

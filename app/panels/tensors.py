@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from engine.checkpoint.outline import Outline
 
 
+OF_ONE_TENSOR = ("figures", "histogram", "block", "spectrum")
+
+
 class TensorsPanel(Panel):
     """A tree of every tensor, searched; beside it a map, the components, and the tensor that is picked.
 
@@ -361,6 +364,8 @@ class TensorsPanel(Panel):
         inventory = None if self._listed is None else self._listed.inventory
         origin = None if inventory is None else inventory.origin
         tensor = None if entry is None or origin is None else stored(origin, entry.name)
+        for what in OF_ONE_TENSOR:  # of the one before: singular values may take many seconds
+            self.context.unask(f"{self.key}.{what}")
         far = self.tr("The weights of this model are not on this machine: only its headers were read.")
         for page in self._of_tensor:
             page.show_tensor(entry, tensor, far if entry is not None and origin is None else "")

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from app.board import Board
 from app.mailbox import Mailbox
 from app.window import newest_answers
 from app.worker import RunRequest, Worker
@@ -26,10 +27,11 @@ from engine.frames import (
     RunFrame,
     SingularValues,
     StepFrame,
+    TensorBlock,
     TensorFigures,
     Unreadable,
 )
-from engine.questions import AskCacheState, AskInventory, AskSingularValues, AskTensorFigures
+from engine.questions import AskCacheState, AskInventory, AskSingularValues, AskTensorBlock, AskTensorFigures
 from engine.settings import Sampling
 from tests.app.test_worker import Reader
 
@@ -148,6 +150,46 @@ def test_a_file_that_has_gone_is_an_answer_and_no_error(worker: Worker, reader: 
     worker.ask("tensors.figures", AskTensorFigures(gone, 0))
     assert "no longer there" in reader.until(answers(Unreadable)).answer.sentence
     assert not any(isinstance(frame, ErrorFrame) for frame in reader.frames)
+
+
+def test_a_mistake_of_ours_is_told_and_whoever_waits_has_an_answer(
+    worker: Worker, reader: Reader, tensor: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(self: Any, part: Any) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(tensor_answers._Moments, "add", mistaken)
+    ticket = worker.ask("tensors.figures", AskTensorFigures(tensor, 0))
+    frame = reader.until(answers(Unreadable))
+    assert frame.ticket == ticket
+    assert "ZeroDivisionError" in frame.answer.sentence
+    assert any(isinstance(frame, ErrorFrame) and "Traceback" in frame.details for frame in reader.frames)
+
+
+def test_what_nobody_wants_any_more_ends_without_an_answer(
+    worker: Worker, reader: Reader, tensor: Stored, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(values, "SLICE", 16)
+    seen, go, parts = threading.Event(), threading.Event(), []
+    moments = tensor_answers._Moments.add
+
+    def held(self: Any, part: Any) -> None:
+        parts.append(part)
+        seen.set()
+        assert go.wait(20)
+        moments(self, part)
+
+    monkeypatch.setattr(tensor_answers._Moments, "add", held)
+    board = Board(worker)
+    board.ask("tensors.figures", AskTensorFigures(tensor, 0))
+    assert seen.wait(20)
+    board.unask("tensors.figures")
+    assert board.complete
+    go.set()
+    worker.ask("tensors.block", AskTensorBlock(tensor, 0, (0, 2), (0, 2)))
+    reader.until(answers(TensorBlock))
+    assert not any(answers(TensorFigures)(frame) for frame in reader.frames)
+    assert len(parts) == 1  # of some ninety
 
 
 def test_a_new_run_does_not_void_what_was_asked_about_files() -> None:

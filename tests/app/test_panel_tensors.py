@@ -797,3 +797,13 @@ def test_every_page_can_be_exported(qtbot: Any, tiny_model: Path, tmp_path: Path
         assert all(file.stat().st_size > 50 for file in folder.iterdir())
     table = list(csv.reader(io.StringIO((tmp_path / "csv" / "tensors.csv").read_text(encoding="utf-8"))))
     assert ["names", "0", "model.embed_tokens.weight"] in table
+
+
+def test_another_tensor_takes_back_what_was_asked_of_the_one_before(qtbot, tiny_model: Path) -> None:
+    shown, panel = opened(qtbot, tiny_model)
+    taken_back: list[str] = []
+    panel.context.unask = taken_back.append
+    entries = panel._outline().entries
+    panel._show_tensor(entries[0])
+    assert taken_back == ["tensors.figures", "tensors.histogram", "tensors.block", "tensors.spectrum"]
+    assert shown.asked == [] or all(key != "tensors.spectrum" for key, _ in shown.asked)
