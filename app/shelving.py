@@ -43,6 +43,8 @@ class Shelving(QObject):
         self._backstage, self._mailbox = Backstage(mailbox), mailbox
         self._readings = Readings()
         self.downloads = Downloads(mailbox)
+        self._asking = False  # for a token
+        self._with_token: list[Callable[[], None]] = []  # what is done once there is one
         self.awaited = ""  # the download that is opened when it is there
         self._looked = False  # somebody has looked at the shelf
         shelf.query = replace(shelf.query, folders=tuple(map(Path, preferences.model_folders())))
@@ -193,13 +195,24 @@ class Shelving(QObject):
         self.ask_for_token("", None if item is None else partial(self.look_closer, item, source))
 
     def ask_for_token(self, why: str = "", then: Callable[[], None] | None = None) -> None:
-        """Show the dialog; ``then`` is done once a token was given."""
+        """Show the dialog; ``then`` is done once a token was given. Who asks meanwhile waits for the same answer."""
+        if then is not None:
+            self._with_token.append(then)
+        if self._asking:
+            return
+        self._asking = True
         dialog = TokenDialog(self._window, why)
-        dialog.accepted.connect(partial(self._keep_token, dialog, then))
+        dialog.accepted.connect(partial(self._keep_token, dialog))
+        dialog.finished.connect(self._asked_for_token)
         dialog.finished.connect(dialog.deleteLater)
         dialog.open()
 
-    def _keep_token(self, dialog: TokenDialog, then: Callable[[], None] | None) -> None:
+    def _asked_for_token(self) -> None:
+        """Answered or not: what waited for it is done, or is left."""
+        self._asking = False
+        self._with_token.clear()
+
+    def _keep_token(self, dialog: TokenDialog) -> None:
         from engine.checkpoint.token import keep
 
         text, remember = dialog.take()
@@ -210,7 +223,7 @@ class Shelving(QObject):
             return
         if remember:  # a keyring may ask the user, or be slow
             self._backstage.do("token", partial(_remember, text))
-        if then is not None:
+        for then in tuple(self._with_token):
             then()
 
     def _forget_token(self) -> None:

@@ -300,6 +300,20 @@ def test_opening_from_a_menu_leaves_the_panel_that_is_in_front(shelf, tiny_model
     assert window.workspace.maximised is window.workspace.docks["residual"]
 
 
+def test_two_locked_models_ask_once_and_both_go_on(shelf, hub: FakeHub, qtbot) -> None:
+    window, _ = shelf
+    hub.gated, hub.tokens = "manual", {TOKEN}
+    hub.others = {"org/second": Repository(files=dict(hub.files), gated="manual")}
+    for source in ("org/model", "org/second"):
+        window.shelving.do("download", source)
+    failed = window.context.shelf.downloads
+    qtbot.waitUntil(lambda: [frame.state for frame in failed.values()] == ["failed", "failed"], timeout=20_000)
+    (dialog,) = window.findChildren(TokenDialog)
+    dialog.field.setText(TOKEN)
+    dialog.accept()
+    qtbot.waitUntil(lambda: sum(item.fetched for item in window.context.shelf.items) == 2, timeout=20_000)
+
+
 def test_a_token_can_be_forgotten_and_that_is_said(shelf, hub: FakeHub, qtbot) -> None:
     window, _ = shelf
     keep(TOKEN)
