@@ -173,6 +173,7 @@ class CatalogRow(QWidget):
         self.cached = entry.built_in
         self.usable = True
         self._ready = False
+        self._theme: Theme | None = None
         self.button = QPushButton()
         self.button.clicked.connect(self._press)
         origin = self.tr("built in, a small mixture of experts") if entry.built_in else entry.hub
@@ -192,10 +193,13 @@ class CatalogRow(QWidget):
         self._refresh()
 
     def restyle(self, theme: Theme) -> None:
-        self.button.setIcon(icon("model" if self.cached else "download", theme))
+        self._theme = theme
+        self._refresh()
 
     def _refresh(self) -> None:
         self.button.setText(self.tr("Open") if self.cached else self.tr("Download"))
+        if self._theme is not None:
+            self.button.setIcon(icon("model" if self.cached else "download", self._theme))
         self.button.setAccessibleName(f"{self.button.text()} {self.entry.title}")
         self.usable = self._ready or not self.cached
         self.button.setEnabled(self.usable)

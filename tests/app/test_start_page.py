@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from PySide6.QtGui import QImage
 from PySide6.QtTest import QSignalSpy
 from PySide6.QtWidgets import QLabel
 
 from app.start_page import StartPage, progress_text
-from app.theme import DARK
+from app.theme import DARK, icon
 from engine.checkpoint.catalog import catalog
 from engine.frames import ProgressFrame
 
@@ -59,6 +60,18 @@ def test_the_button_asks_for_what_it_says(page: StartPage, cached: list[str], si
     page.rows["smollm2"].button.click()
     assert spy.count() == 1
     assert spy.at(0) == ["smollm2"]
+
+
+def test_the_picture_on_the_button_follows_what_it_does(page: StartPage) -> None:
+    button = page.rows["smollm2"].button
+
+    def picture() -> QImage:
+        return button.icon().pixmap(32, 32).toImage()
+
+    page.show_cached([])
+    assert picture() == icon("download", DARK).pixmap(32, 32).toImage()
+    page.show_cached(["smollm2"])
+    assert picture() == icon("model", DARK).pixmap(32, 32).toImage()
 
 
 def test_a_hub_id_is_asked_for_without_its_blanks(page: StartPage) -> None:
