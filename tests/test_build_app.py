@@ -11,7 +11,7 @@ import stat
 import subprocess
 import sys
 import tarfile
-from importlib.metadata import distribution
+from importlib.metadata import Distribution, distribution
 from pathlib import Path
 
 import pytest
@@ -368,10 +368,22 @@ def test_a_file_that_nobody_knows_is_refused(tmp_path: Path) -> None:
         licences.collect([stray], tmp_path / "licences")
 
 
-def test_texts_and_the_list_are_written(tmp_path: Path) -> None:
+def made_distribution(folder: Path, name: str) -> Distribution:
+    """A package as pip leaves it, of which only the metadata and a licence are there."""
+    data = folder / f"{name}-6.22.3.dist-info"
+    data.mkdir(parents=True)
+    (data / "METADATA").write_text(f"Metadata-Version: 2.4\nName: {name}\nVersion: 6.22.3\nLicense: GPL\n\n")
+    (data / "COPYING.txt").write_text("terms")
+    (data / "RECORD").write_text(f"{data.name}/METADATA,,\n{data.name}/COPYING.txt,,\n")
+    return Distribution.at(data)
+
+
+def test_texts_and_the_list_are_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import jinja2
     import PySide6
 
+    freezer = made_distribution(tmp_path / "site", "pyinstaller")  # only a build needs it: it may not be installed
+    monkeypatch.setattr(licences, "distribution", lambda name: freezer)
     listed = licences.collect([Path(jinja2.__file__), Path(PySide6.__file__)], tmp_path)
     index = (tmp_path / licences.INDEX).read_text()
     for owner in listed:

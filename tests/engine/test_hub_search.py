@@ -132,6 +132,11 @@ def test_odd_tags_are_left_out(hub: FakeHub) -> None:
 # ---- slow, endless and huge answers ---------------------------------------------------------------------------------
 
 
+def waiting_threads() -> list[threading.Thread]:
+    """Those that wait for a server while the user may cancel (``engine/checkpoint/patience.py``)."""
+    return [thread for thread in threading.enumerate() if "(run)" in thread.name]
+
+
 def test_an_endless_answer_ends_at_the_limit(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_client, "LARGEST_ANSWER", 2**20)
     hub.faults.endless = "api"
@@ -145,11 +150,11 @@ def test_an_answer_that_trickles_ends_at_the_deadline(hub: FakeHub, monkeypatch:
     """Every byte comes within the timeout, the whole never."""
     monkeypatch.setattr(hub_client, "DEADLINE", 0.3)
     hub.faults.trickle = 0.02
-    began = time.monotonic()
+    before, began = set(threading.enumerate()), time.monotonic()
     with pytest.raises(NetworkError, match=r"more than 0\.3 s"):
         search("llama")
     assert time.monotonic() - began < 8
-    while [thread for thread in threading.enumerate() if "(run)" in thread.name]:  # who reads on to the end?
+    while [thread for thread in waiting_threads() if thread not in before]:  # who reads on to the end?
         assert time.monotonic() - began < 8
         time.sleep(0.02)
 
@@ -159,13 +164,13 @@ def test_a_silent_hub_is_given_up(hub: FakeHub, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(hub_client, "TIMEOUT", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        began = time.monotonic()
+        before, began = set(threading.enumerate()), time.monotonic()
         with pytest.raises(NetworkError, match="cannot be reached"):
             search("llama")
         with pytest.raises(NetworkError, match="cannot be reached"):
             list_files(HubId("org/model"), nothing)
         assert time.monotonic() - began < 8
-        while [thread for thread in threading.enumerate() if "(run)" in thread.name]:  # who listens on?
+        while [thread for thread in waiting_threads() if thread not in before]:  # who listens on?
             assert time.monotonic() - began < 8
             time.sleep(0.02)
 
