@@ -119,13 +119,13 @@ class TitleBar(QWidget):
             button.setIcon(icon(name, theme))
             button.setIconSize(QSize(side, side))
             button.setAutoRaise(True)
-        ground = self.palette()
-        ground.setColor(self.backgroundRole(), theme.raised)
-        self.setPalette(ground)
         self.setStyleSheet(
             f"QLabel#badge {{ color: {theme.faint}; border: 1px solid {theme.line}; padding: 0 3px; }}"
             f"QLabel#caption {{ color: {theme.faint}; }} QLabel#title {{ font-weight: 600; }}"
         )
+        ground = self.palette()  # after the sheet: setting one brings back the palette from before the last
+        ground.setColor(self.backgroundRole(), theme.raised)
+        self.setPalette(ground)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         event.accept()

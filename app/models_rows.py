@@ -15,6 +15,7 @@ from engine.checkpoint.found import FoundModel, found_models
 from engine.checkpoint.inventory import Inventory, inventory
 from engine.checkpoint.source import resolve
 from engine.checkpoint.traits import traits
+from engine.checkpoint.understood import Understood, of_catalog, of_inventory, of_source
 from engine.config import ModelConfig
 from engine.errors import EngineError
 
@@ -87,10 +88,7 @@ def catalog_row(known: CatalogEntry, wanted: Wanted) -> ModelRow:
         entry=known,
         shows=known.shows,
     )
-    try:
-        return measured(row, known.config, known.parameters, known.active, wanted)
-    except (EngineError, FileNotFoundError) as error:  # its file, or those of the built-in one, are damaged
-        return replace(row, complaint=str(error))
+    return measured(row, of_catalog(known), wanted)
 
 
 def _where(known: CatalogEntry) -> tuple[str, str]:
@@ -121,24 +119,7 @@ def _local_row(model: FoundModel, wanted: Wanted) -> ModelRow:
         detail=model.detail,
         complaint=model.complaint,
     )
-    return row if model.complaint else read(row, wanted)
-
-
-def read(row: ModelRow, wanted: Wanted) -> ModelRow:
-    """The row with what the headers of its files say."""
-    try:
-        found = inventory(row.source)
-    except EngineError as error:
-        return replace(row, complaint=str(error))
-    return of_inventory(row, found, wanted)
-
-
-def of_inventory(row: ModelRow, found: Inventory, wanted: Wanted) -> ModelRow:
-    """The row with what an inventory says."""
-    row = replace(row, complaint=next(iter(found.complaints), ""))
-    if found.config is None or not found.parameters:
-        return row
-    return measured(row, found.config, found.parameters, found.active, wanted)
+    return row if model.complaint else measured(row, of_source(row.source), wanted)
 
 
 def row_named(name: str, wanted: Wanted) -> ModelRow:
@@ -159,17 +140,20 @@ def row_named(name: str, wanted: Wanted) -> ModelRow:
 def _of_source(found: Inventory, source: str, origin: str, where: str, wanted: Wanted) -> ModelRow:
     size = sum(size for _, size in found.files)
     row = ModelRow(found.name, found.name, source, origin, where, size, found.format, found.stored_as)
-    return of_inventory(row, found, wanted)
+    return measured(row, of_inventory(found), wanted)
 
 
-def measured(row: ModelRow, config: ModelConfig, parameters: int, active: int, wanted: Wanted) -> ModelRow:
-    """The row with its sizes and whether it fits."""
+def measured(row: ModelRow, read: Understood, wanted: Wanted) -> ModelRow:
+    """The row with its sizes and whether it fits, or with the reason why that cannot be said."""
+    row, config = replace(row, complaint=read.complaint), read.config
+    if config is None:
+        return row
     return replace(
         row,
         config=config,
-        parameters=parameters,
-        active=active,
-        fit=fits(config, parameters, wanted.context, wanted.device, wanted.dtype),
-        largest=largest_context(config, parameters, wanted.device, wanted.dtype),
+        parameters=read.parameters,
+        active=read.active,
+        fit=fits(config, read.parameters, wanted.context, wanted.device, wanted.dtype),
+        largest=largest_context(config, read.parameters, wanted.device, wanted.dtype),
         shows=row.shows or traits(config),
     )

@@ -2,40 +2,28 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from app.notices import DownloadFrame
 from app.shelf import LookFrame, Measure, Readings, SearchFrame, ShelfFrame, ShelfItem, ShelfQuery
 from engine.checkpoint import hub as hub_source
+from engine.checkpoint import understood
 from engine.checkpoint.catalog import CatalogEntry, catalog, catalog_complaint
 from engine.checkpoint.facts import facts
-from engine.checkpoint.fits import DTYPES, Device, fits, largest_context, processor
+from engine.checkpoint.fits import DTYPES, Device, fits, free_disk, largest_context, processor
 from engine.checkpoint.found import FoundModel, found_models
 from engine.checkpoint.hub import HubModel
-from engine.checkpoint.inventory import inventory
 from engine.checkpoint.plan import only_gguf
 from engine.checkpoint.shelf import cached, default_cache, unfinished
 from engine.checkpoint.source import HubId, hub_id
-from engine.config import ModelConfig
+from engine.checkpoint.understood import Understood
 from engine.cost import cost, cost_rows
 from engine.errors import AccessError, Cancelled, EngineError, SourceError
 
 Check = Callable[[], None]
 Post = Callable[[object], None]
-
-
-@dataclass(frozen=True)
-class Understood:
-    """What was read of a model once: reading it again is not needed for another context or device."""
-
-    config: ModelConfig | None
-    parameters: int = 0
-    active: int = 0
-    size: int = 0
-    complaint: str = ""
 
 
 def fill_shelf(query: ShelfQuery, readings: Readings, check: Check, post: Post) -> None:
@@ -90,14 +78,7 @@ def _from_catalog(known: CatalogEntry, path: Path | None, query: ShelfQuery, dev
         fetched=path is not None,
         hub=known.hub,
     )
-    return _measured(item, _from_values(known), query, device)
-
-
-def _from_values(known: CatalogEntry) -> Understood:
-    try:
-        return Understood(known.config, known.parameters, known.active, known.size)
-    except (EngineError, FileNotFoundError) as error:
-        return Understood(None, complaint=str(error))
+    return _measured(item, understood.of_catalog(known), query, device)
 
 
 def _from_disk(model: FoundModel) -> ShelfItem:
@@ -116,7 +97,7 @@ def _from_disk(model: FoundModel) -> ShelfItem:
 def _read(source: str, readings: Readings, check: Check) -> Understood:
     key = (source, _changed(Path(source)))
     if key not in readings.of:
-        readings.of[key] = _read_now(source, check)
+        readings.of[key] = understood.of_source(source, check)
     return readings.of[key]
 
 
@@ -129,23 +110,9 @@ def _changed(path: Path) -> float:
         return 0.0
 
 
-def _read_now(source: str, check: Check) -> Understood:
-    try:
-        return _of_inventory(inventory(source, check))
-    except Cancelled:
-        raise
-    except EngineError as error:
-        return Understood(None, complaint=str(error))
-
-
-def _of_inventory(found) -> Understood:
-    complaint = next(iter(found.complaints), "")
-    return Understood(found.config, found.parameters, found.active, found.size, complaint)
-
-
 def _measured(item: ShelfItem, read: Understood, query: ShelfQuery, device: Device) -> ShelfItem:
     size = item.size or read.size
-    if read.config is None or not read.parameters:
+    if read.config is None:
         return replace(item, size=size, complaint=read.complaint)
     return replace(item, size=size, complaint=read.complaint, measure=measure(read, query, device))
 
@@ -177,11 +144,10 @@ def _begun() -> tuple[DownloadFrame, ...]:
 
 
 def _disk_free() -> int:
-    """Bytes, where downloads go: the nearest folder above the cache that exists."""
+    """Bytes, where downloads go."""
     try:
-        place = default_cache()
-        return shutil.disk_usage(next(folder for folder in (place, *place.parents) if folder.exists())).free
-    except (EngineError, OSError, StopIteration):
+        return free_disk(default_cache())
+    except EngineError:  # without a home there is no place for them
         return 0
 
 
@@ -237,7 +203,9 @@ def _looked_at(item: ShelfItem, wanted: HubId, query: ShelfQuery, check: Check) 
         wanted = replace(wanted, file=choices[0].name)
     found = remote_inventory(wanted, check)
     size = sum(count for _, count in found.files)  # as it will be on the disk
-    measured = _measured(replace(item, size=size, needs_token=False), _of_inventory(found), query, _device(query))
+    measured = _measured(
+        replace(item, size=size, needs_token=False), understood.of_inventory(found), query, _device(query)
+    )
     return replace(measured, choices=choices, chosen=wanted.file if choices else "")
 
 

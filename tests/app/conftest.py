@@ -53,6 +53,15 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def own_computer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A home and caches without anything in them."""
+    for name in ("OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FLUOROSCOPE_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
 def embedded(tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of the built-in model for this test: the tiny one, which may be damaged."""
     return embed(tiny_model, tmp_path / "demo_model", monkeypatch)

@@ -29,14 +29,7 @@ from tests.app.conftest import GREEDY, MakeWindow
 from tests.engine.fake_hub import FakeHub, Repository, serving
 
 TOKEN = "hf_" + "a" * 34
-
-
-@pytest.fixture(autouse=True)
-def _own_computer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for name in ("OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("FLUOROSCOPE_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_computer")
 
 
 @pytest.fixture

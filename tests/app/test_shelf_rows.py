@@ -10,22 +10,15 @@ from pathlib import Path
 import pytest
 from safetensors import safe_open
 
-from app import shelf_rows
 from app.shelf import LookFrame, SearchFrame, ShelfFrame, ShelfItem, ShelfQuery
 from app.shelf_rows import Readings, fill_shelf, look_closer, search_hub
+from engine.checkpoint import understood
 from engine.checkpoint.catalog import catalog
 from engine.checkpoint.inventory import inventory
 from engine.errors import Cancelled
 from tests.engine.fake_hub import FakeHub, serving
 
-
-@pytest.fixture(autouse=True)
-def _own_computer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A home and caches without anything in them."""
-    for name in ("OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("FLUOROSCOPE_CACHE", str(tmp_path / "cache"))
+pytestmark = pytest.mark.usefixtures("own_computer")
 
 
 @pytest.fixture
@@ -98,7 +91,7 @@ def test_headers_are_read_once_and_again_when_they_change(folder: Path, monkeypa
         read.append(source)
         return inventory(source, check)
 
-    monkeypatch.setattr(shelf_rows, "inventory", counting)
+    monkeypatch.setattr(understood, "inventory", counting)
     readings = Readings()
     filled(ShelfQuery(folders=(folder,)), readings)
     filled(ShelfQuery(context=7, folders=(folder,)), readings)

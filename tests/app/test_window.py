@@ -16,6 +16,7 @@ from app.commands import COMMANDS, TOOLBAR, identity
 from app.export import svg_bytes
 from app.panels import PANELS
 from app.run_bar import MOST_LINES
+from app.theme import THEMES
 from app.window import Window
 from engine.frames import EndFrame, ErrorFrame, ModelFrame, StepFrame, Where
 from engine.questions import AskCacheState
@@ -376,6 +377,16 @@ def test_a_theme_reaches_every_panel(window: Window) -> None:
     trigger(window, "use_theme.light")
     assert window.context.theme.name == "light"
     assert all(panel.calls[-1] == "restyle" for panel in window.board.panels)
+
+
+def test_title_bars_follow_the_theme_back_and_forth(make_window: MakeWindow) -> None:
+    window = make_window(Options(theme="dark", sampling=GREEDY))
+    window.pages.setCurrentWidget(window.workspace)
+    for name in ("light", "dark", "light"):
+        trigger(window, f"use_theme.{name}")
+        for dock in window.workspace.docks.values():
+            picture = dock.bar.grab().toImage()
+            assert picture.pixelColor(picture.width() // 2, 1).name() == THEMES[name].raised
 
 
 def test_the_prompt_grows_and_then_scrolls(window: Window) -> None:
