@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from engine.errors import Cancelled, EngineError
     from engine.gate import Gate
     from engine.loading import Loaded, load
+    from engine.run_file_opening import open_run
+    from engine.run_file_saving import save_run
     from engine.session import Session, Step
     from engine.settings import Sampling
 
@@ -32,6 +34,8 @@ _HOMES = {
     "Session": "engine.session",
     "Step": "engine.session",
     "load": "engine.loading",
+    "open_run": "engine.run_file_opening",
+    "save_run": "engine.run_file_saving",
 }
 
 __all__ = [
@@ -44,6 +48,8 @@ __all__ = [
     "Session",
     "Step",
     "load",
+    "open_run",
+    "save_run",
 ]
 
 

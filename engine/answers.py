@@ -7,22 +7,28 @@ on and a newer question can cancel an older one. Call in the engine's thread onl
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine import neuron_answers, routing_answers, tensor_answers
+from engine import (
+    attention_answers,
+    lens_answers,
+    neuron_answers,
+    point_answers,
+    routing_answers,
+    run_file_saving,
+    surprise_answers,
+    tensor_answers,
+)
 from engine import questions as ask
-from engine.attention_maps import AttentionMaps
-from engine.errors import EngineError
+from engine.errors import Cancelled, EngineError, PositionError
 from engine.frames import (
     Answer,
-    AttentionGrid,
-    AttentionMap,
-    AttentionRow,
     CacheState,
     CacheVectors,
     ExactValue,
@@ -30,22 +36,30 @@ from engine.frames import (
     ResidualVectors,
 )
 from engine.gate import Answering
-from engine.recompute import pattern_rows, patterns_known
 from engine.transfer import to_host
 
 if TYPE_CHECKING:
     from engine.session import Session
 
-_ROWS_PER_SLICE = 64
-
 
 @torch.inference_mode()  # as a decorator: a with-block would leak the mode to whoever runs between two slices
 def answering(session: Session, question: ask.Question) -> Answering:
-    """The generator that answers a question. Raises EngineError for a place the model does not have."""
+    """The generator that answers a question. Raises EngineError for a place the model does not have, and Cancelled
+    where a new run has begun between two slices: what the work would say is of the old one."""
     if isinstance(question, ask.OF_FILES):
         return (yield from tensor_answers.answering(question))
     _check(session, question)
-    return (yield from _ANSWERS[type(question)](session, question))
+    work, trace = _ANSWERS[type(question)](session, question), session.trace
+    if isinstance(question, ask.AskSaved):  # of the run as it stood
+        return (yield from work)
+    with closing(work):
+        while session.trace is trace:
+            try:
+                part = next(work)
+            except StopIteration as done:
+                return done.value
+            yield part
+        raise Cancelled
 
 
 def _check(session: Session, question: Any) -> None:
@@ -59,7 +73,7 @@ def _check(session: Session, question: Any) -> None:
         raise EngineError(f"Head {head} does not exist; layer {layer} has heads 0 to {n_heads - 1}.")
     position = getattr(question, "position", None)
     if position is not None and not 0 <= position < session.n_tokens:
-        raise EngineError(f"Position {position} does not exist; the run has positions 0 to {session.n_tokens - 1}.")
+        raise PositionError(f"Position {position} does not exist; the run has positions 0 to {session.n_tokens - 1}.")
 
 
 def _host(**tensors: Tensor) -> dict[str, np.ndarray]:
@@ -101,7 +115,8 @@ def _residual_vectors(session: Session, question: ask.AskResidualVectors) -> Ans
     column = session.trace.column(position).float()  # [rows, d_model]
     block = -(-column.shape[1] // max(1, question.most))
     vectors = _host(vectors=_largest(column, block))["vectors"]
-    return ResidualVectors(position, vectors, session.loaded.config.n_layers + 1, block)
+    source = session.trace.source(position, position + 1)
+    return ResidualVectors(position, vectors, session.loaded.config.n_layers + 1, block, source)
 
 
 def _largest(rows: Tensor, block: int) -> Tensor:
@@ -111,58 +126,6 @@ def _largest(rows: Tensor, block: int) -> Tensor:
     columns = -(-rows.shape[1] // block)
     padded = F.pad(rows, (0, -rows.shape[1] % block)).view(rows.shape[0], columns, block)
     return padded.gather(-1, padded.abs().argmax(-1, keepdim=True)).squeeze(-1)
-
-
-# -- attention ---------------------------------------------------------------------------------------------------
-
-
-def _attention_grid(session: Session, question: ask.AskAttentionGrid) -> Answering:
-    maps = yield from _filled(session, question.layer, None, question.most)
-    host = _host(maps=maps.maps())
-    n_total = session.n_read
-    return AttentionGrid(question.layer, maps.n, n_total, maps.block, host["maps"], _source(maps))
-
-
-def _attention_map(session: Session, question: ask.AskAttentionMap) -> Answering:
-    maps = yield from _filled(session, question.layer, question.head, question.most)
-    host = _host(map=maps.maps()[0])
-    n_total = session.n_read
-    return AttentionMap(question.layer, question.head, maps.n, n_total, maps.block, host["map"], _source(maps))
-
-
-def _source(maps: AttentionMaps) -> str:
-    if maps.captured == maps.n:
-        return "captured"
-    return "recomputed" if not maps.captured else "captured + recomputed"
-
-
-def _filled(session: Session, layer: int, head: int | None, most: int) -> Any:
-    """The maps of a layer with every row that is known, recomputed a few at a time."""
-    maps = session.maps(layer, head, most)
-    while maps.n < patterns_known(session.trace, session.cache, layer):
-        end = min(maps.n + _ROWS_PER_SLICE, session.trace.span_end(maps.n))
-        end = min(end, patterns_known(session.trace, session.cache, layer))
-        maps.add(_patterns(session, layer, maps.n, end))
-        yield
-    return maps
-
-
-def _patterns(session: Session, layer: int, start: int, end: int) -> Tensor:
-    return pattern_rows(session.loaded.model, session.trace, session.cache, layer, start, end)
-
-
-def _attention_row(session: Session, question: ask.AskAttentionRow) -> Answering:
-    yield from ()
-    layer = question.layer
-    known = patterns_known(session.trace, session.cache, layer)
-    position = session.newest if question.position is None else question.position
-    if position >= known:
-        heads = session.loaded.config.layers[layer].attention.n_heads
-        return AttentionRow(layer, position, np.zeros((heads, 0), np.float32), "")
-    captured = session.captured_row(layer, position)
-    rows = _patterns(session, layer, position, position + 1)[:, 0] if captured is None else captured
-    source = "recomputed" if captured is None else "captured"
-    return AttentionRow(layer, position, _host(rows=rows.float())["rows"], source)
 
 
 # -- cache -------------------------------------------------------------------------------------------------------
@@ -191,6 +154,7 @@ def _cache_vectors(session: Session, question: ask.AskCacheVectors) -> Answering
     latent, keys, values = _stored_vectors(session, layer, position)
     host = _host(latent=latent.float(), keys=keys.float(), values=values.float())
     source = "captured + recomputed" if host["latent"].size else "captured"
+    source = "recomputed" if position < session.cache.remade else source
     return CacheVectors(layer, position, host["keys"], host["values"], host["latent"], source)
 
 
@@ -210,19 +174,19 @@ def _stored_vectors(session: Session, layer: int, position: int) -> tuple[Tensor
 
 def _exact_value(session: Session, question: ask.AskExactValue) -> Answering:
     yield from ()
+    if question.quantity == "point":
+        return (yield from point_answers.exact(session, question))
     reader, source = _EXACT[question.quantity]
     try:
         value = None if min(question.index) < 0 else reader(session, *question.index)
     except IndexError:  # a place that the model does not have
         value = None
     figure = None if value is None else float(_host(value=value.float())["value"])
+    if question.quantity == "residual" and value is not None:
+        source = session.trace.source(question.index[1], question.index[1] + 1)
+    if question.quantity in ("key", "value", "latent") and question.index[-2] < session.cache.remade:
+        source = "recomputed"
     return ExactValue(question.quantity, question.index, figure, source)
-
-
-def _exact_pattern(session: Session, layer: int, head: int, query: int, key: int) -> Tensor | None:
-    if not 0 <= key <= query < patterns_known(session.trace, session.cache, layer):
-        return None
-    return _patterns(session, layer, query, query + 1)[head, 0, key]
 
 
 def _exact_residual(session: Session, boundary: int, position: int, dimension: int) -> Tensor | None:
@@ -261,7 +225,7 @@ def _exact_latent(session: Session, layer: int, position: int, dimension: int) -
 
 
 _EXACT: dict[str, tuple[Callable[..., Tensor | None], str]] = {
-    "pattern": (_exact_pattern, "recomputed"),
+    **{stage: (attention_answers.exact_stage(stage), "recomputed") for stage in get_args(ask.AttentionStage)},
     "residual": (_exact_residual, "captured"),
     "residual_norm": (_exact_residual_norm, "captured"),
     "delta_attention_norm": (_exact_delta(0), "captured"),
@@ -276,9 +240,9 @@ _EXACT: dict[str, tuple[Callable[..., Tensor | None], str]] = {
 _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
     ask.AskResidualNorms: _residual_norms,
     ask.AskResidualVectors: _residual_vectors,
-    ask.AskAttentionGrid: _attention_grid,
-    ask.AskAttentionMap: _attention_map,
-    ask.AskAttentionRow: _attention_row,
+    ask.AskAttentionGrid: attention_answers.attention_grid,
+    ask.AskAttentionMap: attention_answers.attention_map,
+    ask.AskAttentionRow: attention_answers.attention_row,
     ask.AskCacheState: _cache_state,
     ask.AskCacheVectors: _cache_vectors,
     ask.AskRouting: routing_answers.routing,
@@ -289,6 +253,13 @@ _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
     ask.AskExpertUse: routing_answers.expert_use,
     ask.AskNeurons: neuron_answers.neurons,
     ask.AskNeuronLayers: neuron_answers.neuron_layers,
+    ask.AskLens: lens_answers.lens,
+    ask.AskLensColumn: lens_answers.lens_column,
+    ask.AskSurprise: surprise_answers.surprises,
+    ask.AskPoints: point_answers.points,
+    ask.AskPoint: point_answers.point,
+    ask.AskPointOver: point_answers.point_over,
+    ask.AskSaved: run_file_saving.answer,
     ask.AskExactValue: _exact_value,
 }
 

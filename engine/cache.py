@@ -7,6 +7,8 @@ and commits once at its end, so a cancelled pass leaves no trace.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import torch
 from torch import Tensor
 
@@ -88,6 +90,7 @@ class KVCache:
     ) -> None:
         self.config = config
         self.length = 0
+        self.remade = 0  # positions before this one were computed again from a record, not left by their passes
         self._before = 0  # where the last pass began
         like = torch.empty(0, dtype=dtype, device=device)
         self._layers = [_LayerCache(spec.attention, config.n_ctx, batch, like) for spec in config.layers]
@@ -136,12 +139,26 @@ class KVCache:
                 raise ContextError(
                     f"Layer {index} keeps positions from {first} on; the cache cannot be cut to {length}."
                 )
-        self.length = length
+        self.length, self.remade = length, min(self.remade, length)
         for stored, first in zip(self._layers, firsts, strict=True):
             stored.first = stored.first_before = min(first, length)
             stored.base = min(stored.base, stored.first)
         self._before = length
         self.rollback()
+
+    def restore(self, firsts: Sequence[int], length: int, parts: Mapping[int, tuple[Tensor, ...]]) -> None:
+        """Stand at ``length``, with the positions [firsts[layer], length) of ``parts``, ``[heads, pos, width]`` each.
+
+        A layer that is not among ``parts`` has its bounds only.
+        """
+        self.length = self._before = length
+        for index, (stored, first) in enumerate(zip(self._layers, firsts, strict=True)):
+            stored.base = stored.first = stored.first_before = first
+            stored.end = length
+            if index in parts:
+                stored.buffers = [
+                    part[None].to(buffer) for part, buffer in zip(parts[index], stored.buffers, strict=True)
+                ]
 
     def parts(self, layer: int) -> tuple[Tensor, ...]:
         """All that a layer stores: views ``[batch, heads, key, width]`` of positions [firsts[layer], lengths[layer]).
@@ -149,6 +166,15 @@ class KVCache:
         The first is what scores are made with: keys, or the latent.
         """
         return self._layers[layer].views()
+
+    def firsts_at(self, length: int) -> list[int]:
+        """Per layer: the first position stored when ``length`` were committed, now or before the last pass."""
+        return [min(stored.first_of(length < self.length), length) for stored in self._layers]
+
+    def parts_at(self, layer: int, length: int) -> tuple[Tensor, ...]:
+        """What was stored then: as ``parts``, of positions [firsts_at(length)[layer], length)."""
+        stored, first = self._layers[layer], self.firsts_at(length)[layer]
+        return tuple(buffer.narrow(2, first - stored.base, length - first) for buffer in stored.buffers)
 
     def part(self, layer: int, name: str) -> Tensor:
         """One part by its name."""

@@ -61,3 +61,15 @@ class Cancelled(EngineError):  # noqa: N818
 
     def __init__(self, sentence: str = "Cancelled.") -> None:
         super().__init__(sentence)
+
+
+class RunFileError(EngineError):
+    """A file of a saved run is damaged, hostile, of a newer version, or no such file at all."""
+
+
+class ModelNeeded(EngineError):  # noqa: N818
+    """A run was opened without its model, and this is not in its record; the sentence says which model it is."""
+
+
+class PositionError(EngineError):
+    """A question is about a position that the run does not have."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from engine.config import MoESpec
+from engine.questions import AttentionStage
 from engine.settings import Sampling
 
 if TYPE_CHECKING:
@@ -40,6 +41,30 @@ class Piece:
     special: bool = False
 
 
+PointKind = Literal["signed", "positive", "probability", "scores", "logits", "tokens", "ids", "mask", "event"]
+
+
+@dataclass(frozen=True)
+class PointFacts:
+    """One hook point of a model. ``name`` is without ``blocks.N.``; experts have it once: ``mlp.experts.*.hook_out``.
+
+    ``group``: the stage of the pass that it belongs to, ``stage``: the one that ends at it. ``sizes``: the numbers of
+    ``shape``, 0 where one grows with the run. ``kind``: what its figures are; "scores" are -inf where something is
+    barred. ``lazy``: formed in the pass only when a hook asks for it.
+    """
+
+    name: str
+    group: str
+    shape: tuple[str, ...]
+    sizes: tuple[int, ...]
+    dtype: str
+    kind: PointKind
+    meaning: str
+    formula: str
+    lazy: bool
+    stage: str
+
+
 @dataclass(frozen=True)
 class LayerFacts:
     """What a panel must know about one layer.
@@ -62,6 +87,11 @@ class LayerFacts:
     top_k: int = 0
     experts: MoESpec | None = None  # how the router scores, chooses and weighs; None: one MLP
     expert_parameters: int = 0  # of one expert
+    points: tuple[PointFacts, ...] = ()  # in the order of the pass
+    scale: float = 1.0  # that q · k is multiplied with
+    softcap: float | None = None  # cap · tanh(scores / cap)
+    alibi: bool = False  # scores fall with distance
+    tempered: bool = False  # queries grow with their position
 
 
 @dataclass(frozen=True)
@@ -85,6 +115,8 @@ class ModelFrame:
     seconds: float
     warnings: tuple[str, ...] = ()
     sampling: Sampling | None = None  # the model's own defaults; None where its files say nothing
+    points_before: tuple[PointFacts, ...] = ()  # the layers
+    points_behind: tuple[PointFacts, ...] = ()
 
     @property
     def n_layers(self) -> int:
@@ -161,6 +193,45 @@ class SamplingFrame:
 
 
 @dataclass(frozen=True)
+class RecordUse:
+    """What the record of a run's residual stream takes: ``memory`` and ``disk`` in bytes, of at most ``limit`` bytes
+    in memory. Of ``positions`` read, the stream of ``dropped`` ones was let go; a position takes ``bytes_per_token``.
+    ``trouble``: the sentence about a disk that had no room.
+    """
+
+    memory: int = 0
+    disk: int = 0
+    dropped: int = 0
+    positions: int = 0
+    limit: int = 0
+    bytes_per_token: int = 0
+    trouble: str = ""
+
+
+@dataclass(frozen=True)
+class WatchCost:
+    """What looking cost, measured (``engine/meter.py``): host seconds by part, of one pass or of several.
+
+    ``plain``: seconds of the passes without the parts. Parts are named in ``engine/meter.py``; the time it takes to
+    make the step's frame comes after the pass.
+    """
+
+    plain: float = 0.0
+    parts: tuple[tuple[str, float], ...] = ()
+    passes: int = 1
+
+    @property
+    def seconds(self) -> float:
+        """All parts together."""
+        return sum(seconds for _, seconds in self.parts)
+
+    @property
+    def share(self) -> float:
+        """How much longer it took: parts over the pass without them."""
+        return self.seconds / self.plain if self.plain > 0 else 0.0
+
+
+@dataclass(frozen=True)
 class StepFrame:
     """One step is done. ``candidates`` are the pieces of ``sampling.ids`` in the same order."""
 
@@ -174,6 +245,8 @@ class StepFrame:
     seconds: float
     cache_bytes: int
     finish: Finish | None
+    record: RecordUse = RecordUse()
+    watch: WatchCost = WatchCost()
 
 
 @dataclass(frozen=True)
@@ -245,7 +318,7 @@ class AttentionGrid:
     """Attention patterns of every head of a layer: ``maps`` [n_heads, rows, columns], values 0..1.
 
     A cell is the maximum over ``block`` x ``block`` (query, key) pairs. ``n`` query positions are computed
-    (``n_total`` are asked for: the rest is not computed yet).
+    (``n_total`` are asked for: the rest is not computed yet); of the last ones only each ``every``-th so far.
     """
 
     layer: int
@@ -254,11 +327,19 @@ class AttentionGrid:
     block: int
     maps: Array
     source: str
+    every: int = 1
 
 
 @dataclass(frozen=True)
 class AttentionMap:
-    """One head, queries [row0, row1) x keys [0, n): ``map`` [rows, columns], reduced by maximum over ``block``."""
+    """One stage of one head's attention, queries ``rows`` x keys ``columns``, both [start, stop) in positions.
+
+    ``map`` [rows, columns] begins at the first of both and reaches as far as is computed: queries up to ``n`` of
+    ``n_total`` read. A cell stands for ``block`` x ``block`` pairs: their maximum, or where a stage has signs
+    (``questions.SIGNED_STAGES``) the figure of largest magnitude; 0 where no query has a figure with a key.
+    ``sight`` int64 [rows of cells, 2]: the first key that a query of these has a figure with, and one past the last.
+    ``every`` > 1: coarse, of the last queries only each ``every``-th is computed so far and stands for those before it.
+    """
 
     layer: int
     head: int
@@ -267,16 +348,27 @@ class AttentionMap:
     block: int
     map: Array
     source: str
+    stage: AttentionStage
+    rows: tuple[int, int]
+    columns: tuple[int, int]
+    sight: Array
+    every: int = 1
 
 
 @dataclass(frozen=True)
 class AttentionRow:
-    """One query position, every head: ``rows`` [n_heads, position + 1], not reduced."""
+    """One query position, every head, one stage: ``rows`` [n_heads, one past the last key], not reduced.
+
+    The query has figures with the keys ``sight`` = [start, stop); before the mask later keys of its pass are among
+    them.
+    """
 
     layer: int
     position: int
     rows: Array
     source: str
+    stage: AttentionStage
+    sight: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -471,6 +563,143 @@ class NeuronLayers:
 
 
 @dataclass(frozen=True)
+class Surprises:
+    """How unexpected the tokens from position ``start`` on were: ``total`` were asked for, the arrays reach as far as
+    is computed.
+
+    ``surprise`` -ln p of the token and ``entropy`` of the distribution that it met, before any stage of sampling: both
+    float64, in nats, NaN at position 0, which nothing predicts.
+    """
+
+    start: int
+    total: int
+    surprise: Array
+    entropy: Array
+    source: str = "recomputed"
+
+
+@dataclass(frozen=True)
+class Points:
+    """Which points of a pass are computed at one position: ``known`` int64 [names] counts positions from the first.
+
+    ``names`` are full names in the order of the pass, of one layer and of what lies before and behind the layers;
+    of experts only the ``experts`` that were chosen at the position, best first (none where it is not routed yet).
+    """
+
+    layer: int
+    position: int
+    names: tuple[str, ...]
+    known: Array
+    experts: tuple[int, ...]
+    source: str = "captured"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A tensor in figures, of all its numbers in float64: NaN where there is no finite one.
+
+    ``deviation`` is of all, not of a sample; ``norm`` is L2. ``counts`` int64 [bins] between ``edges`` float64.
+    """
+
+    count: int
+    nans: int
+    infinities: int
+    low: float
+    high: float
+    mean: float
+    deviation: float
+    norm: float
+    edges: Array
+    counts: Array
+
+
+@dataclass(frozen=True)
+class PointTensor:
+    """A hook point's tensor at one position, or of positions [position, end).
+
+    ``symbols`` and ``shape`` are of what is left of it, two axes at most: ``index`` was taken of a third. ``values``
+    [rows, columns] is that, a single axis as one row; each cell is the entry of largest magnitude of ``block`` (rows,
+    columns). ``first`` (row, column): the number of the first entry of an axis, above 0 where that counts positions.
+    ``blank`` bool [rows, columns], or [0, 0]: nothing is there by definition (a key that is not seen, an expert that
+    did not read the position). ``top`` int64 [n, axes] are the places of the strongest entries and ``top_values`` their
+    figures; ``pieces`` their tokens, where an entry is one of the vocabulary, or is a token's id.
+    ``sentence``: why there is no tensor, then the arrays are empty; ``absent``: it is not computed yet.
+    """
+
+    name: str
+    position: int
+    end: int
+    index: int
+    symbols: tuple[str, ...]
+    shape: tuple[int, ...]
+    first: tuple[int, int]
+    block: tuple[int, int]
+    values: Array
+    blank: Array
+    figures: Figures | None
+    top: Array
+    top_values: Array
+    pieces: tuple[Piece, ...]
+    source: str
+    sentence: str = ""
+    absent: bool = False
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The logit lens over positions [start, start + columns) of ``n_total``: the last norm and the unembedding on the
+    stream of every boundary. Arrays [n_layers + 1, columns], rows as in ResidualNorms, float32 unless said otherwise.
+
+    ``ids`` int64: the most probable token, -1 where it is not computed yet. ``probabilities``: its probability.
+    ``next_probability`` and ``next_rank`` (int64, from 0) are of the token that follows in the text, ``next_ids`` int64
+    [columns]: NaN and -1 while there is none. ``entropy`` in nats. ``divergence``: KL(last boundary ‖ this one), nats,
+    NaN while the last is not computed. ``settled`` int64 [columns]: the boundary from which on the last one's first
+    choice stays first, -1 while that is not known. ``pieces``: every token above once.
+    """
+
+    start: int
+    n_total: int
+    ids: Array
+    probabilities: Array
+    next_probability: Array
+    entropy: Array
+    divergence: Array
+    next_ids: Array
+    next_rank: Array
+    settled: Array
+    pieces: tuple[Piece, ...]
+    source: str = "recomputed"
+
+
+@dataclass(frozen=True)
+class LensColumn:
+    """One position under the logit lens; rows are the boundaries that are computed, of ``rows_total``.
+
+    ``ids`` int64, ``logits``, ``probabilities`` [rows, top]: the most probable tokens, ties by id. ``entropy``,
+    ``divergence``, ``next_probability``, ``next_rank`` [rows], ``next_id`` and ``settled`` as in Lens. ``words`` int64
+    [words] are followed over depth: the most probable of the last row, the next, those asked for; ``word_probability``
+    and ``word_rank`` (int64, from 0) [words, rows]. All empty where no layer has read the position.
+    """
+
+    position: int
+    rows_total: int
+    ids: Array
+    logits: Array
+    probabilities: Array
+    entropy: Array
+    divergence: Array
+    next_id: int
+    next_probability: Array
+    next_rank: Array
+    words: Array
+    word_probability: Array
+    word_rank: Array
+    settled: int
+    pieces: tuple[Piece, ...]
+    source: str = "recomputed"
+
+
+@dataclass(frozen=True)
 class ExactValue:
     """The exact figure behind one cell, not reduced; None where it is not computed."""
 
@@ -478,6 +707,7 @@ class ExactValue:
     index: tuple[int, ...]
     value: float | None
     source: str
+    name: str = ""  # of the point, where the quantity is "point"
 
 
 @dataclass(frozen=True)
@@ -593,6 +823,23 @@ class SingularValues:
         return float(self.values[0] / self.values[-1])
 
 
+@dataclass(frozen=True)
+class Saved:
+    """A run lies at ``path``: ``done`` of ``size`` bytes (about, while it is not whole) are written, in ``seconds``."""
+
+    path: str
+    done: int
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class NeedsModel:
+    """Nothing recorded answers this, and the model that could compute it is not here: the sentence that says which."""
+
+    sentence: str
+
+
 OfFiles = Listed | Unreadable | TensorFigures | TensorHistogram | TensorBlock | SingularValues
 
 Answer = (
@@ -611,16 +858,27 @@ Answer = (
     | ExpertUse
     | Neurons
     | NeuronLayers
+    | Surprises
+    | Lens
+    | LensColumn
+    | Points
+    | PointTensor
     | ExactValue
+    | Saved
+    | NeedsModel
     | OfFiles
 )
 
 
 @dataclass(frozen=True)
 class AnswerFrame:
-    """The answer to a watch or question. ``key`` names who asked; ``ticket`` tells newer from older."""
+    """The answer to a watch or question. ``key`` names who asked; ``ticket`` tells newer from older.
+
+    One that is not ``whole`` shows what there is so far; the whole one follows.
+    """
 
     key: str
     ticket: int
     step: int
     answer: Answer
+    whole: bool = True

@@ -16,10 +16,12 @@ from typing import Any, Literal
 from engine.errors import Cancelled
 from engine.frames import Answer, Kind, Where
 from engine.hooks import LAST_STAGE, HookPoint
+from engine.meter import ANSWER, Meter
 from engine.questions import Question
 
 StepKind = Literal["stage", "layer", "token"]
-Answering = Generator[None, None, Answer]
+Answering = Generator[Answer | None, None, Answer]
+Partly = Callable[[Answer], None]
 
 _SLICE_SECONDS = 0.02  # how long questions may hold up a running pass at the end of a layer
 _WAKE_SECONDS = 0.1  # a stopped pass looks up this often even if nobody wakes it
@@ -40,6 +42,7 @@ class Gate:
         self._cancelled = False
         self._stopped = False
         self.waited = 0.0  # seconds that passes have spent stopped here
+        self.meter = Meter()  # of the pass under way
         self._jobs: deque[_Job] = deque()
         self._quiet = True
         self._pass: tuple[int, Kind, int, int] | None = None
@@ -77,12 +80,14 @@ class Gate:
             self._mode, self._cancelled = "run", False
             self._wake()
 
-    def ask(self, question: Question) -> Future[Answer]:
+    def ask(self, question: Question, partly: Partly | None = None, asker: str = "") -> Future[Answer]:
         """Ask about the run. Answered while stopped, between layers while running, or by ``serve`` when idle.
 
+        ``partly`` is called in the engine's thread with each answer that is not whole yet, where there are such.
+        ``asker``: under which name its time in the pass is metered; the class of the question if not given.
         Cancelling the future drops the question.
         """
-        job = _Job(question)
+        job = _Job(question, partly, ANSWER + (asker or type(question).__name__))
         with self._changed:
             self._jobs.append(job)
             self._wake()
@@ -193,20 +198,24 @@ class Gate:
         self._stopped = True
         began = time.perf_counter()
         try:
-            if self.on_stop is not None:
-                self.on_stop(self.where)
-            while self._mode == "pause":
-                self._raise_if_cancelled()
-                if self._jobs:
-                    self._serve_slice()
-                    continue
-                with self._changed:
-                    if self._mode == "pause" and not self._cancelled and not self._jobs:
-                        self._changed.wait(_WAKE_SECONDS)
-            self._raise_if_cancelled()
+            with self.meter.time(""):  # a pass that is stopped is not made slower
+                self._stay()
         finally:
             self._stopped = False
             self.waited += time.perf_counter() - began
+
+    def _stay(self) -> None:
+        if self.on_stop is not None:
+            self.on_stop(self.where)
+        while self._mode == "pause":
+            self._raise_if_cancelled()
+            if self._jobs:
+                self._serve_slice()
+                continue
+            with self._changed:
+                if self._mode == "pause" and not self._cancelled and not self._jobs:
+                    self._changed.wait(_WAKE_SECONDS)
+        self._raise_if_cancelled()
 
     def _serve_slice(self) -> None:
         deadline = time.monotonic() + _SLICE_SECONDS
@@ -216,7 +225,9 @@ class Gate:
     def _advance(self, job: _Job, deadline: float) -> None:
         """Work on the question whose turn it is until it is answered or the slice is over."""
         assert self._answering is not None, "a question is served by a session"
-        if job.advance(self._answering, deadline):
+        with self.meter.time(job.part):
+            answered = job.advance(self._answering, deadline)
+        if answered:
             with self._changed:
                 self._jobs.popleft()
                 self._wake()
@@ -228,8 +239,9 @@ class Gate:
 class _Job:
     """A question and the work on its answer so far."""
 
-    def __init__(self, question: Question) -> None:
-        self.question = question
+    def __init__(self, question: Question, partly: Partly | None, part: str) -> None:
+        self.question, self.part = question, part
+        self._partly = partly
         self.future: Future[Answer] = Future()
         self._work: Answering | None = None
 
@@ -239,7 +251,9 @@ class _Job:
             self._work = answering(self.question)
         while not self.future.cancelled():
             try:
-                next(self._work)
+                part = next(self._work)
+                if part is not None and self._partly is not None:
+                    self._partly(part)
             except StopIteration as done:
                 self._settle(self.future.set_result, done.value)
                 return True

@@ -9,10 +9,11 @@ d_q_latent, d_nope, d_rope, d_cached = d_latent + d_rope.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from engine.config import (
@@ -26,6 +27,7 @@ from engine.config import (
     RopeSpec,
 )
 from engine.errors import HookError
+from engine.meter import HOOKS, Meter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,6 +35,16 @@ if TYPE_CHECKING:
 LAST_STAGE = "add 2"  # the stage that ends every layer
 
 Listener = Callable[["Tensor", "HookPoint"], "Tensor | None"]
+Observer = Callable[["Tensor"], None]
+
+
+@dataclass
+class Book:
+    """What the points of a decoder write down together: ``hooked``, the names of those that have listeners, and
+    ``applied``, the listeners that replaced a tensor in the pass under way, by name (of a lazy point also none)."""
+
+    hooked: dict[str, None] = field(default_factory=dict)
+    applied: dict[str, tuple[Listener, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -58,15 +70,16 @@ class HookPoint:
     Listeners may replace the tensor; observers only look, and never make a lazy tensor be formed; the gate stops here.
     """
 
-    __slots__ = ("_hooked", "active", "gate", "info", "layer", "listeners", "name", "observers", "watched")
+    __slots__ = ("_book", "_meter", "active", "gate", "info", "layer", "listeners", "name", "observers", "watched")
 
-    def __init__(self, info: PointInfo, hooked: dict[str, None] | None = None) -> None:
+    def __init__(self, info: PointInfo, book: Book | None = None, meter: Meter | None = None) -> None:
         self.info = info
-        self._hooked = {} if hooked is None else hooked  # the names of all points that have listeners
+        self._book = book or Book()
+        self._meter = meter or Meter()  # that of all points
         self.name = info.name
         self.layer = info.layer
         self.listeners: tuple[Listener, ...] = ()
-        self.observers: tuple[Callable[[Tensor], None], ...] = ()
+        self.observers: tuple[tuple[Observer, str], ...] = ()  # and whose time each takes
         self.gate: Callable[[HookPoint], None] | None = None
         self.active = False  # somebody listens, observes, or may stop here
         self.watched = False  # somebody listens or observes: the tensor must be formed
@@ -89,10 +102,11 @@ class HookPoint:
         self._set(listeners=(*self.listeners, listener))
         return lambda: self._set(listeners=_without(self.listeners, listener))
 
-    def observe(self, observer: Callable[[Tensor], None]) -> Callable[[], None]:
-        """Attach an observer; call the result to detach."""
-        self._set(observers=(*self.observers, observer))
-        return lambda: self._set(observers=_without(self.observers, observer))
+    def observe(self, observer: Observer, part: str = "") -> Callable[[], None]:
+        """Attach an observer; call the result to detach. Its time is metered as that of ``part``."""
+        entry = (observer, part)
+        self._set(observers=(*self.observers, entry))
+        return lambda: self._set(observers=_without(self.observers, entry))
 
     def stop_at(self, gate: Callable[[HookPoint], None] | None) -> None:
         """Let the gate decide here whether the pass goes on; None takes it away."""
@@ -104,22 +118,56 @@ class HookPoint:
         self.watched = bool(self.listeners or self.observers)
         self.active = self.watched or self.gate is not None
         if self.listeners:
-            self._hooked[self.name] = None
+            self._book.hooked[self.name] = None
         else:
-            self._hooked.pop(self.name, None)
+            self._book.hooked.pop(self.name, None)
 
     def _dispatch(self, tensor: Tensor) -> Tensor:
-        for listener in self.listeners:
-            tensor = self._replaced(tensor, listener(tensor, self))
-        for observer in self.observers:
-            observer(tensor)
+        if self.watched:
+            tensor = self._shown(tensor)
         if self.gate is not None:
             self.gate(self)
         return tensor
 
-    def _replaced(self, tensor: Tensor, replacement: Tensor | None) -> Tensor:
-        if replacement is None:
-            return tensor
+    def _shown(self, tensor: Tensor) -> Tensor:
+        """Listeners, then observers, each on the clock."""
+        spent, began = self._meter.spent, perf_counter()
+        if self.listeners:
+            tensor = self._listened(tensor)
+            now = perf_counter()
+            spent[HOOKS] += now - began
+            began = now
+        for observer, part in self.observers:
+            observer(tensor)
+            now = perf_counter()
+            spent[part] += now - began
+            began = now
+        return tensor
+
+    def _listened(self, tensor: Tensor) -> Tensor:
+        """What the listeners make of a tensor. Which of them replaced it is an intervention, and written down."""
+        edits = []
+        for listener in self.listeners:
+            replacement = listener(tensor, self)
+            if replacement is not None:
+                edits.append(listener)
+                tensor = self._replaced(tensor, replacement)
+        if edits or self.info.lazy:
+            self._book.applied[self.name] = tuple(edits)
+        return tensor
+
+    def aside(self, listeners: tuple[Listener, ...], observers: tuple[Observer, ...]) -> Callable[[], None]:
+        """Only these, and no gate, until the result is called: then all is as it was."""
+        before = (self.listeners, self.observers, self.gate, self.watched, self.active)
+        self.listeners, self.observers, self.gate = listeners, tuple((one, "") for one in observers), None
+        self.watched = self.active = bool(listeners or observers)
+
+        def back() -> None:
+            self.listeners, self.observers, self.gate, self.watched, self.active = before
+
+        return back
+
+    def _replaced(self, tensor: Tensor, replacement: Tensor) -> Tensor:
         if not hasattr(replacement, "to") or replacement.shape != tensor.shape:
             shape = list(getattr(replacement, "shape", ())) or type(replacement).__name__
             raise HookError(f"The hook on {self.name} returned {shape}; a tensor of {list(tensor.shape)} is needed.")
@@ -137,13 +185,20 @@ def _without(items: tuple, item: object) -> tuple:
 class HookPoints(Mapping[str, HookPoint]):
     """Every point of one decoder, in the order of the pass.
 
-    ``tenant`` makes the run that hangs on them let go; None: no run does.
+    ``tenant`` makes the run that hangs on them let go; None: no run does. ``meter`` times who listens and observes.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         self.tenant: Callable[[], None] | None = None
-        self._hooked: dict[str, None] = {}
-        self._points = {info.name: HookPoint(info, self._hooked) for info in hook_table(config).values()}
+        self.meter = Meter()
+        self._book = Book()
+        self._points = {info.name: HookPoint(info, self._book, self.meter) for info in hook_table(config).values()}
+        self._places: dict[int | None, list[HookPoint]] = {}
+        for point in self._points.values():
+            self._places.setdefault(point.layer, []).append(point)
+        self._order = {name: index for index, name in enumerate(self._points)}
+        infos = [point.info for point in self._points.values() if point.info.stage]
+        self._stages = {(info.layer, info.stage): self._order[info.name] for info in infos}
 
     def __getitem__(self, name: str) -> HookPoint:
         return self._points[name]
@@ -157,7 +212,42 @@ class HookPoints(Mapping[str, HookPoint]):
     @property
     def hooked(self) -> tuple[str, ...]:
         """The points that have listeners now."""
-        return tuple(self._hooked)
+        return tuple(self._book.hooked)
+
+    def passed(self, name: str, layer: int | None, stage: str) -> bool:
+        """Whether a pass that stands at the end of a stage has come by a point."""
+        return self._order[name] <= self._stages.get((layer, stage), -1)
+
+    def begin_pass(self) -> dict[str, tuple[Listener, ...]]:
+        """A pass is about to run: what its listeners replace is written into the result."""
+        self._book.applied = {}
+        return self._book.applied
+
+    @contextmanager
+    def aside(
+        self,
+        layers: Iterable[int | None],
+        listeners: Mapping[str, tuple[Listener, ...]],
+        observers: Mapping[str, Observer],
+    ) -> Iterator[None]:
+        """In the points of these layers only the given ones, and no gate, inside a ``with`` block.
+
+        For passes that are no part of the run: nothing is written down of them. None: the points outside the layers.
+        """
+        applied, self._book.applied = self._book.applied, {}
+        back = []
+        try:
+            for layer in layers:
+                for point in self._places[layer]:
+                    watching = (observers[point.name],) if point.name in observers else ()
+                    given = listeners.get(point.name, ())
+                    if point.active or watching or given:
+                        back.append(point.aside(given, watching))
+            yield
+        finally:
+            for undo in back:
+                undo()
+            self._book.applied = applied
 
     @contextmanager
     def attached(self, hooks: Mapping[str, Listener]) -> Iterator[None]:
@@ -288,7 +378,7 @@ _PLAIN: tuple[_Row, ...] = (
 
 _ROUTER: tuple[_Row, ...] = (
     ("mlp.hook_router_logits", "batch pos n_experts", "router", "the router's logits", False, ""),
-    ("mlp.hook_router_scores", "batch pos n_experts", "router", "their softmax or sigmoid", False, ""),
+    ("mlp.hook_router_scores", "batch pos n_experts", "router", "softmax or sigmoid of these logits", False, ""),
     ("mlp.hook_router_choice", "batch pos n_experts", "router", "what is chosen by; -inf where barred", False, ""),
     ("mlp.hook_expert_indices", "batch pos top_k", "int64", "the experts chosen, best first", False, ""),
     ("mlp.hook_expert_weights", "batch pos top_k", "activation", "the weights that are used", False, "router"),

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from engine.config import MLPSpec, ModelConfig
 from engine.hooks import HookPoints
+from engine.meter import NEURONS
 
 
 class LastPosts:
@@ -27,7 +28,7 @@ class LastPosts:
         self.leave()
         for layer in self._layers:
             point = points[f"blocks.{layer}.mlp.hook_post"]
-            self._detach.append(point.observe(partial(self._take, layer, newest)))
+            self._detach.append(point.observe(partial(self._take, layer, newest), NEURONS))
 
     def leave(self) -> None:
         """Stop following."""

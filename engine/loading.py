@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.overrides import TorchFunctionMode
 
+from engine.checkpoint.identity import Identity
 from engine.checkpoint.memory import check_memory
 from engine.checkpoint.opened import Checkpoint, open_checkpoint
 from engine.checkpoint.room import computing_type
@@ -47,7 +48,7 @@ class Loaded:
     ``stored_as`` says how its file holds the weights ("safetensors bfloat16", "GGUF Q4_1"), ``weight_bytes`` what they
     take in memory, ``seconds`` what loading took. ``tokenizer`` is None for a folder without tokenizer files.
     ``warnings``: sentences about what the file has and the model does without. ``sampling``: the model's own defaults,
-    None where its files say nothing.
+    None where its files say nothing. ``identity``: sums of its configuration and headers, as they were when it loaded.
     """
 
     config: ModelConfig
@@ -63,9 +64,13 @@ class Loaded:
     dtype: torch.dtype
     warnings: tuple[str, ...] = ()
     sampling: Sampling | None = None
+    identity: Identity | None = None
 
     def model_frame(self) -> ModelFrame:
         """What the window needs to know about the model, without torch."""
+        from engine.point_table import outer_points
+
+        before, behind = outer_points(self.config)
         return ModelFrame(
             name=self.name,
             source=self.source,
@@ -73,7 +78,7 @@ class Loaded:
             d_model=self.config.d_model,
             d_vocab=self.config.d_vocab,
             n_ctx=self.config.n_ctx,
-            layers=tuple(_layer_facts(self.config, index) for index in range(self.config.n_layers)),
+            layers=tuple(layer_facts(self.config, index) for index in range(self.config.n_layers)),
             parameters=self.parameters,
             weight_bytes=self.weight_bytes,
             kv_itemsize=self.dtype.itemsize,
@@ -84,11 +89,15 @@ class Loaded:
             seconds=self.seconds,
             warnings=self.warnings,
             sampling=self.sampling,
+            points_before=before,
+            points_behind=behind,
         )
 
 
-def _layer_facts(config: ModelConfig, index: int) -> LayerFacts:
+def layer_facts(config: ModelConfig, index: int) -> LayerFacts:
+    """What a panel must know about one layer."""
     from engine.hooks import layer_stages
+    from engine.point_table import layer_points
 
     spec, mlp = config.layers[index].attention, config.layers[index].mlp
     experts = mlp if isinstance(mlp, MoESpec) else None
@@ -107,6 +116,11 @@ def _layer_facts(config: ModelConfig, index: int) -> LayerFacts:
         top_k=0 if experts is None else experts.top_k,
         experts=experts,
         expert_parameters=0 if experts is None else expert_parameters(experts, config.d_model),
+        points=layer_points(config, index),
+        scale=spec.scale,
+        softcap=getattr(spec, "softcap", None),
+        alibi=getattr(spec, "alibi", False),
+        tempered=getattr(spec, "temperature", None) is not None,
     )
 
 
@@ -150,6 +164,7 @@ def load(
         dtype=chosen_dtype,
         warnings=(*_warnings(checkpoint), *complaints),
         sampling=sampling,
+        identity=checkpoint.identity,
     )
 
 

@@ -12,6 +12,7 @@ from engine import questions as ask
 from engine.errors import EngineError
 from engine.frames import NeuronLayers, Neurons
 from engine.gate import Answering
+from engine.layer_replay import layer_edits, layer_tensors
 from engine.model.mlp import GatedMLP, PlainMLP
 from engine.recompute import mlp_input, mlp_known
 from engine.transfer import to_host
@@ -62,7 +63,7 @@ def neuron_layers(session: Session, question: ask.AskNeuronLayers) -> Answering:
         post = posts.at(layer, position)
         captured += post is not None
         rows[layer] = _ranked(_computed(session, mlp, layer, position)[2] if post is None else post, top)
-        yield
+        yield None
     ids = torch.stack([ids for ids, _ in rows.values()]) if rows else torch.zeros(0, top, dtype=torch.int64)
     post = torch.stack([post for _, post in rows.values()]) if rows else torch.zeros(0, top)
     host = to_host({"ids": ids, "post": post})
@@ -80,7 +81,16 @@ def _known(session: Session, layer: int, position: int) -> bool:
 
 
 def _computed(session: Session, mlp: GatedMLP | PlainMLP, layer: int, position: int) -> _Parts:
-    read = mlp_input(session.loaded.model, session.trace, session.cache, layer, position, position + 1)
+    model, trace, cache = session.loaded.model, session.trace, session.cache
+    if layer_edits(model, trace, layer, position):
+        names = [f"blocks.{layer}.mlp.{name}" for name in ("hook_pre", "hook_pre_linear", "hook_post")]
+        there = [name for name in names if name in model.points]
+        found = layer_tensors(model, trace, cache, layer, there, position, position + 1)
+        pre, up, post = (found[name][0, 0] if name in found else None for name in names)
+        assert pre is not None, "every MLP has this point"
+        assert post is not None, "every MLP has this point"
+        return pre, up, post
+    read = mlp_input(model, trace, cache, layer, position, position + 1)
     gate, up, post = mlp.neurons(read)
     return gate[0], None if up is None else up[0], post[0]
 

@@ -7,11 +7,14 @@ largest number of cells along an axis that the screen can show; more positions t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from engine.checkpoint.stored import Stored
+    from engine.frames import StepFrame
+    from engine.run_file_facts import Beside
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,11 @@ class AskResidualVectors:
     most: int = 1024
 
 
+AttentionStage = Literal["products", "scaled", "masked", "pattern", "contribution"]
+"""q · k; with scale, ALiBi and cap; what a query sees of that; softmax; ‖weight · value‖, L2 over a head's entries."""
+SIGNED_STAGES: tuple[AttentionStage, ...] = ("products", "scaled", "masked")
+
+
 @dataclass(frozen=True)
 class AskAttentionGrid:
     """Answer: AttentionGrid of one layer."""
@@ -39,11 +47,17 @@ class AskAttentionGrid:
 
 @dataclass(frozen=True)
 class AskAttentionMap:
-    """Answer: AttentionMap of one head."""
+    """Answer: AttentionMap of one head: of the queries and keys [start, stop) in ``rows`` and ``columns``; None: all.
+
+    A partial answer that is coarse comes first where the map is long.
+    """
 
     layer: int
     head: int
     most: int = 1024
+    stage: AttentionStage = "pattern"
+    rows: tuple[int, int] | None = None
+    columns: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +66,7 @@ class AskAttentionRow:
 
     layer: int
     position: int | None
+    stage: AttentionStage = "pattern"
 
 
 @dataclass(frozen=True)
@@ -131,17 +146,96 @@ class AskNeuronLayers:
 
 
 @dataclass(frozen=True)
+class AskSurprise:
+    """Answer: Surprises of the tokens at positions [start, end) as far as the run has them, a part at a time."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class AskPoints:
+    """Answer: Points of one layer and one position (None: the newest)."""
+
+    layer: int
+    position: int | None
+
+
+@dataclass(frozen=True)
+class AskPoint:
+    """Answer: PointTensor of a hook point (its name in ``model.hook_points``) at one position (None: the newest).
+
+    ``index``: of the heads, where more than two axes are left.
+    """
+
+    name: str
+    position: int | None
+    index: int = 0
+    most: int = 1024
+
+
+@dataclass(frozen=True)
+class AskPointOver:
+    """Answer: PointTensor of a hook point over positions [start, end) (None: up to the newest), a row each.
+
+    ``index``: of the heads, where a position has more than one row.
+    """
+
+    name: str
+    index: int
+    start: int
+    end: int | None
+    most: int = 1024
+
+
+@dataclass(frozen=True)
+class AskLens:
+    """Answer: Lens of ``count`` (at most 128) positions from ``start`` on (None: the newest) that are read."""
+
+    start: int | None
+    count: int
+
+
+@dataclass(frozen=True)
+class AskLensColumn:
+    """Answer: LensColumn of one position (None: the newest), the ``top`` most probable tokens of every boundary (64 at
+    most). ``words``: ids of tokens to follow over depth, besides the most probable ones; 16 at most."""
+
+    position: int | None
+    top: int = 10
+    words: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class AskSaved:
+    """Answer: Saved, once the run up to its last finished step lies at ``path``; partial ones tell how far it is.
+
+    ``steps``: the frames of all its steps; the list may grow meanwhile. ``beside``: see ``engine.run_file_facts``.
+    """
+
+    path: str
+    steps: Sequence[StepFrame]
+    beside: Beside
+
+
+@dataclass(frozen=True)
 class AskExactValue:
     """Answer: ExactValue. ``index`` by quantity:
 
-    ``pattern`` (layer, head, query, key) · ``residual`` (boundary, position, dimension) ·
+    a stage of attention, such as ``pattern`` (layer, head, query, key) · ``residual`` (boundary, position, dimension) ·
     ``residual_norm`` / ``delta_attention_norm`` / ``delta_mlp_norm`` (row, position) ·
     ``key`` / ``value`` (layer, kv_head, position, dimension) · ``latent`` (layer, position, dimension) ·
-    ``expert_weight`` / ``router_score`` (layer, expert, position); a weight is 0 where the expert was not chosen
+    ``expert_weight`` / ``router_score`` (layer, expert, position); a weight is 0 where the expert was not chosen ·
+    ``point`` of the hook point ``name`` (position, then a place on each axis of its shape but batch and pos; a key by
+    its position)
     """
 
     quantity: Literal[
+        "products",
+        "scaled",
+        "masked",
         "pattern",
+        "contribution",
         "residual",
         "residual_norm",
         "delta_attention_norm",
@@ -151,8 +245,10 @@ class AskExactValue:
         "latent",
         "expert_weight",
         "router_score",
+        "point",
     ]
     index: tuple[int, ...]
+    name: str = ""
 
 
 # ---- of files: no run is needed, and no model need be loaded. ``matrix``: which one of a pile (a tensor of three axes
@@ -225,6 +321,13 @@ Question = (
     | AskExpertUse
     | AskNeurons
     | AskNeuronLayers
+    | AskSurprise
+    | AskLens
+    | AskLensColumn
+    | AskPoints
+    | AskPoint
+    | AskPointOver
+    | AskSaved
     | AskExactValue
     | AskInventory
     | AskTensorFigures

@@ -5,7 +5,6 @@ The same stage functions as in the pass, from the recorded residual stream and t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 
 import torch
@@ -13,22 +12,27 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine.cache import KVCache
-from engine.model.attention import Attention
+from engine.layer_replay import layer_edits, layer_tensors, mlp_reads, stored_part
 from engine.model.decoder import Decoder
 from engine.trace import Trace
 
 
-def pattern_rows(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int) -> Tensor:
-    """Attention pattern of the queries [start, end), ``[n_heads, end - start, end]``.
+def pattern_rows(
+    model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int, head: int | None = None
+) -> Tensor:
+    """Attention pattern of the queries [start, end), ``[n_heads, end - start, end]``, or ``[1, ...]`` of one head.
 
     The queries must lie inside one pass: dynamic rope depends on its length.
     """
-    block = model.layers[layer]
+    block, first = model.layers[layer], model.config.layers[layer].attention.first_seen(start)
+    if layer_edits(model, trace, layer, start):
+        name = f"blocks.{layer}.attn.hook_pattern"
+        rows = layer_tensors(model, trace, cache, layer, [name], start, end)[name][0]
+        return F.pad(rows if head is None else rows[head : head + 1], (first, 0))
     x = block.attention_input(trace.residual(layer, start, end)[None])
-    q = block.attn.queries(x, model.turn(layer, start, end, trace.span_end(start), x), start)
-    first = block.spec.attention.first_seen(start)
-    keys = _stored(model, trace, cache, layer, 0, first, end)
-    pattern = block.attn.softmax(block.attn.scores(q, keys, start))[0]
+    q = block.attn.queries(x, model.turn(layer, start, end, trace.span_end(start), x), start, head)
+    keys = stored_part(model, trace, cache, layer, 0, first, end)
+    pattern = block.attn.softmax(block.attn.scores(q, block.attn.head_part(keys, head), start, head), head)[0]
     return F.pad(pattern, (first, 0))  # keys before the first that is seen get nothing
 
 
@@ -38,6 +42,8 @@ def mlp_input(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: i
     They must lie inside one pass, and below ``mlp_known``. To rounding what the pass read: a part of a prefill runs
     through the same kernels in another shape. A pass over one position is computed in the pass's own shapes.
     """
+    if layer_edits(model, trace, layer, start):
+        return mlp_reads(model, trace, cache, layer, start, end)
     attend = partial(_attention_given, model, trace, cache, layer, start)
     return model.layers[layer].mlp_input(trace.residual(layer, start, end)[None], attend)[0]
 
@@ -47,8 +53,13 @@ def mlp_read_and_added(
 ) -> tuple[Tensor, Tensor]:
     """What the layer's MLP read at a position and what it added, both ``[d_model]``; what leaves the layer is recorded.
 
-    What it added is the stream behind it less the stream before it.
+    What it added is the stream behind it less the stream before it, unless a hook between two layers changed that.
     """
+    changed = f"blocks.{layer + 1}.hook_resid_pre" in trace.edits(position)
+    if changed or layer_edits(model, trace, layer, position):
+        name = f"blocks.{layer}.hook_mlp_out"
+        added = layer_tensors(model, trace, cache, layer, [name], position, position + 1)[name]
+        return mlp_reads(model, trace, cache, layer, position, position + 1)[0], added[0, 0]
     block, x = model.layers[layer], trace.residual(layer, position, position + 1)[None]
     mid = block.resid_mid(x, partial(_attention_given, model, trace, cache, layer, position))
     added = trace.residual(layer + 1, position, position + 1)[0] - mid[0, 0]
@@ -59,7 +70,7 @@ def _attention_given(model: Decoder, trace: Trace, cache: KVCache, layer: int, s
     """What the heads of a layer write together at positions from ``start`` on, of what they read there."""
     attn, end = model.layers[layer].attn, start + x.shape[1]
     first, n_parts = attn.spec.first_seen(start), len(attn.spec.cached)
-    stored = tuple(_stored(model, trace, cache, layer, part, first, end) for part in range(n_parts))
+    stored = tuple(stored_part(model, trace, cache, layer, part, first, end) for part in range(n_parts))
     turn = model.turn(layer, start, end, trace.span_end(start), x)
     return attn.written(x, turn, stored, start, one_by_one=_alone(trace, start))
 
@@ -74,33 +85,12 @@ def _alone(trace: Trace, position: int) -> bool:
     return trace.span_end(position) == position + 1 and (position == 0 or trace.span_end(position - 1) == position)
 
 
-def _stored(model: Decoder, trace: Trace, cache: KVCache, layer: int, part: int, start: int, end: int) -> Tensor:
-    """A part of the cache (0: keys or latents, 1: values) at [start, end); what it has let go is made again."""
-    kept = cache.firsts[layer]
-    stored = cache.parts(layer)[part][:, :, max(0, start - kept) : max(0, end - kept)]
-    if start >= kept:
-        return stored
-    return torch.cat((*_made(model, trace, layer, part, start, min(kept, end)), stored), dim=2)
-
-
-def _made(model: Decoder, trace: Trace, layer: int, part: int, start: int, end: int) -> Iterator[Tensor]:
-    """Pass by pass, since dynamic rope depends on a pass's length."""
-    block = model.layers[layer]
-    while start < end:
-        span_end = trace.span_end(start)
-        stop = min(end, span_end)
-        x = block.attention_input(trace.residual(layer, start, stop)[None])
-        if part == 0:
-            yield block.attn.keys(x, model.turn(layer, start, stop, span_end, x))
-        else:
-            assert isinstance(block.attn, Attention), "a latent is the only part of its cache"
-            yield block.attn.values(x)
-        start = stop
-
-
-def patterns_known(trace: Trace, cache: KVCache, layer: int) -> int:
-    """How many query positions have a pattern in this layer: their keys are cached, their stream is recorded."""
-    return min(trace.reach[layer], cache.lengths[layer])
+def patterns_known(model: Decoder, trace: Trace, cache: KVCache, layer: int) -> int:
+    """How many query positions have a pattern in this layer: their keys are cached, their stream is recorded, and hooks
+    on its attention, if there are any, have had their say."""
+    attention = (f"blocks.{layer}.attn.", f"blocks.{layer}.kv.")
+    hooked = any(name.startswith(attention) for name in model.points.hooked)
+    return min((trace.reach_attention if hooked else trace.reach)[layer], cache.lengths[layer])
 
 
 def logits_at(model: Decoder, trace: Trace, position: int) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from engine.config import ModelConfig, MoESpec
 from engine.hooks import HookPoints
+from engine.meter import ROUTING
 
 _KEPT = ("hook_router_logits", "hook_expert_indices", "hook_expert_weights")  # the last one ends the stage
 _SHARED_GATE = "hook_shared_gate"
@@ -155,7 +156,7 @@ class RoutingRecord:
         for layer, routing in self.layers.items():
             for name, rows in routing.parts().items():
                 if name != _SHARED_GATE or self._specs[layer].shared_gate:
-                    detach.append(points[f"blocks.{layer}.mlp.{name}"].observe(partial(self._put, rows)))
+                    detach.append(points[f"blocks.{layer}.mlp.{name}"].observe(partial(self._put, rows), ROUTING))
         return detach
 
     def _put(self, rows: Rows, tensor: Tensor) -> None:

@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from engine import questions as ask
-from engine.errors import EngineError
+from engine.errors import EngineError, ModelNeeded
 from engine.frames import ExpertUse, RoutedTokens, RouterRow, Routing, RoutingLayers, RoutingShares
 from engine.gate import Answering
+from engine.layer_replay import layer_edits, layer_tensors
 from engine.model.moe import MoE
 from engine.recompute import mlp_known, mlp_read_and_added
 from engine.routing import Blocks, LayerRouting, Sums, entropy, even
@@ -53,7 +54,7 @@ def _reduce_blocks(record: LayerRouting, moe: MoE, block: int, n: int) -> Iterat
         for name, part in _block(record, moe, slice(kept.reach, end), block).items():
             setattr(kept, name, torch.cat((getattr(kept, name), part), dim=1))
         kept.reach = end
-        yield
+        yield None
         if record.blocks is not kept:  # between two slices the run went back
             return (yield from _reduce_blocks(record, moe, block, min(n, record.reach)))
 
@@ -104,7 +105,7 @@ def _sum_up(record: LayerRouting, moe: MoE, n: int) -> Iterator[None]:
         sums.together = sums.together + host["chosen"] @ host["chosen"].T
         sums.entropy += float(host["entropy"].sum())
         sums.reach = where.stop
-        yield
+        yield None
         if record.sums is not sums:  # between two slices the run went back
             return (yield from _sum_up(record, moe, min(n, record.reach)))
 
@@ -158,7 +159,7 @@ def routing_layers(session: Session, question: ask.AskRoutingLayers) -> Answerin
         if known[row]:
             scores[row, : counts[row]] = found.scores
             weights[row, found.ids], chosen[row, found.ids] = found.weights, 1
-        yield
+        yield None
     return RoutingLayers(position, np.array(layers, np.int64), counts, known, weights, scores, chosen)
 
 
@@ -184,10 +185,16 @@ def expert_use(session: Session, question: ask.AskExpertUse) -> Answering:
     host = to_host(_taken(record, expert, n, max(0, question.most)))
     given = np.full((len(host["positions"]), 2), np.nan, np.float32)
     for place, position in enumerate(host["positions"].tolist()):
-        figures = _given(session, moe, question, position)
+        try:
+            figures = _given(session, moe, question, position)
+        except ModelNeeded:  # which positions they are is recorded, and shown
+            nothing = np.zeros(0, np.float32)
+            listed = (host["positions"], host["weights"], given[:, 0].copy(), nothing)
+            yield ExpertUse(question.layer, expert, n, int(host["taken"]), *listed)
+            raise
         if figures is not None:
             given[place] = to_host({"figures": figures})["figures"]
-        yield
+        yield None
     separable = session.loaded.model.layers[question.layer].ln2_post is None
     shares = given[:, 1].copy() if separable else np.zeros(0, np.float32)
     figures_of = (host["positions"], host["weights"], given[:, 0].copy(), shares)
@@ -219,10 +226,22 @@ def _given(session: Session, moe: MoE, question: ask.AskExpertUse, position: int
         read, added = mlp_read_and_added(model, trace, cache, layer, position)
         slot = (record.ids[position : position + 1][0] == question.expert).nonzero()[0]
         weight = record.weights[position : position + 1][:, slot]
-        adds = moe.recompute_weighed(read[None], weight, question.expert)[0].float()
+        adds = _adds(session, moe, question, position, read, weight).float()
         whole = added.float() / model.layers[layer].spec.residual_scale
         session.expert_adds[key] = torch.stack((adds.norm(), adds @ whole / whole.square().sum()))
     return session.expert_adds[key]
+
+
+def _adds(
+    session: Session, moe: MoE, question: ask.AskExpertUse, position: int, read: Tensor, weight: Tensor
+) -> Tensor:
+    """What the expert adds at a position, weight included, ``[d_model]``; as it was where the layer was edited."""
+    layer, model, trace, cache = question.layer, session.loaded.model, session.trace, session.cache
+    if not layer_edits(model, trace, layer, position):
+        return moe.recompute_weighed(read[None], weight, question.expert)[0]
+    name = f"blocks.{layer}.mlp.experts.{question.expert}.hook_out"
+    given = layer_tensors(model, trace, cache, layer, [name], position, position + 1)[name][0]
+    return given if moe.spec.scale_input else given * weight[0]
 
 
 # -- exact figures -------------------------------------------------------------------------------------------------

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import torch
@@ -16,18 +16,24 @@ from engine.answers import answering, whole
 from engine.attention_maps import AttentionMaps
 from engine.cache import KVCache
 from engine.errors import ContextError, EngineError, TokenizerError
-from engine.frames import Answer, Finish, Kind, Piece, SamplingFrame, StepFrame
+from engine.frames import Answer, Finish, Kind, Piece, RecordUse, SamplingFrame, StepFrame, WatchCost
 from engine.gate import Answering, Gate
 from engine.last_posts import LastPosts
+from engine.lens import Readings
 from engine.loading import Loaded
-from engine.questions import Question
+from engine.meter import FRAME, RECORD, pass_cost
+from engine.point_rows import PointRows
+from engine.questions import SIGNED_STAGES, AskAttentionGrid, AskAttentionMap, Question
 from engine.recompute import logits_at
+from engine.replay import replay, stream_of
 from engine.sampling import Choice, choose
-from engine.settings import Sampling
+from engine.settings import Record, Sampling
 from engine.tokenizer import PieceStream
 from engine.trace import Trace
 
 _MAPS_KEPT = 4  # maps of viewed layers that are followed at once
+
+AskMaps = AskAttentionGrid | AskAttentionMap
 
 _SAMPLER_POINTS = (
     "hook_penalised",
@@ -45,8 +51,10 @@ _SAMPLER_POINTS = (
 class Step:
     """What one pass did: it read positions [start, end) and chose the token at position ``end``.
 
-    ``hooked`` names the points at which hooks were attached: such a pass is not the plain model's, and what is
-    recomputed of it is computed without them. A hook on scores or pattern made its layer attend explicitly.
+    ``hooked`` names the points at which hooks were attached: such a pass may not be the plain model's. What they
+    replaced is recorded, and is replaced again in what is recomputed. A hook on scores or pattern made its layer attend
+    explicitly.
+    ``watch`` is what of ``seconds`` went into recording, hooks and answers.
     """
 
     index: int
@@ -59,6 +67,8 @@ class Step:
     cache_bytes: int
     finish: Finish | None
     hooked: tuple[str, ...]
+    record: RecordUse
+    watch: WatchCost
     _choice: Choice = field(repr=False)
     _session: Session = field(repr=False)
     _trace: Trace = field(repr=False)
@@ -85,7 +95,7 @@ class Step:
 
     def frame(self) -> StepFrame:
         """The step as plain data."""
-        sampling = self.sampling
+        began, sampling = time.perf_counter(), self.sampling
         candidates = tuple(map(self._session.vocabulary_piece, sampling.ids.tolist()))
         return StepFrame(
             self.index,
@@ -98,6 +108,8 @@ class Step:
             self.seconds,
             self.cache_bytes,
             self.finish,
+            record=self.record,
+            watch=replace(self.watch, parts=(*self.watch.parts, (FRAME, time.perf_counter() - began))),
         )
 
 
@@ -117,22 +129,33 @@ class Session:
         sampling: how tokens are chosen; if not given, the model's own defaults, else greedy. May be replaced between
             steps.
         gate: pause, step, cancel, questions; none: the run never stops.
-        record: keep the residual stream, so that everything can be looked at; False is only for measuring.
+        record: keep the residual stream, so that everything can be looked at, within this much memory; False is only
+            for measuring.
     """
 
     def __init__(
-        self, loaded: Loaded, sampling: Sampling | None = None, gate: Gate | None = None, *, record: bool = True
+        self,
+        loaded: Loaded,
+        sampling: Sampling | None = None,
+        gate: Gate | None = None,
+        *,
+        record: bool | Record = True,
     ) -> None:
         self.loaded = loaded
         self.sampling = sampling or loaded.sampling or Sampling(greedy=True)
         self.gate = gate
         self.prompt: list[int] = []
         self.output: list[int] = []
-        self._record = record
+        self.settings: list[Sampling] = []  # by which each token of the output was chosen
+        self._record = record is not False
+        self.record = record if isinstance(record, Record) else Record()
         self._newest: tuple[int, Tensor] | None = None  # the last step's index and logits
-        self._maps: OrderedDict[tuple[int, int | None, int], AttentionMaps] = OrderedDict()
+        self._maps: OrderedDict[AskMaps, AttentionMaps] = OrderedDict()
+        self.watched: Callable[[], Iterable[Question]] | None = None  # what somebody wants answered; None: not known
         self._posts: LastPosts | None = None
         self.expert_adds: dict[tuple[int, int, int], Tensor] = {}  # answers' own: (layer, expert, position) to figures
+        self.lens = Readings()  # answers' own
+        self.point_rows: PointRows | None = None  # answers' own: of the point that is looked at over positions
         self._eos_ids = frozenset(loaded.config.eos_token_ids) | frozenset(
             loaded.tokenizer.eos_ids if loaded.tokenizer else ()
         )
@@ -165,7 +188,7 @@ class Session:
         self._check_prompt(ids)
         stream = self._new_stream()
         pieces = tuple(stream.add(i) for i in ids)
-        self.prompt, self.output, self._stream = ids, [], stream
+        self.prompt, self.output, self.settings, self._stream = ids, [], [], stream
         self._renew()
         return pieces
 
@@ -201,6 +224,7 @@ class Session:
 
     def answering(self, question: Question) -> Answering:
         """The same as a generator that yields between slices of work, and can be closed in between."""
+        self.let_maps_go()
         return answering(self, question)
 
     def logits_of(self, step: Step) -> Tensor:
@@ -211,7 +235,26 @@ class Session:
             return self._newest[1]
         if not self._record:
             raise EngineError("Without a record only the newest step has logits; make the session with record=True.")
+        if self.trace.edits(step.end - 1):
+            return replay(self, ["hook_logits_final"], step.end - 1, step.end)["hook_logits_final"][0, 0]
         return logits_at(self.loaded.model, self.trace, step.end - 1)
+
+    def ids(self, start: int, end: int) -> Tensor:
+        """Token ids ``[1, end - start]`` of positions [start, end), on the model's device."""
+        return torch.tensor([(self.prompt + self.output)[start:end]], device=self.loaded.device)
+
+    def set_record(self, record: Record) -> None:
+        """Another limit of memory for the record, from now on. Call in the engine's thread, between two operations."""
+        self.record = record
+        with torch.inference_mode():
+            self.trace.set_record(record)
+
+    def kept_logits(self, position: int) -> Tensor | None:
+        """Logits ``[d_vocab]`` of the newest step, where it read this position last: those are as the pass had them."""
+        if self._newest is None or self._newest[0] >= len(self.trace.spans):
+            return None
+        index, logits = self._newest
+        return logits if self.trace.spans[index][1] == position + 1 else None
 
     def vocabulary_piece(self, token: int) -> Piece:
         """A token of the vocabulary by itself, not as part of the text."""
@@ -220,23 +263,34 @@ class Session:
             self._vocabulary[token] = NumberedTokens().add(token) if tokenizer is None else tokenizer.piece(token)
         return self._vocabulary[token]
 
-    def maps(self, layer: int, head: int | None, most: int) -> AttentionMaps:
-        """The attention maps that are kept of a layer, followed from now on; the least recently used are let go."""
-        key = (layer, head, most)
-        if key not in self._maps:
-            n_heads = self.loaded.config.layers[layer].attention.n_heads
-            self._maps[key] = AttentionMaps(n_heads, head, most, self.loaded.device)
-            if self._detach:
-                self._follow(layer, self._maps[key])
-        self._maps.move_to_end(key)
+    def maps(self, question: AskMaps) -> AttentionMaps:
+        """The attention maps that are kept for a question, followed from now on; the least recently used are let go."""
+        self._reduce_to(question)
+        if question not in self._maps:
+            self._keep(question, self._new_maps(question))
+        self._maps.move_to_end(question)
         while len(self._maps) > _MAPS_KEPT:
             self._maps.popitem(last=False)[1].leave()
-        return self._maps[key]
+        return self._maps[question]
+
+    @property
+    def kept_maps(self) -> tuple[AskMaps, ...]:
+        """The questions that attention maps are kept for."""
+        return tuple(self._maps)
+
+    def let_maps_go(self) -> None:
+        """Drop the attention maps that nobody watches any more, by ``watched``; no pass captures rows for them."""
+        if self.watched is not None and self._maps:
+            wanted = set(self.watched())
+            for question in wanted:
+                self._reduce_to(question)
+            for question in [question for question in self._maps if question not in wanted]:
+                self._maps.pop(question).leave()
 
     def captured_row(self, layer: int, position: int) -> Tensor | None:
         """The pattern row ``[n_heads, position + 1]`` of the last decode pass, if that layer was being watched."""
-        for (watched, _, _), maps in self._maps.items():
-            if watched == layer and maps.row is not None and maps.row.shape[1] == position + 1:
+        for question, maps in self._maps.items():
+            if question.layer == layer and maps.row is not None and maps.row.shape[1] == position + 1:
                 return maps.row
         return None
 
@@ -254,6 +308,9 @@ class Session:
         began, waited = time.perf_counter(), self._waited
         start, end, index = self.cache.length, self.n_tokens, len(self.output)
         kind: Kind = "prefill" if index == 0 else "decode"
+        meter = self.loaded.model.points.meter
+        meter.take()  # what was measured between passes is not this one's
+        self.let_maps_go()
         try:
             self._take_hold()
             choice, token = self._pass(index, kind, start, end, first)
@@ -261,6 +318,8 @@ class Session:
             self._roll_back(start)
             raise
         self.output.append(token)
+        self.settings.append(choice.settings)
+        seconds = time.perf_counter() - began - (self._waited - waited)
         return Step(
             index=index,
             kind=kind,
@@ -268,10 +327,12 @@ class Session:
             end=end,
             id=token,
             piece=self._stream.add(token),
-            seconds=time.perf_counter() - began - (self._waited - waited),
+            seconds=seconds,
             cache_bytes=self.cache.bytes_now,
             finish=self._finish(token, end, last),
             hooked=self.loaded.model.points.hooked,
+            record=self.trace.use(),
+            watch=pass_cost(seconds, meter.take()),
             _choice=choice,
             _session=self,
             _trace=self.trace,
@@ -279,11 +340,14 @@ class Session:
 
     @torch.inference_mode()
     def _pass(self, index: int, kind: Kind, start: int, end: int, first: bool) -> tuple[Choice, int]:
+        meter = self.loaded.model.points.meter
         if self.gate is not None:
+            self.gate.meter = meter
             self.gate.begin_pass(index, kind, start, end, self.answering, first=first)
-        ids = torch.tensor([(self.prompt + self.output)[start:end]], device=self.loaded.device)
+        ids = self.ids(start, end)
         if self._record:
-            self.trace.begin_pass(start, end)
+            with meter.time(RECORD):
+                self.trace.begin_pass(start, end, self.loaded.model.points.begin_pass())
             self._pass_end = end
         logits = self.loaded.model(ids, self.cache, logits="last")[0, -1]
         points = self.loaded.model.points
@@ -293,7 +357,8 @@ class Session:
         )
         token = choice.token_id()
         if self._record:
-            self.trace.end_pass()
+            with meter.time(RECORD):
+                self.trace.end_pass()
         self._newest = (index, logits)
         return choice, token
 
@@ -317,6 +382,9 @@ class Session:
         if self._posts is not None:
             self._posts.forget(length)
         self.expert_adds = {key: kept for key, kept in self.expert_adds.items() if key[2] < length}
+        self.lens.truncate(length)
+        if self.point_rows is not None:
+            self.point_rows.truncate(length - self.point_rows.start)
         for key in [key for key, maps in self._maps.items() if maps.n > length]:
             self._maps.pop(key).leave()
 
@@ -367,17 +435,72 @@ class Session:
             for point in stages:
                 point.stop_at(self.gate.arrive)
                 detach.append(partial(point.stop_at, None))
-        for (layer, _, _), maps in self._maps.items():
-            self._follow(layer, maps)
+        for question in self._maps:
+            self._follow(question)
         if self._posts is not None:
             self._posts.follow(points, lambda: self.newest)
         return detach
 
-    def _follow(self, layer: int, maps: AttentionMaps) -> None:
-        maps.follow(self.loaded.model.points[f"blocks.{layer}.attn.hook_pattern"], lambda: self.cache.lengths[layer])
+    def _new_maps(self, question: AskMaps) -> AttentionMaps:
+        n_heads = self.loaded.config.layers[question.layer].attention.n_heads
+        if isinstance(question, AskAttentionGrid):
+            return AttentionMaps(n_heads, None, question.most, self.loaded.device)
+        signed = question.stage in SIGNED_STAGES
+        return AttentionMaps(
+            n_heads,
+            question.head,
+            question.most,
+            self.loaded.device,
+            rows=question.rows,
+            columns=question.columns,
+            signed=signed,
+        )
+
+    def _reduce_to(self, question: Question) -> None:
+        """Of a map that is kept, a coarser one is made: reducing loses nothing, computing it again may take long."""
+        if question in self._maps or not isinstance(question, AskMaps):
+            return
+        for kept, maps in self._maps.items():
+            if kept.most > question.most and replace(kept, most=question.most) == question:
+                self._keep(question, maps.coarser(question.most))
+                return
+
+    def _keep(self, question: AskMaps, maps: AttentionMaps) -> None:
+        self._maps[question] = maps
+        if self._detach:
+            self._follow(question)
+
+    def _follow(self, question: AskMaps) -> None:
+        """A pass forms patterns; rows of other stages are recomputed when they are asked for."""
+        if isinstance(question, AskAttentionGrid) or question.stage == "pattern":
+            layer = question.layer
+            point = self.loaded.model.points[f"blocks.{layer}.attn.hook_pattern"]
+            self._maps[question].follow(point, lambda: self.cache.lengths[layer])
 
     def _new_stream(self) -> PieceStream | NumberedTokens:
         return NumberedTokens() if self.loaded.tokenizer is None else PieceStream(self.loaded.tokenizer)
+
+    # -- a saved run ---------------------------------------------------------------------------------------------
+
+    def prompt_pieces(self) -> tuple[Piece, ...]:
+        """The tokens of the prompt as pieces."""
+        stream = self._new_stream()
+        return tuple(stream.add(token) for token in self.prompt)
+
+    def check_room(self) -> None:
+        """Raises ContextError where the context is full, so that the run cannot go on."""
+        self.cache.check(self.n_tokens)
+
+    def take_up(self, prompt: Sequence[int], output: Sequence[int], settings: Sequence[Sampling]) -> None:
+        """Stand where a saved run ended, with nothing in record and cache yet: ``engine.run_file_opening`` fills them.
+
+        ``settings``: by which each token of the output was chosen.
+        """
+        stream = self._new_stream()
+        for token in (*prompt, *output):
+            stream.add(token)
+        self.prompt, self.output, self.settings, self._stream = list(prompt), list(output), list(settings), stream
+        self._renew()
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
@@ -385,12 +508,15 @@ class Session:
         model, config = self.loaded.model, self.loaded.config
         dtype, device = model.embed.weight.dtype, self.loaded.device
         self.cache = KVCache(config, dtype=dtype, device=device)
-        self.trace = Trace(config, dtype, device)
+        self.trace = Trace(config, dtype, device, self.record)
+        self.trace.refill = partial(stream_of, self)
         self._newest, self._pass_end = None, 0
         self._let_go()
         self._maps.clear()
         self._posts = None
         self.expert_adds = {}
+        self.lens = Readings()
+        self.point_rows = None
 
     def _encoded(self, prompt: str | Sequence[int], chat: bool) -> list[int]:
         if not isinstance(prompt, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 from engine.errors import EngineError
 
@@ -52,6 +53,31 @@ class Sampling:
     def takes_the_best(self) -> bool:
         """Whether the most probable token is taken without a draw."""
         return self.greedy or self.temperature == 0
+
+
+@dataclass(frozen=True)
+class Record:
+    """How much of a run's record is kept in memory. Tokens, norms and choices are always kept: they are small.
+
+    Args:
+        memory: bytes of the residual stream kept in memory; the newest positions are always there.
+        beyond: what becomes of the oldest positions then: "disk" keeps them in a memory-mapped temporary file,
+            "drop" lets them go, so that what is asked of them is computed from the tokens again, which takes longer.
+
+    Raises:
+        EngineError: where a value is out of its range.
+    """
+
+    memory: int = 2_000_000_000
+    beyond: Literal["disk", "drop"] = "disk"
+
+    def __post_init__(self) -> None:
+        if self.memory < 0:
+            raise EngineError(f"The memory of the record is {self.memory}; it must be 0 bytes or more.")
+        if self.beyond not in ("disk", "drop"):
+            raise EngineError(
+                f"What the record cannot keep in memory goes to {self.beyond!r}; it can go to disk, or drop."
+            )
 
 
 SAMPLING_RANGES: dict[str, tuple[float, float]] = {

@@ -145,7 +145,7 @@ def _figures(values: Values, question: ask.AskTensorFigures) -> Answering:
             moments.add(piece.values)
             if question.matrix is not None:
                 blocks.add(piece.row, piece.column, piece.values)
-            yield
+            yield None
     block = (blocks.wide, blocks.high) if values.turned else (blocks.high, blocks.wide)
     return TensorFigures(
         question.tensor,
@@ -172,7 +172,7 @@ def _histogram(values: Values, question: ask.AskTensorHistogram) -> Answering:
             numbers = piece.values.flatten()
             inside = numbers[(numbers >= edges[0]) & (numbers <= edges[-1])]
             counts += _binned(inside, edges)
-            yield
+            yield None
     return TensorHistogram(question.tensor, question.matrix, edges.numpy(), counts.numpy())
 
 
@@ -209,7 +209,7 @@ def _block(values: Values, question: ask.AskTensorBlock) -> Answering:
         row, column = divmod(index, part.shape[1])
         if abs(float(numbers[row, column])) > abs(peak):
             peak, place = float(numbers[row, column]), (top + row, left + column)
-        yield
+        yield None
     row, column = reversed(place) if values.turned else place
     low, high = (low, high) if low <= high else (math.nan, math.nan)
     return TensorBlock(question.tensor, question.matrix, question.rows, question.columns, low, high, peak, row, column)
@@ -270,7 +270,7 @@ def _add_product(gram: Tensor, part: Tensor) -> Iterator[None]:
     for first in range(0, side, step):
         columns = slice(first, first + step)
         gram[first:, columns].addmm_(part[:, first:].T, part[:, columns])
-        yield
+        yield None
 
 
 _ANSWERS: dict[type, Callable[[Values, Any], Answering]] = {

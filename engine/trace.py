@@ -6,35 +6,50 @@ Everything else in a layer can be recomputed from its incoming residual stream a
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from engine.config import ModelConfig
-from engine.hooks import HookPoint, HookPoints
+from engine.config import AttentionSpec, ModelConfig
+from engine.frames import RecordUse
+from engine.hooks import HookPoint, HookPoints, Listener
 from engine.routing import RoutingRecord
+from engine.settings import Record
+from engine.stream_store import BLOCK, StreamStore
 
-_BLOCK = 128  # positions per buffer: growing never copies what is there
+Edits = dict[str, tuple[Listener, ...]]
 
 
 class Trace:
     """Boundary l is the residual stream entering layer l; boundary n_layers leaves the last layer.
 
     ``reach[l]``, ``reach_attention[l]`` and ``reach_mlp[l]`` say how many positions are recorded of each.
-    ``spans`` are the [start, end) of the finished passes. ``routing`` is what the routers decided.
+    ``spans`` are the [start, end) of the finished passes. ``routing`` is what the routers decided. ``applied`` are the
+    interventions, by start of pass: the listeners that replaced a tensor at a point; none of a lazy point's: a listener
+    made it be formed. ``refill(start, end)`` computes the stream of dropped positions from ``start`` on, one at least,
+    ``[n_layers + 1, positions, d_model]``, at the boundaries that have been recorded.
     """
 
-    def __init__(self, config: ModelConfig, dtype: torch.dtype, device: torch.device) -> None:
+    def __init__(
+        self, config: ModelConfig, dtype: torch.dtype, device: torch.device, record: Record | None = None
+    ) -> None:
         self.config = config
         self.spans: list[tuple[int, int]] = []
+        self.applied: dict[int, Edits] = {}
         self.routing = RoutingRecord(config)
+        self.refill: Callable[[int, int], Tensor] | None = None
         self._like = torch.empty(0, dtype=dtype, device=device)
-        self._residual: list[Tensor] = []  # [n_layers + 1, _BLOCK, d_model]
-        self._norms: list[Tensor] = []  # [rows, _BLOCK]; rows: boundaries, then what attention, then what MLPs added
+        self._stream = StreamStore(config.n_layers + 1, config.d_model, self._like, record or Record())
+        # dropped blocks that are looked at, and how many boundaries were recorded when they were made
+        self._refilled: OrderedDict[int, tuple[int, Tensor]] = OrderedDict()
+        self._making: dict[int, Tensor] = {}  # those that are being made, as far as they are
+        self._norms: list[Tensor] = []  # [rows, BLOCK]; rows: boundaries, then what attention, then what MLPs added
         self._reach = [0] * (3 * config.n_layers + 1)  # by the same rows
-        self._end = 0
+        self._start = self._end = 0
         self._parts: list[tuple[int, slice, slice]] = []
         self._staged: dict[int, Tensor] = {}  # row to [1, 1, d_model], of a pass over one position
 
@@ -50,19 +65,25 @@ class Trace:
     def reach_mlp(self) -> list[int]:
         return self._reach[self._delta_row(1, 0) :]
 
-    def begin_pass(self, start: int, end: int) -> None:
-        """The next tensors belong to positions [start, end)."""
+    # -- writing -------------------------------------------------------------------------------------------------
+
+    def begin_pass(self, start: int, end: int, applied: Edits | None = None) -> None:
+        """The next tensors belong to positions [start, end). ``applied`` fills up with its interventions."""
         self.truncate(start)
         self.routing.begin_pass(start)
-        self._end, self._parts = end, _parts(start, end)
-        while len(self._residual) * _BLOCK < end:
-            self._residual.append(self._like.new_empty(self.config.n_layers + 1, _BLOCK, self.config.d_model))
-            self._norms.append(self._like.new_empty(len(self._reach), _BLOCK, dtype=torch.float32))
+        self._start, self._end, self._parts = start, end, _parts(start, end)
+        self._stream.reserve(start, end)
+        if applied is not None:
+            self.applied[start] = applied
+        while len(self._norms) * BLOCK < end:
+            self._norms.append(self._like.new_empty(len(self._reach), BLOCK, dtype=torch.float32))
 
     def end_pass(self) -> None:
         """All layers have been recorded."""
         self._settle()
         self.spans.append((self.spans[-1][1] if self.spans else 0, self._end))
+        if not self.applied.get(self._start, True):
+            del self.applied[self._start]
 
     def truncate(self, length: int) -> None:
         """Forget what was recorded from this position on."""
@@ -71,6 +92,10 @@ class Trace:
         self._reach = [min(n, length) for n in self._reach]
         while self.spans and self.spans[-1][1] > length:
             self.spans.pop()
+        for start in [start for start in self.applied if start >= length]:
+            del self.applied[start]
+        for index in [index for index in self._refilled if (index + 1) * BLOCK > length]:
+            del self._refilled[index]
 
     def attach(self, points: HookPoints) -> list[Callable[[], None]]:
         """Listen to a model's passes; call the results to stop."""
@@ -85,12 +110,43 @@ class Trace:
                 detach.append(entering.observe(partial(self._put_edited, layer, entering)))
         return detach + self.routing.attach(points)
 
+    def set_record(self, record: Record) -> None:
+        """Another limit of memory, from now on."""
+        self._stream.set_record(record)
+
+    def blocks(self) -> Iterator[tuple[int, Tensor | None, Tensor]]:
+        """First position, stream ``[n_layers + 1, positions, d_model]`` (None: dropped) and norms ``[rows,
+        positions]`` of all that finished passes have read, block by block."""
+        self._settle()
+        n = self.spans[-1][1] if self.spans else 0
+        for index in range(-(-n // BLOCK)):
+            count = min(BLOCK, n - index * BLOCK)
+            block = self._stream[index]
+            yield index * BLOCK, None if block is None else block[:, :count], self._norms[index][:, :count]
+
+    def restore(self, spans: Iterable[tuple[int, int]], blocks: Iterable[tuple[int, Tensor | None, Tensor]]) -> None:
+        """Take in what ``blocks`` of another trace of this model gave; routing is not part of it."""
+        spans = list(spans)
+        n = spans[-1][1] if spans else 0
+        self.begin_pass(0, n)
+        for start, stream, norms in blocks:
+            self._stream.put(start // BLOCK, stream)
+            self._norms[start // BLOCK][:, : norms.shape[1]] = norms
+        self._reach, self.spans = [n] * len(self._reach), spans
+        if spans:
+            self._start, self._end = spans[-1]
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
     def residual(self, boundary: int, start: int, end: int) -> Tensor:
         """``[end - start, d_model]``, in the model's dtype. The positions must be recorded."""
         self._settle()
         if start == end:
             return self._like.new_empty(0, self.config.d_model)
-        return _gathered([block[boundary] for block in self._residual], start, end)
+        parts = [
+            self._block(index, index * BLOCK + inside.stop)[boundary, inside] for index, inside, _ in _parts(start, end)
+        ]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(self._like.device)
 
     def column(self, position: int) -> Tensor:
         """``[rows, d_model]``: every recorded boundary of one position, from the embedding up."""
@@ -98,7 +154,7 @@ class Trace:
         rows = sum(1 for n in self.reach if n > position)
         if not rows:
             return self._like.new_empty(0, self.config.d_model)
-        return self._residual[position // _BLOCK][:rows, position % _BLOCK]
+        return self._block(position // BLOCK, position + 1)[:rows, position % BLOCK].to(self._like.device)
 
     def norm_table(self) -> Tensor:
         """L2 norms, float32 ``[3 · n_layers + 1, positions]``: residual stream by boundary, what attention added by
@@ -114,17 +170,108 @@ class Trace:
     def norm(self, boundary: int, position: int) -> Tensor:
         """L2 norm of the residual stream at a recorded place."""
         self._settle()
-        return self._norms[position // _BLOCK][boundary, position % _BLOCK]
+        return self._norms[position // BLOCK][boundary, position % BLOCK]
 
     def delta_norm(self, which: int, layer: int, position: int) -> Tensor:
         """L2 norm of what attention (0) or the MLP (1) added at a recorded place."""
         self._settle()
-        return self._norms[position // _BLOCK][self._delta_row(which, layer), position % _BLOCK]
+        return self._norms[position // BLOCK][self._delta_row(which, layer), position % BLOCK]
+
+    def span(self, position: int) -> tuple[int, int]:
+        """[start, end) of the pass that read this position, or is reading it."""
+        index = bisect_right(self.spans, position, key=lambda span: span[1])
+        return self.spans[index] if index < len(self.spans) else (self._start, self._end)
 
     def span_end(self, position: int) -> int:
         """Where the pass ended that read this position."""
-        index = bisect_right(self.spans, position, key=lambda span: span[1])
-        return self.spans[index][1] if index < len(self.spans) else self._end
+        return self.span(position)[1]
+
+    def edits(self, position: int) -> Edits:
+        """The interventions of the pass that read this position."""
+        return self.applied.get(self.span(position)[0], {}) if self.applied else {}
+
+    def source(self, start: int, end: int) -> Literal["captured", "recomputed"]:
+        """Whether the stream of positions [start, end) is what the pass left, or was let go and is made again."""
+        dropped = self._stream.dropped(start // BLOCK, -(-end // BLOCK))
+        return "recomputed" if dropped else "captured"
+
+    def boundaries(self, end: int) -> int:
+        """At how many boundaries the positions before ``end`` are recorded."""
+        return sum(n >= end for n in self.reach)
+
+    def missing(self, end: int) -> Iterator[int]:
+        """First positions of the dropped blocks before ``end``, from the last on back to one that is there."""
+        for index in reversed(range(-(-end // BLOCK))):
+            if self._stream[index] is not None or index in self._refilled or index in self._making:
+                return
+            yield index * BLOCK
+
+    def use(self) -> RecordUse:
+        """What the stream takes."""
+        stream_bytes = (self.config.n_layers + 1) * self.config.d_model * self._like.element_size()
+        again = sum(block.numel() * block.element_size() for _, block in self._refilled.values())
+        positions = max(self._reach)
+        dropped = sum(
+            min(positions, (index + 1) * BLOCK) - index * BLOCK
+            for index in range(-(-positions // BLOCK))
+            if self._stream[index] is None
+        )
+        store = self._stream
+        return RecordUse(
+            memory=store.memory + again,
+            disk=store.disk,
+            dropped=dropped,
+            positions=positions,
+            limit=store.record.memory,
+            bytes_per_token=stream_bytes + 4 * len(self._reach),  # and the norms
+            trouble=store.trouble,
+        )
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _block(self, index: int, stop: int) -> Tensor:
+        """A block of the stream up to position ``stop`` and further; one that was dropped is made again, and kept for a
+        while."""
+        block = self._stream[index]
+        if block is not None:
+            return block
+        start = index * BLOCK
+        for made in (self._making.get(index), self._kept(index)):
+            if made is not None and start + made.shape[1] >= stop:
+                return made
+        made = self._made(index, min(start + BLOCK, max(self._reach)))
+        self._refilled[index] = self.boundaries(start + made.shape[1]), made
+        while len(self._refilled) > self._refilled_kept:
+            self._refilled.popitem(last=False)
+        return made
+
+    def _kept(self, index: int) -> Tensor | None:
+        """A dropped block that has been made; it does not hold any more once a pass under way has come further."""
+        if index not in self._refilled:
+            return None
+        boundaries, made = self._refilled.pop(index)
+        if boundaries != self.boundaries(index * BLOCK + made.shape[1]):
+            return None
+        self._refilled[index] = boundaries, made  # the newest again
+        return made
+
+    def _made(self, index: int, end: int) -> Tensor:
+        """A dropped block up to position ``end``. To make a part of it may take the part before it."""
+        assert self.refill is not None, "only a session drops, and a session can refill"
+        start, made = index * BLOCK, self._like.new_empty(len(self.reach), 0, self.config.d_model)
+        try:
+            while start + made.shape[1] < end:
+                made = torch.cat((made, self.refill(start + made.shape[1], end)), dim=1)
+                self._making[index] = made
+        finally:
+            self._making.pop(index, None)
+        return made
+
+    @property
+    def _refilled_kept(self) -> int:
+        """Enough for what a window sees: to make a block again may take the ones before it."""
+        attentions = [spec.attention for spec in self.config.layers if isinstance(spec.attention, AttentionSpec)]
+        return 4 + max((spec.window or spec.chunk or 0 for spec in attentions), default=0) // BLOCK
 
     def _delta_row(self, which: int, layer: int) -> int:
         return 1 + (1 + which) * self.config.n_layers + layer
@@ -132,7 +279,9 @@ class Trace:
     def _put_residual(self, boundary: int, tensor: Tensor) -> None:
         if tensor.shape[1] > 1:
             for index, inside, outside in self._parts:
-                self._residual[index][boundary, inside] = tensor[0, outside]
+                block = self._stream[index]
+                if block is not None:
+                    block[boundary, inside] = tensor[0, outside]
         self._put_norms(boundary, tensor)
 
     def _put_edited(self, boundary: int, point: HookPoint, tensor: Tensor) -> None:
@@ -157,9 +306,9 @@ class Trace:
         self._staged.clear()
         (index, inside, _), boundaries = self._parts[0], self.config.n_layers + 1
         self._norms[index][rows, inside.start] = _norms(vectors)
-        stream = [place for place, row in enumerate(rows) if row < boundaries]
-        if stream:
-            self._residual[index][[rows[place] for place in stream], inside.start] = vectors[stream]
+        stream, block = [place for place, row in enumerate(rows) if row < boundaries], self._stream[index]
+        if stream and block is not None:
+            block[[rows[place] for place in stream], inside.start] = vectors[stream].to(block.device)
 
 
 def _norms(rows: Tensor) -> Tensor:
@@ -168,15 +317,10 @@ def _norms(rows: Tensor) -> Tensor:
 
 
 def _parts(start: int, end: int) -> list[tuple[int, slice, slice]]:
-    """(buffer, positions inside it, positions inside the pass) of a pass over [start, end)."""
+    """(block, positions inside it, positions inside the pass) of a pass over [start, end)."""
     parts = []
-    for index in range(start // _BLOCK, -(-end // _BLOCK)):
-        first, last = max(start, index * _BLOCK), min(end, (index + 1) * _BLOCK)
-        inside = slice(first - index * _BLOCK, last - index * _BLOCK)
+    for index in range(start // BLOCK, -(-end // BLOCK)):
+        first, last = max(start, index * BLOCK), min(end, (index + 1) * BLOCK)
+        inside = slice(first - index * BLOCK, last - index * BLOCK)
         parts.append((index, inside, slice(first - start, last - start)))
     return parts
-
-
-def _gathered(blocks: list[Tensor], start: int, end: int) -> Tensor:
-    parts = [blocks[index][inside] for index, inside, _ in _parts(start, end)]
-    return parts[0] if len(parts) == 1 else torch.cat(parts)

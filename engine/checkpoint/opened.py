@@ -14,6 +14,7 @@ from engine.checkpoint import safetensors_file
 from engine.checkpoint.family_names import canonical_names, ignored
 from engine.checkpoint.files import OpenFiles
 from engine.checkpoint.gguf_file import GGUFFile
+from engine.checkpoint.identity import Identity, identity_of_folder, identity_of_gguf
 from engine.checkpoint.json_file import read_json
 from engine.checkpoint.tensors import TensorInfo
 from engine.checkpoint.weights import TYPE_NAMES, GGUFWeights, SafetensorsWeights, Weights, check
@@ -37,6 +38,7 @@ class Checkpoint:
     slots: tuple[Slot, ...]
     weights: Weights
     stored_as: str
+    identity: Identity
     read_tokenizer: Callable[[], Tokenizer | None]
     unknown: tuple[str, ...]  # tensors that the model does not know and does without
     read_sampling: Callable[[], Sampling | None] = lambda: None  # how the model's makers sample; raises ConfigError
@@ -55,7 +57,8 @@ def _open_folder(folder: Path) -> Iterator[Checkpoint]:
     values = read_json(folder / "config.json")
     family = family_of(values)
     config = _with_generation_config(read_config(values), folder)
-    tensors = _canonical(safetensors_file.read_folder(folder), family)
+    stored = safetensors_file.read_folder(folder)
+    tensors = _canonical(stored, family)
     with OpenFiles({info.file for info in tensors.values()}) as files:
         weights = SafetensorsWeights(tensors, files, weight_block(values))
         stored_as = f"safetensors {_common_type(weights.tensors)}"
@@ -66,6 +69,7 @@ def _open_folder(folder: Path) -> Iterator[Checkpoint]:
             slots,
             weights,
             stored_as,
+            identity_of_folder(folder, stored),
             lambda: _folder_tokenizer(folder),
             unknown,
             lambda: read_generation_defaults(folder),
@@ -78,7 +82,7 @@ def _open_gguf(path: Path) -> Iterator[Checkpoint]:
         values = family_of_gguf(file.architecture).gguf_values(file.metadata, file.small)
         family = family_of(values)
         config = _with_turn_ends(read_config(values), file.metadata)
-        weights = GGUFWeights(file)
+        weights, known = GGUFWeights(file), identity_of_gguf(file.metadata, file.tensors())
         slots = slots_of(family, config, weights.tensors.__contains__, gguf=True)
         for slot in slots:
             file.restore_axes(slot.name, slot.shape)
@@ -88,6 +92,7 @@ def _open_gguf(path: Path) -> Iterator[Checkpoint]:
             slots,
             weights,
             file.stored_as,
+            known,
             lambda: _gguf_tokenizer(file.metadata),
             unknown,
             lambda: from_metadata(file.metadata),

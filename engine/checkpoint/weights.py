@@ -15,7 +15,6 @@ from engine.checkpoint.gguf_file import GGUFFile, can_dequantise
 from engine.checkpoint.quantised import FP8, MXFP4, Block, quantised
 from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError
-from engine.model.linear import empty_parameter
 from engine.naming import Slot
 
 SLICE = 2**18  # elements converted at a time: small enough for the cache, and all the memory that loading adds
@@ -115,7 +114,7 @@ def fill(
     report: Report,
 ) -> dict[str, Tensor]:
     """The decoder's state: each parameter of ``shapes`` allocated once in its final place and type, then filled."""
-    state = {name: empty_parameter(shape, _type_of(name, dtype), device) for name, shape in shapes.items()}
+    state = {name: torch.empty(shape, dtype=_type_of(name, dtype), device=device) for name, shape in shapes.items()}
     room = _room(slots, dtype)
     total, done = sum(weights.tensors[slot.name].size for slot in slots), 0
     filled: Counter[str] = Counter()

@@ -148,23 +148,28 @@ class Attention(nn.Module):
             raise HookError(f"{self.hook_sink.name} only shows what the sink took; replace the pattern instead.")
         return self.hook_pattern(pattern)
 
-    def scores(self, q: Tensor, keys: Tensor, start: int) -> Tensor:
+    def scores(self, q: Tensor, keys: Tensor, start: int, head: int | None = None) -> Tensor:
         """q · k · scale, capped where the spec says so, -inf where a query does not see the key.
 
         ``[batch, n_heads, pos, key]``. Query 0 stands at position ``start``; the last key where the last query does.
+        ``head``: queries and keys are those of this head alone.
         """
-        spec, n_queries, n_keys = self.spec, q.shape[1], keys.shape[2]
-        scores = products(q, keys, spec.scale)
+        return masked(self.scaled(q, keys, start + q.shape[1] - keys.shape[2], head), self.spec, start)
+
+    def scaled(self, q: Tensor, keys: Tensor, first_key: int, head: int | None = None) -> Tensor:
+        """Scores before the mask, of every query with every key; key 0 stands at position ``first_key``."""
+        spec, scores = self.spec, products(q, keys, self.spec.scale)
         if spec.alibi:
-            first_key = start + n_queries - n_keys
-            scores = scores + alibi_bias(spec.n_heads, first_key, n_keys, scores) * spec.scale
+            bias = alibi_bias(spec.n_heads, first_key, keys.shape[2], scores)
+            scores = scores + _of_head(bias, head) * spec.scale
         if spec.softcap is not None:
             scores = spec.softcap * torch.tanh(scores / spec.softcap)
-        return masked(scores, spec, start)
+        return scores
 
-    def softmax(self, scores: Tensor) -> Tensor:
-        """The pattern of scores, without hooks: ``[batch, n_heads, pos, key]``."""
-        return softmax(scores, self.sinks, float32=self.spec.softmax_float32)[0]
+    def softmax(self, scores: Tensor, head: int | None = None) -> Tensor:
+        """The pattern of scores, without hooks: ``[batch, n_heads, pos, key]``; ``head``: of this one alone."""
+        sinks = None if self.sinks is None else _of_head(self.sinks, head)
+        return softmax(scores, sinks, float32=self.spec.softmax_float32)[0]
 
     def _in_blocks(self, q: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
         """Prefill: all queries at once where one kernel does it, else some rows at a time with the keys they see."""
@@ -198,10 +203,12 @@ class Attention(nn.Module):
 
     # -- what is recomputed, without hooks -------------------------------------------------------------------------
 
-    def queries(self, x: Tensor, turn: Turn | None, start: int) -> Tensor:
-        """Queries as scores take them: ``[batch, pos, n_heads, d_head]``."""
-        q = self._recomputed(x, turn, 0, self.spec.n_heads)
-        return self._tempered(q, start)
+    def queries(self, x: Tensor, turn: Turn | None, start: int, head: int | None = None) -> Tensor:
+        """Queries as scores take them: ``[batch, pos, n_heads, d_head]``; ``head``: of this one alone."""
+        alone = head is not None and not (self.spec.qk_norm and self.spec.qk_norm_over == "all")
+        first, stop = (head, head + 1) if head is not None and alone else (0, self.spec.n_heads)
+        q = self._tempered(self._recomputed(x, turn, first, stop), start)
+        return q if alone or head is None else q[:, :, head : head + 1]
 
     def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
         """Keys as the cache stores them: ``[batch, n_kv_heads, pos, d_head]``."""
@@ -231,12 +238,27 @@ class Attention(nn.Module):
         if self.spec.qk_norm is None:
             heads = self._clipped(heads)
             return heads if turn is None else rotate(heads, turn)
-        norm = (self.k_norm if first else self.q_norm).recompute
+        norm = (self.q_norm if first < self.spec.n_heads else self.k_norm).recompute
         before = self.spec.qk_norm_over != "rotated"
         heads = self._normed_by(norm, heads) if before else heads
         heads = heads if turn is None else rotate(heads, turn)
         return heads if before else self._normed_by(norm, heads)
 
+    def head_part(self, part: Tensor, head: int | None) -> Tensor:
+        """Of keys or values as stored what a head reads, ``[1, 1, key, d_head]``; None: all of it."""
+        kv_head = 0 if head is None else head * self.spec.n_kv_heads // self.spec.n_heads
+        return part if head is None else part[:, kv_head : kv_head + 1]
+
+    def value_norms(self, stored: tuple[Tensor, ...], head: int | None) -> Tensor:
+        """L2 norms of the value vectors that each head mixes, float32 ``[n_heads, key]``, or ``[1, key]`` of one."""
+        norms = torch.linalg.vector_norm(self.head_part(stored[1], head)[0].float(), dim=-1)
+        return norms if head is not None else norms.repeat_interleave(self.spec.n_heads // self.spec.n_kv_heads, dim=0)
+
     def vectors(self, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is stored, ``[1, n_kv_heads, key, d_head]`` each: no latent, and both ``[n_kv_heads, key, d_head]``."""
         return keys.new_empty(0), keys[0], values[0]
+
+
+def _of_head(heads: Tensor, head: int | None) -> Tensor:
+    """One head's part ``[1, ...]`` of what there is per head, or all."""
+    return heads if head is None else heads[head : head + 1]

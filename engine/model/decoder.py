@@ -67,7 +67,7 @@ class Decoder(nn.Module):
         end = start + self._checked(input_ids, start)
         if cache is not None:
             cache.rollback()  # what a cancelled pass may have left
-        x = self._embedded(input_ids, start)
+        x = self.embedded(input_ids, start)
         turns: dict[str | None, Turn | None] = {None: None}
         for name, rope in self.ropes.items():
             turns[name] = rope.ready(*rope.forward(start, end, x))
@@ -75,11 +75,15 @@ class Decoder(nn.Module):
             x = block(x, turns[block.spec.attention.rope], cache)
         if cache is not None:
             cache.commit(end - start)
-        return self._logits(x if logits == "all" else x[:, -1:])
+        return self.logits_of(x if logits == "all" else x[:, -1:])
 
     def unembedded(self, x: Tensor) -> Tensor:
         """Final norm, unembedding, scale and cap without hooks: ``[..., d_model]`` to ``[..., d_vocab]``."""
         return self._final(project(self.ln_final.recompute(x), self._unembedding()))
+
+    def unembedded_part(self, normed: Tensor, first: int, end: int) -> Tensor:
+        """Logits of the tokens [first, end) of what the final norm gave, without hooks: ``[..., end - first]``."""
+        return self._final(project(normed, self._unembedding()[first:end]))
 
     def turn(self, layer: int, start: int, end: int, n_positions: int, like: Tensor) -> Turn | None:
         """How a layer turns positions [start, end) in a pass whose sequence was ``n_positions`` long; None: not."""
@@ -97,7 +101,8 @@ class Decoder(nn.Module):
             )
         return count
 
-    def _embedded(self, input_ids: Tensor, start: int) -> Tensor:
+    def embedded(self, input_ids: Tensor, start: int) -> Tensor:
+        """What enters layer 0 of token ids ``[batch, pos]`` that stand from ``start`` on: ``[batch, pos, d_model]``."""
         x = self.hook_embed(self.embed(self.hook_tokens(input_ids)))
         if self.config.learned_positions:
             positions = torch.arange(start, start + input_ids.shape[1], device=input_ids.device)
@@ -111,7 +116,8 @@ class Decoder(nn.Module):
             return x * torch.tensor(self.config.embed_scale, dtype=x.dtype, device=x.device)
         return x * self.config.embed_scale
 
-    def _logits(self, x: Tensor) -> Tensor:
+    def logits_of(self, x: Tensor) -> Tensor:
+        """Final norm, unembedding, scale and cap with hooks: ``[batch, pos, d_model]`` to ``[batch, pos, d_vocab]``."""
         logits = self.hook_logits(project(self.ln_final(x), self._unembedding()))
         return self.hook_logits_final(self._final(logits))
 

@@ -101,20 +101,25 @@ class LatentAttention(nn.Module):
         self.hook_pattern.visit()
         return self._fused(nope, rotated, stored, start)
 
-    def _absorbed(self, nope: Tensor, rotated: Tensor) -> Tensor:
-        """Queries that read the latent itself: ``[batch, pos, n_heads, d_latent + d_rope]``."""
-        return torch.cat((torch.einsum("bphd,hdc->bphc", nope, self.k_up), rotated), dim=-1)
+    def _absorbed(self, nope: Tensor, rotated: Tensor, head: int | None = None) -> Tensor:
+        """Queries that read the latent itself: ``[batch, pos, n_heads, d_latent + d_rope]``; or of one head."""
+        heads = slice(None) if head is None else slice(head, head + 1)
+        absorbed = torch.einsum("bphd,hdc->bphc", nope[:, :, heads], self.k_up[heads])
+        return torch.cat((absorbed, rotated[:, :, heads]), dim=-1)
 
     def _values_of(self, mixed_latent: Tensor) -> Tensor:
         """Mixed latents ``[batch, pos, n_heads, d_latent]`` to ``[batch, pos, n_heads, d_value]``."""
         return torch.einsum("bphc,hvc->bphv", mixed_latent, self.v_up)
 
-    def scores(self, q: Tensor, stored: Tensor, start: int) -> Tensor:
+    def scores(self, q: Tensor, stored: Tensor, start: int, head: int | None = None) -> Tensor:
         """q · k · scale, -inf where key > query: ``[batch, n_heads, pos, key]``; ``q`` as ``queries`` makes them."""
-        scores = products(q, stored, self.spec.scale)
-        return masked(scores, self.spec, start)
+        return masked(self.scaled(q, stored, start + q.shape[1] - stored.shape[2], head), self.spec, start)
 
-    def softmax(self, scores: Tensor) -> Tensor:
+    def scaled(self, q: Tensor, stored: Tensor, first_key: int, head: int | None = None) -> Tensor:
+        """Scores before the mask, of every query with every key."""
+        return products(q, stored, self.spec.scale)
+
+    def softmax(self, scores: Tensor, head: int | None = None) -> Tensor:
         """The pattern of scores: ``[batch, n_heads, pos, key]``."""
         return softmax(scores, None, float32=True)[0]
 
@@ -152,9 +157,9 @@ class LatentAttention(nn.Module):
 
     # -- what is recomputed, without hooks -------------------------------------------------------------------------
 
-    def queries(self, x: Tensor, turn: Turn | None, start: int) -> Tensor:
-        """Queries as scores take them: ``[batch, pos, n_heads, d_latent + d_rope]``."""
-        return self._absorbed(*self._queries(x, turn, hooked=False))
+    def queries(self, x: Tensor, turn: Turn | None, start: int, head: int | None = None) -> Tensor:
+        """Queries as scores take them: ``[batch, pos, n_heads, d_latent + d_rope]``; ``head``: of this one alone."""
+        return self._absorbed(*self._queries(x, turn, hooked=False), head)
 
     def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
         """What the cache stores: ``[batch, 1, pos, d_latent + d_rope]``."""
@@ -170,6 +175,16 @@ class LatentAttention(nn.Module):
             return self.out(self._fused(nope, rotated, entries, start).flatten(2))
         pattern = self.softmax(self.scores(self._absorbed(nope, rotated), entries, start))
         return self.out(self._values_of(mixed(pattern, entries[..., : self.spec.d_latent])).flatten(2))
+
+    def head_part(self, part: Tensor, head: int | None) -> Tensor:
+        """Of what is stored what a head reads: every head reads all of it."""
+        return part
+
+    def value_norms(self, stored: tuple[Tensor, ...], head: int | None) -> Tensor:
+        """L2 norms of the value vectors that each head mixes, float32 ``[n_heads, key]``, or ``[1, key]`` of one."""
+        heads = self.v_up if head is None else self.v_up[head : head + 1]
+        values = torch.einsum("kc,hvc->hkv", stored[0][0, 0, :, : self.spec.d_latent], heads)
+        return torch.linalg.vector_norm(values.float(), dim=-1)
 
     def vectors(self, stored: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What is stored, ``[1, 1, key, d_latent + d_rope]``: as latent ``[key, d_latent + d_rope]``, and the keys

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import engine
-from engine.checkpoint import memory, weights
+from engine.checkpoint import memory
 from engine.errors import (
     Cancelled,
     CheckpointError,
@@ -154,7 +154,7 @@ def test_too_little_memory_is_said_before_anything_is_allocated(
 ) -> None:
     tiny_llama(tmp_path)
     monkeypatch.setattr(memory, "free_bytes", lambda device: 20_000_000)
-    monkeypatch.setattr(weights, "empty_parameter", lambda *a, **k: pytest.fail("allocated"))
+    monkeypatch.setattr("engine.loading.fill", lambda *a, **k: pytest.fail("allocated"))
     with pytest.raises(MemoryShortage, match=r"needs 67\.\d MB on cpu .* 20 MB are free"):
         engine.load(tmp_path)
 

@@ -126,12 +126,12 @@ def test_without_a_record_nothing_is_known(tiny: Pair) -> None:
     assert len(session.answer(ask.AskNeuronLayers(0)).layers) == 0
 
 
-def test_an_edited_pass_is_recomputed_without_the_edit(tiny: Pair) -> None:
-    """The edited layer as it would have been; those after it from the stream that the edit left."""
+def test_an_edited_pass_is_recomputed_with_the_edit(tiny: Pair) -> None:
+    """Also once the hook is gone."""
     session = engine.Session(tiny.loaded, GREEDY)
     with (
-        captured(tiny.loaded, "mlp.hook_post") as seen,
         tiny.loaded.model.hooks({"blocks.0.mlp.hook_post": lambda tensor, point: tensor * 3}),
+        captured(tiny.loaded, "mlp.hook_post") as seen,
     ):
         list(session.generate(PROMPT, 1))
     for layer in range(3):

@@ -44,7 +44,7 @@ def test_patterns_made_anew(oracle: Oracle, loaded: Loaded) -> None:
     with torch.inference_mode():
         theirs = oracle.model(input_ids=ids, use_cache=False, output_attentions=True).attentions
         for layer, expected in enumerate(theirs):
-            assert patterns_known(trace, cache, layer) == ids.shape[1]
+            assert patterns_known(loaded.model, trace, cache, layer) == ids.shape[1]
             for start, end in zip(starts, [*starts[1:], ids.shape[1]], strict=True):
                 rows = pattern_rows(loaded.model, trace, cache, layer, start, end)
                 assert apart(rows, expected[0, :, start:end, :end]) <= oracle.variant.tolerance, f"layer {layer}"

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
+import engine
 from engine.loading import Loaded
-from engine.recompute import mlp_input, mlp_known
+from engine.recompute import mlp_input, mlp_known, mlp_read_and_added
 from engine.trace import Trace
 from tests.engine.families.oracle import Oracle
 from tests.engine.families.test_recompute import CUTS, _read
@@ -55,3 +56,16 @@ def test_what_the_mlp_reads_made_anew(oracle: Oracle, loaded: Loaded, rows: int)
                 ours = mlp_input(loaded.model, trace, cache, layer, start, end)
                 allowed = PROMISE * float(theirs.abs().max())
                 torch.testing.assert_close(ours, theirs[start:end], rtol=0, atol=allowed, msg=f"{layer=} {start=}")
+
+
+def test_what_the_mlp_added_is_not_what_a_hook_made_of_it_behind_the_layer(oracle: Oracle, loaded: Loaded) -> None:
+    """A hook where the next layer begins changes the recorded stream, and nothing that this layer did."""
+    found = []
+    for hooks in ({}, {"blocks.1.hook_resid_pre": lambda tensor, point: tensor * 3}):
+        session = engine.Session(loaded)
+        with loaded.model.hooks(hooks):
+            next(session.generate(oracle.ids[0].tolist(), 1))
+        with torch.inference_mode():
+            found.append(mlp_read_and_added(loaded.model, session.trace, session.cache, 0, 7))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=0, atol=PROMISE * float(theirs.abs().max()) * 10)

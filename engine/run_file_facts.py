@@ -1,0 +1,244 @@
+"""What ``run.json`` of a run file says: the model, the branches of the run, notes and bookmarks.
+
+Version 1. Members of the zip, all stored: ``run.json`` (these facts), ``steps.safetensors`` (tokens and how they were
+chosen, in columns), ``stream/NNNNNN.safetensors`` (``residual`` [n_layers + 1, positions, d_model], absent where it was
+dropped, and ``norms`` [3 · n_layers + 1, positions] of 128 positions each), ``routing.safetensors`` (what routers
+decided), ``cache.safetensors`` (of a run with edits: it cannot be computed again; and in half precision: it would not
+come out the same), ``thumbnail.png``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+from engine.checkpoint.identity import Identity
+from engine.config import ModelConfig, MoESpec
+from engine.errors import RunFileError
+from engine.frames import ModelFrame
+from engine.run_file_codec import from_json, to_json
+from engine.settings import Sampling
+
+FORMAT, VERSION = "fluoroscope run", 1
+SUFFIX = ".fluoro"
+FACTS, STEPS, ROUTING, CACHE, THUMBNAIL = (
+    "run.json",
+    "steps.safetensors",
+    "routing.safetensors",
+    "cache.safetensors",
+    "thumbnail.png",
+)
+LARGEST_FACTS, LARGEST_THUMBNAIL = 2**24, 2**22  # bytes
+MOST_LAYERS, LARGEST_SIZE = 4096, 2**26
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A note or a bookmark: a text, and the place that it is about; None: all of that axis."""
+
+    text: str
+    position: int | None = None
+    layer: int | None = None
+    head: int | None = None
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """Which model the run was made with; the fields are those of ModelFrame, and what its layers are made from."""
+
+    identity: Identity
+    config: ModelConfig
+    name: str
+    source: str
+    parameters: int
+    weight_bytes: int
+    dtype: str
+    device: str
+    stored_as: str
+    has_chat_template: bool
+    warnings: tuple[str, ...]
+    sampling: Sampling | None
+
+
+@dataclass(frozen=True)
+class Point:
+    """A hook point: a listener ``replaced`` its tensor, or only made it be formed."""
+
+    name: str
+    replaced: bool
+
+
+@dataclass(frozen=True)
+class Edited:
+    """The hook points that listeners had a hand in, in the pass that began at a position."""
+
+    start: int
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True)
+class CacheFacts:
+    """Layer l had positions [firsts[l], n_read) in its cache, whose buffers took ``allocated`` bytes."""
+
+    firsts: tuple[int, ...]
+    allocated: int
+    stored: bool
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One line of tokens. The root has no ``parent`` and begins at 0; a branch parts from its parent at ``start``.
+
+    ``n_read`` positions were read by finished passes. ``reason``: how it ended (see EndFrame). ``sampling``: the
+    settings that were in force last; those of each step are in its stages.
+    """
+
+    parent: int | None
+    start: int
+    n_prompt: int
+    n_tokens: int
+    n_read: int
+    max_new_tokens: int
+    chat: bool
+    reason: str
+    sampling: Sampling
+    edits: tuple[Edited, ...]
+    cache: CacheFacts
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """All of ``run.json``; ``saved`` is the time in UTC, as ISO 8601 writes it."""
+
+    format: str
+    version: int
+    saved: str
+    model: ModelFacts
+    branches: tuple[Branch, ...]
+    notes: tuple[Mark, ...] = ()
+    bookmarks: tuple[Mark, ...] = ()
+
+    @property
+    def branch(self) -> Branch:
+        """The only one of a file of this version."""
+        return self.branches[0]
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a file holds besides the session's own: how the run was begun and ended, what somebody noted, a PNG."""
+
+    max_new_tokens: int = 0
+    chat: bool = False
+    reason: str = ""
+    notes: tuple[Mark, ...] = ()
+    bookmarks: tuple[Mark, ...] = ()
+    thumbnail: bytes = b""
+
+
+def facts_bytes(facts: RunFacts) -> bytes:
+    """As they stand in the file."""
+    return json.dumps(to_json(facts), indent=1, ensure_ascii=False, allow_nan=False).encode()
+
+
+def parse_facts(text: bytes) -> RunFacts:
+    """Raises RunFileError with what does not fit, a piece of a sentence; a whole one for a newer version."""
+    try:
+        table = json.loads(text, object_pairs_hook=_without_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise RunFileError(f"{FACTS} is not valid JSON ({error!s:.80})") from error
+    if not isinstance(table, dict) or table.get("format") != FORMAT or type(table.get("version")) is not int:
+        raise RunFileError(f"{FACTS} does not say that it is a run")
+    if table["version"] != VERSION:
+        raise NewerVersion(table["version"])
+    try:
+        facts = from_json(RunFacts, table, FACTS)
+    except RecursionError as error:
+        raise RunFileError(f"{FACTS} is nested too deeply") from error
+    _check(facts)
+    return facts
+
+
+class NewerVersion(RunFileError):  # noqa: N818
+    """The file has a version that this program does not know."""
+
+    def __init__(self, version: int) -> None:
+        super().__init__(f"its version is {version}, and this Fluoroscope reads version {VERSION}")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    table = dict(pairs)
+    if len(table) != len(pairs):
+        raise ValueError("a name occurs twice")
+    return table
+
+
+def _check(facts: RunFacts) -> None:
+    """What is to be computed with must make sense, whoever wrote it."""
+    config, complaint = facts.model.config, "its model is none that can exist"
+    if not 0 < config.n_layers <= MOST_LAYERS or not _sensible(facts.model):
+        raise RunFileError(complaint)
+    for spec in config.layers:
+        attention, mlp = spec.attention, spec.mlp
+        sizes = [config.d_model, config.d_vocab, config.n_ctx, attention.n_heads, attention.n_kv_heads]
+        sizes += [attention.d_head, *(part.heads * part.width for part in attention.cached)]
+        if isinstance(mlp, MoESpec):
+            sizes += [mlp.n_experts, mlp.top_k, mlp.expert.d_mlp, mlp.n_groups, mlp.top_groups]
+            if mlp.top_k > mlp.n_experts or mlp.n_experts % max(1, mlp.n_groups) or mlp.top_groups > mlp.n_groups:
+                raise RunFileError(complaint)
+        else:
+            sizes.append(mlp.d_mlp)
+        if min(sizes) < 1 or max(sizes) > LARGEST_SIZE or attention.n_heads % attention.n_kv_heads:
+            raise RunFileError(complaint)
+        if attention.rope is not None and attention.rope not in config.ropes:
+            raise RunFileError(complaint)
+    if len(facts.branches) != 1:
+        raise RunFileError(f"it has {len(facts.branches)} branches, and a file of version {VERSION} has one")
+    _check_branch(facts.branch, config)
+    _check_marks((*facts.notes, *facts.bookmarks), facts.branch, config)
+
+
+def _sensible(value: Any) -> bool:
+    """Whether no whole number in it is negative or beyond 64 bits."""
+    if is_dataclass(value):
+        return all(_sensible(getattr(value, field.name)) for field in fields(value) if not isinstance(value, Sampling))
+    if isinstance(value, tuple):
+        return all(map(_sensible, value))
+    if isinstance(value, dict):
+        return all(map(_sensible, value.values()))
+    return type(value) is not int or 0 <= value < 2**63
+
+
+def _check_branch(branch: Branch, config: ModelConfig) -> None:
+    counts = branch.parent is None and branch.start == 0 and 0 < branch.n_prompt <= branch.n_tokens <= config.n_ctx + 1
+    read = branch.n_tokens - 1 if branch.n_tokens > branch.n_prompt else 0
+    if not counts or branch.n_read != read or not 0 <= branch.max_new_tokens < 2**31:
+        raise RunFileError("its counts of tokens do not fit together")
+    cache, starts = branch.cache, [edited.start for edited in branch.edits]
+    firsts = [spec.attention.first_seen(read) for spec in config.layers]
+    seen = len(cache.firsts) == len(firsts) and all(
+        0 <= first <= min(read, int(seen)) for first, seen in zip(cache.firsts, firsts, strict=True)
+    )
+    if not seen or not 0 <= cache.allocated < 2**63 or not all(0 <= start < max(1, read) for start in starts):
+        raise RunFileError("what it says of the cache does not fit together")
+
+
+def _check_marks(marks: tuple[Mark, ...], branch: Branch, config: ModelConfig) -> None:
+    most_heads = max(spec.attention.n_heads for spec in config.layers)
+    for mark in marks:
+        places = ((mark.position, branch.n_tokens), (mark.layer, config.n_layers), (mark.head, most_heads))
+        if not all(place is None or 0 <= place < count for place, count in places):
+            raise RunFileError("a note in it is about a place that the run does not have")
+
+
+def with_suffix(path: Path) -> Path:
+    """A name by which a run is recognised when it is to be opened."""
+    return path if path.suffix.lower() == SUFFIX else path.with_name(path.name + SUFFIX)
+
+
+def model_facts(frame: ModelFrame, config: ModelConfig, identity: Identity) -> ModelFacts:
+    """What is kept of a model that has been loaded."""
+    own = {field.name for field in fields(ModelFacts)} & {field.name for field in fields(ModelFrame)}
+    return ModelFacts(identity=identity, config=config, **{name: getattr(frame, name) for name in own})

@@ -1,0 +1,208 @@
+"""Open a saved run: as a session that can go on where its model is on this computer, else as a recorded run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from engine.errors import Cancelled, EngineError
+from engine.frames import ModelFrame, Piece, ProgressFrame, StepFrame
+from engine.loading import DTYPES, Loaded, layer_facts, load
+from engine.point_table import outer_points
+from engine.recorded_run import AbsentLoaded, AbsentModel, RecordedCache, RecordedRun
+from engine.run_file_facts import RunFacts
+from engine.run_file_model import absence, find_model
+from engine.run_file_reading import RunFile, block_shapes, require_memory
+from engine.settings import Record
+from engine.stream_store import BLOCK
+
+if TYPE_CHECKING:
+    from engine.gate import Gate
+    from engine.hooks import HookPoint
+    from engine.session import Session
+
+Progress = Callable[[ProgressFrame], None]
+
+
+def _silent(frame: ProgressFrame) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class OpenedRun:
+    """A run as it was saved. ``why``: the sentence that says which model is missing, "" where ``session`` is a live one
+    that can go on. ``loaded`` is its model then."""
+
+    path: Path
+    session: Session | RecordedRun
+    facts: RunFacts
+    prompt: tuple[Piece, ...]
+    steps: tuple[StepFrame, ...]
+    why: str = ""
+    loaded: Loaded | None = field(default=None, repr=False)
+
+    @property
+    def model_frame(self) -> ModelFrame:
+        """The model, or what is known of it."""
+        return self.session.loaded.model_frame()
+
+
+def open_run(
+    path: Path,
+    *,
+    loaded: Loaded | None = None,
+    others: Iterable[str] = (),
+    device: str = "auto",
+    gate: Gate | None = None,
+    record: Record | None = None,
+    progress: Progress = _silent,
+) -> OpenedRun:
+    """Open a saved run, with its model where that is on this computer: nothing is downloaded for it.
+
+    Args:
+        loaded: a model that is loaded already; it is taken if it is the run's.
+        others: sources to look for the model in, besides the one that the file names.
+        device: for loading the model. The type is the run's own.
+        gate, record: as for Session.
+        progress: called now and then; what it raises (Cancelled) ends the opening.
+
+    Raises:
+        RunFileError, MemoryShortage: with one sentence; nothing is kept of what was read.
+    """
+    with RunFile(path) as file:
+        steps, prompt = file.steps, file.prompt  # first: these are small, and say most of what can be wrong
+        file.settings  # noqa: B018  # read now
+        model, why = _model(file, loaded, others, device, progress)
+        if model is not None:
+            session: Session | RecordedRun = _live(file, model, gate, record, progress)
+        else:
+            session = _recorded(file, why, record, progress)
+    return OpenedRun(path, session, file.facts, prompt, steps, why, model)
+
+
+def _model(
+    file: RunFile, loaded: Loaded | None, others: Iterable[str], device: str, progress: Progress
+) -> tuple[Loaded | None, str]:
+    """The run's model, or why there is none."""
+    facts = file.facts.model
+    file.dtype  # noqa: B018  # one that can be computed in
+    if loaded is not None and loaded.identity == facts.identity and loaded.dtype == file.dtype:
+        return _understood_alike(file, loaded)
+    source = find_model(facts, others)
+    if source is None:
+        return None, absence(facts)
+    try:
+        return _understood_alike(file, load(source, device=device, dtype=facts.dtype, progress=progress))
+    except Cancelled:
+        raise
+    except EngineError as error:
+        return None, f"This takes the model {facts.name}, which cannot be loaded. {error}"
+
+
+def _understood_alike(file: RunFile, loaded: Loaded) -> tuple[Loaded | None, str]:
+    if loaded.config == file.facts.model.config:
+        return loaded, ""
+    return None, (
+        f"This takes the model {loaded.name}, whose configuration this version of Fluoroscope reads otherwise; run the "
+        "prompt again."
+    )
+
+
+@torch.inference_mode()
+def _live(file: RunFile, loaded: Loaded, gate: Gate | None, record: Record | None, progress: Progress) -> Session:
+    from engine.session import Session
+
+    branch = file.facts.branch
+    session = Session(loaded, branch.sampling, gate, record=record or Record())
+    session.take_up([piece.id for piece in file.prompt], [step.piece.id for step in file.steps], file.settings)
+    _fill(session, file, progress)
+    stored = file.cache(loaded.config)
+    if stored:
+        session.cache.restore(branch.cache.firsts, branch.n_read, stored)
+    else:
+        _make_cache(session, file, progress)
+    return session
+
+
+def _make_cache(session: Session, file: RunFile, progress: Progress) -> None:
+    """Keys and values follow from the stream."""
+    from engine.replay import rebuild_cache
+
+    n = file.facts.branch.n_read
+    rebuild_cache(session, lambda done: progress(ProgressFrame("open", "making the cache again", done, n)))
+    session.cache.remade = n
+
+
+@torch.inference_mode()
+def _recorded(file: RunFile, why: str, record: Record | None, progress: Progress) -> RecordedRun:
+    branch, config = file.facts.branch, file.facts.model.config
+    biases = {int(name.split(".")[0]): t for name, t in file.routing(config).items() if name.endswith(".choice_bias")}
+    frame, model = _frame(file.facts), AbsentModel(config, biases, why)
+    run = RecordedRun(
+        AbsentLoaded(frame, config, file.facts.model.identity, file.dtype, model),
+        why,
+        file.prompt,
+        branch.sampling,
+        record,
+    )
+    run.output, run.settings = [step.piece.id for step in file.steps], list(file.settings)
+    run.vocabulary = file.vocabulary
+    _fill(run, file, progress)
+    cache = branch.cache
+    run.cache = RecordedCache(config, file.dtype, cache.firsts, branch.n_read, cache.allocated, why, file.cache(config))
+    return run
+
+
+def _fill(session: Session | RecordedRun, file: RunFile, progress: Progress) -> None:
+    """The record of a session that has none yet."""
+    trace, config, device = session.trace, session.loaded.config, session.loaded.device
+    n = file.facts.branch.n_read
+    block = block_shapes(config, file.dtype, BLOCK).values()
+    require_memory(sum(dtype.itemsize * math.prod(shape) for dtype, shape in block))
+    trace.restore([(step.start, step.end) for step in file.steps], file.blocks(config, progress))
+    for name, rows in file.routing(config).items():
+        layer, _, part = name.partition(".")
+        if part != "choice_bias" and n:
+            trace.routing.layers[int(layer)].parts()[part].put(0, rows[None].to(device))
+    for edited in file.facts.branch.edits:
+        trace.applied[edited.start] = {point.name: (_forgotten,) * point.replaced for point in edited.points}
+
+
+def _forgotten(tensor: Tensor, point: HookPoint) -> Tensor:
+    """In the place of a hook that replaced a tensor: it was a piece of a program, which a file of a run never holds."""
+    raise EngineError(
+        f"A hook changed {point.name} in this pass, and a saved run does not keep hooks; what lies behind it in this "
+        "layer cannot be recomputed."
+    )
+
+
+def _frame(facts: RunFacts) -> ModelFrame:
+    model, config = facts.model, facts.model.config
+    before, behind = outer_points(config)
+    return ModelFrame(
+        name=model.name,
+        source=model.source,
+        family=config.family,
+        d_model=config.d_model,
+        d_vocab=config.d_vocab,
+        n_ctx=config.n_ctx,
+        layers=tuple(layer_facts(config, index) for index in range(config.n_layers)),
+        parameters=model.parameters,
+        weight_bytes=model.weight_bytes,
+        kv_itemsize=DTYPES[model.dtype].itemsize,
+        dtype=model.dtype,
+        device=model.device,
+        stored_as=model.stored_as,
+        has_chat_template=model.has_chat_template,
+        seconds=0.0,
+        warnings=model.warnings,
+        sampling=model.sampling,
+        points_before=before,
+        points_behind=behind,
+    )

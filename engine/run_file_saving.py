@@ -1,0 +1,242 @@
+"""Write a run file: a generator in slices, so that a run may go on while it is saved as it stands now."""
+
+from __future__ import annotations
+
+import time
+import zipfile
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from engine.errors import EngineError
+from engine.frames import Piece, Saved, StepFrame
+from engine.model.moe import MoE
+from engine.run_file_columns import Columns, to_columns
+from engine.run_file_facts import (
+    CACHE,
+    FACTS,
+    FORMAT,
+    ROUTING,
+    STEPS,
+    THUMBNAIL,
+    VERSION,
+    Beside,
+    Branch,
+    CacheFacts,
+    Edited,
+    Point,
+    RunFacts,
+    facts_bytes,
+    model_facts,
+)
+from engine.run_file_tensors import PIECE, pack_arrays, pieces, size_of
+from engine.run_file_zip import replacing, settle
+from engine.settings import Sampling
+from engine.stream_store import BLOCK
+
+if TYPE_CHECKING:
+    from engine.gate import Answering
+    from engine.questions import AskSaved
+    from engine.recorded_run import RecordedRun
+    from engine.session import Session
+    from engine.trace import Trace
+
+_STEPS_PER_SLICE = 32
+
+
+def save_run(
+    path: Path,
+    session: Session | RecordedRun,
+    steps: Sequence[StepFrame],
+    beside: Beside | None = None,
+    *,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> int:
+    """Save the run of a session up to its last finished step; the bytes of the file.
+
+    ``steps``: the frames of all its steps. ``progress`` is told bytes done and in all; what it raises (Cancelled) ends
+    the saving. Raises DiskError, and EngineError for a session that records nothing; the file that was there stays.
+    """
+    with closing(saving(session, path, steps, beside or Beside())) as work:
+        while True:
+            try:
+                progress(*next(work))
+            except StopIteration as done:
+                return done.value
+
+
+def answer(session: Session | RecordedRun, question: AskSaved) -> Answering:
+    """The same as an answer: partial ones tell how far it is."""
+    began, path = time.perf_counter(), Path(question.path)
+    with closing(saving(session, path, question.steps, question.beside)) as work:
+        while True:
+            try:
+                done, total = next(work)
+            except StopIteration as finished:
+                return Saved(question.path, finished.value, finished.value, time.perf_counter() - began)
+            yield Saved(question.path, done, total, time.perf_counter() - began)
+
+
+def saving(
+    session: Session | RecordedRun, path: Path, steps: Sequence[StepFrame], beside: Beside
+) -> Generator[tuple[int, int], None, int]:
+    """Yields (bytes done, bytes in all, estimated) between slices of a few milliseconds; returns the bytes written."""
+    steps = tuple(steps)
+    run = _Snapshot(session, steps, beside)  # now: what comes later belongs to later steps
+    done, total = 0, run.total()
+    with replacing(path, total) as members:
+        for name, size, data in run.members():
+            with closing(_written(members, name, size, data)) as written:  # before the zip is, whatever happens
+                for count in written:
+                    done += count
+                    yield min(done, total), total
+            settle(members)
+            yield min(done, total), total
+    return path.stat().st_size
+
+
+class _Snapshot:
+    """What is to be saved, as it stands: the stream of finished positions never changes, the rest is copied."""
+
+    def __init__(self, session: Session | RecordedRun, steps: tuple[StepFrame, ...], beside: Beside) -> None:
+        self._session, self._steps, self._beside = session, steps, beside
+        self._n_read = steps[-1].end if steps else 0
+        if len(steps) != len(session.output) or self._n_read != (session.trace.spans or [(0, 0)])[-1][1]:
+            raise EngineError("This run was not recorded from its first token on, so it cannot be saved.")
+        self._blocks = session.trace.blocks()
+        self._routing = routing_tensors(session, self._n_read)
+        self._edits = edits(session.trace, self._n_read)
+        replaced = any(point.replaced for edited in self._edits for point in edited.points)
+        narrow = session.loaded.dtype != torch.float32  # where making it again rounds too roughly for the same tokens
+        self._cache = cache_tensors(session, self._n_read) if replaced or narrow else {}
+        self._facts = self._gathered()
+        self._prompt, self._settings = session.prompt_pieces(), tuple(session.settings)
+
+    def total(self) -> int:
+        """About how many bytes it will be: each candidate of a step takes some 60."""
+        use = self._session.trace.use()
+        extra = sum(t.numel() * t.element_size() for t in (*self._routing.values(), *self._cache.values()))
+        steps = 600 + 60 * 65
+        return 2**20 + self._n_read * use.bytes_per_token + len(self._steps) * steps + extra
+
+    def members(self) -> Iterator[tuple[str, int, Iterable[bytes]]]:
+        """Names, sizes and contents in pieces; no name: only a turn for others."""
+        yield _whole(FACTS, facts_bytes(self._facts))
+        if self._beside.thumbnail:
+            yield _whole(THUMBNAIL, self._beside.thumbnail)
+        columns: list[Columns] = []
+        for first in range(0, max(1, len(self._steps)), _STEPS_PER_SLICE):
+            columns.append(to_columns(StepFrame, _bare(self._steps[first : first + _STEPS_PER_SLICE]), "steps"))
+            yield _whole("", b"")
+        settings = to_columns(Sampling, self._settings, "settings")
+        yield _whole(STEPS, pack_arrays({**_joined(columns), **_pieces(self._prompt, self._steps), **settings}))
+        for name, tensors in ((ROUTING, self._routing), (CACHE, self._cache)):
+            if tensors:
+                yield name, size_of(tensors), pieces(tensors)
+        for start, stream, norms in self._blocks:
+            count = min(BLOCK, self._n_read - start)  # by now there may be more of it
+            if count <= 0:
+                break
+            parts = {} if stream is None else {"residual": stream[:, :count]}
+            parts["norms"] = norms[:, :count]
+            yield block_name(start // BLOCK), size_of(parts), pieces(parts)
+
+    def _gathered(self) -> RunFacts:
+        session, beside = self._session, self._beside
+        identity = session.loaded.identity
+        if identity is None:
+            raise EngineError("This model was not loaded from files, so its run cannot be saved.")
+        branch = Branch(
+            parent=None,
+            start=0,
+            n_prompt=len(session.prompt),
+            n_tokens=len(session.prompt) + len(session.output),
+            n_read=self._n_read,
+            max_new_tokens=beside.max_new_tokens,
+            chat=beside.chat,
+            reason=beside.reason,
+            sampling=session.sampling,
+            edits=self._edits,
+            cache=CacheFacts(
+                tuple(session.cache.firsts_at(self._n_read)), session.cache.bytes_allocated, bool(self._cache)
+            ),
+        )
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        model = model_facts(session.loaded.model_frame(), session.loaded.config, identity)
+        return RunFacts(FORMAT, VERSION, now, model, (branch,), beside.notes, beside.bookmarks)
+
+
+def block_name(index: int) -> str:
+    """The member that holds a block of positions."""
+    return f"stream/{index:06d}.safetensors"
+
+
+def edits(trace: Trace, n: int) -> tuple[Edited, ...]:
+    """The hooks of passes over the first ``n`` positions, by name: what they did is code, and not saved."""
+    passes = [(start, listeners) for start, listeners in sorted(trace.applied.items()) if start < n]
+    return tuple(
+        Edited(start, tuple(Point(name, bool(own)) for name, own in listeners.items())) for start, listeners in passes
+    )
+
+
+@torch.inference_mode()
+def routing_tensors(session: Session | RecordedRun, n: int) -> dict[str, Tensor]:
+    """By layer and part: what the routers decided at the first ``n`` positions, and what they add to choose by."""
+    found = {}
+    for layer, routing in session.trace.routing.layers.items():
+        for name, rows in routing.parts().items():
+            if n and rows.reach:
+                found[f"{layer}.{name}"] = rows[:n].clone()
+        moe = session.loaded.model.layers[layer].mlp
+        assert isinstance(moe, MoE), "only mixtures of experts are recorded"
+        bias = moe.router.choice_bias
+        if bias is not None:
+            found[f"{layer}.choice_bias"] = bias.detach()
+    return found
+
+
+@torch.inference_mode()
+def cache_tensors(session: Session | RecordedRun, n: int) -> dict[str, Tensor]:
+    """By layer and part: what the cache held when the first ``n`` positions were read; a pass may stand behind them."""
+    found = {}
+    for layer, spec in enumerate(session.loaded.config.layers):
+        for part, stored in zip(spec.attention.cached, session.cache.parts_at(layer, n), strict=True):
+            found[f"{layer}.{part.name}"] = stored[0].clone()
+    return found
+
+
+def _bare(steps: Iterable[StepFrame]) -> list[StepFrame]:
+    """Without the candidates' pieces, of which each is kept once."""
+    return [replace(step, candidates=()) for step in steps]
+
+
+def _pieces(prompt: tuple[Piece, ...], steps: Iterable[StepFrame]) -> Columns:
+    known = {piece.id: piece for step in steps for piece in step.candidates}
+    return {**to_columns(Piece, prompt, "prompt"), **to_columns(Piece, list(known.values()), "vocabulary")}
+
+
+def _joined(parts: Sequence[Mapping[str, np.ndarray]]) -> Columns:
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _whole(name: str, data: bytes) -> tuple[str, int, Iterable[bytes]]:
+    return name, len(data), (data[start : start + PIECE] for start in range(0, len(data), PIECE))
+
+
+def _written(members: zipfile.ZipFile, name: str, size: int, data: Iterable[bytes]) -> Generator[int, None, None]:
+    """Write a member piece by piece, and yield the bytes of each."""
+    if not name:
+        yield 0
+        return
+    info = zipfile.ZipInfo(name)
+    info.file_size = size  # known before, so that a large one is announced as such
+    with members.open(info, "w") as member:
+        for piece in data:
+            yield member.write(piece)
