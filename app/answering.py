@@ -8,13 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future
 from functools import partial
 from threading import RLock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from app.inquiries import Inquiries, Inquiry
 from app.mailbox import Mailbox
-from engine.errors import Cancelled, EngineError
+from engine.errors import Cancelled, EngineError, PositionError
 from engine.frames import Answer, AnswerFrame, ErrorFrame, Unreadable
-from engine.questions import BETWEEN_RUNS, OF_FILES, Question
+from engine.questions import BETWEEN_RUNS, OF_FILES
 
 if TYPE_CHECKING:
     import engine
@@ -22,12 +22,6 @@ if TYPE_CHECKING:
 
 
 TURN_S = 0.02  # after so long another question has its turn
-
-
-class Answers(Protocol):
-    """A session; or, for questions about files, the module that answers these."""
-
-    def answering(self, question: Question) -> Work: ...
 
 
 class Answering:
@@ -52,7 +46,7 @@ class Answering:
                 before[1].cancel()
             if isinstance(inquiry.question, BETWEEN_RUNS):
                 return
-            future = gate.ask(inquiry.question)
+            future = gate.ask(inquiry.question, partial(self._deliver_part, inquiry), inquiry.key)
             self._asked[inquiry.key] = (inquiry, future)
         future.add_done_callback(partial(self._came, inquiry))
 
@@ -69,23 +63,15 @@ class Answering:
         for _, future in asked.values():
             future.cancel()
 
-    def answer_now(self, answers: Answers, inquiry: Inquiry, hurry: Callable[[], bool]) -> None:
-        """In the engine's thread, while idle. Given up between two slices once nobody wants it, or on ``hurry``."""
-        work = answers.answering(inquiry.question)
-        try:
-            while self.inquiries.wanted(inquiry) and not hurry():
-                next(work)
-        except StopIteration as done:
-            self._deliver(inquiry, done.value)
-        except Exception as error:
-            self._failed(inquiry, error)
-
     def answer_a_while(self, inquiry: Inquiry, work: Work, hurry: Callable[[], bool]) -> bool:
-        """The same for work that may be long: True where there is more to do, after others have had their turn."""
+        """In the engine's thread, while idle. Given up between two slices once nobody wants it, or on ``hurry``.
+
+        True where there is more to do, after others have had their turn.
+        """
         end = time.monotonic() + TURN_S
         try:
             while self.inquiries.wanted(inquiry) and not hurry():
-                next(work)
+                self._deliver_part(inquiry, next(work))
                 if time.monotonic() >= end:
                     return True
             work.close()
@@ -112,11 +98,18 @@ class Answering:
         if self.inquiries.settle(inquiry):
             self._mailbox.post(AnswerFrame(inquiry.key, inquiry.ticket, 0, answer))
 
+    def _deliver_part(self, inquiry: Inquiry, part: Answer | None) -> None:
+        """An answer that is not whole yet, where the work has one to show; the whole one is still awaited."""
+        if part is not None and self.inquiries.wanted(inquiry):
+            self._mailbox.post(AnswerFrame(inquiry.key, inquiry.ticket, 0, part, whole=False))
+
     def _failed(self, inquiry: Inquiry, error: Exception) -> None:
         """A watch that fails is dropped, so that it does not fail again after every pass."""
         if isinstance(error, Cancelled) or not self.inquiries.settle(inquiry):
             return
         self.inquiries.drop(inquiry.key)
+        if isinstance(error, PositionError):  # a click on a run that a shorter one has just replaced means nothing now
+            return
         known = isinstance(error, EngineError)
         details = "" if known else "".join(traceback.format_exception(error))
         sentence = str(error) if known else f"A figure could not be computed ({type(error).__name__}: {error})."

@@ -6,8 +6,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from app.detail import reduced
+from app.ledger import BARS
 from app.panels.panel import Panel
-from engine.frames import AnswerFrame
+from engine.frames import AnswerFrame, NeedsModel
 from engine.questions import OF_FILES, OF_HEADERS, Question
 
 
@@ -22,15 +24,20 @@ class Asked(Protocol):
 class Board:
     """Only panels that are on screen are called; the others catch up when they come into view."""
 
-    def __init__(self, worker: Asked) -> None:
+    def __init__(self, worker: Asked, turn_to: Callable[[str], None] | None = None) -> None:
         self._worker = worker
+        self._turn_to = turn_to or _nobody
         self._panels: dict[str, Panel] = {}
         self._shown: set[str] = set()
         self._stale: set[str] = set()
         self._watches: dict[str, Question] = {}
         self._tickets: dict[str, int] = {}
         self._missing: set[str] = set()  # questions without an answer, of those asked since the last mark
+        self._needs: dict[str, str] = {}  # sentences by the key of a question that a missing model could answer
         self._lasting: set[str] = set()  # questions about files, which no run makes void
+        self._halvings = 0  # of what pictures ask for
+        self._lowered: frozenset[str] = frozenset()  # panels that ask for less than they can show
+        self._ages: dict[str, int] = {}  # of watches that were answered: the tokens that came since
 
     def add(self, panels: Iterable[Panel]) -> None:
         for panel in panels:
@@ -49,6 +56,21 @@ class Board:
     def complete(self) -> bool:
         """Whether every question that was asked since the last ``mark`` has its answer."""
         return not self._missing
+
+    @property
+    def lowered(self) -> frozenset[str]:
+        """The panels whose pictures have less detail now than they could show."""
+        return self._lowered
+
+    @property
+    def late(self) -> int:
+        """How many tokens the oldest picture lags behind."""
+        return max((self._ages[key] for key in self._watches.keys() & self._ages.keys()), default=0)
+
+    def set_halvings(self, halvings: int) -> None:
+        """Ask for pictures with so many times halved axes from now on."""
+        self._halvings = halvings
+        self.sync()
 
     def mark(self) -> None:
         """The pass stopped or the run ended: from here on every watch must be answered anew."""
@@ -81,19 +103,30 @@ class Board:
             panel.show_run()
         self.sync()
 
-    def pieces(self, changed: bool, answers: list[AnswerFrame]) -> list[Callable[[], None]]:
+    def pieces(self, changed: bool, answers: list[AnswerFrame], tokens: int = 0) -> list[Callable[[], None]]:
         """The same as ``show_run`` (if the run changed) and ``show_answer``, one piece of work per visible panel.
 
         What was asked about files reaches a panel that is hidden by now, too.
         """
         if changed:
             self._stale = set(self._panels) - self._shown
+        self._grow_older(answers, tokens)
         by_panel = {panel.key: [a for a in answers if _asker(a) == panel.key] for panel in self._visible()}
         late = [a for a in answers if a.key in self._lasting and _asker(a) not in by_panel]  # it is not asked again
         told = [partial(self._tell, key, changed, own) for key, own in by_panel.items()]
-        return [*told, *(partial(self._tell, _asker(answer), False, [answer]) for answer in late), self.sync]
+        return [*told, *(partial(self._tell, _asker(answer), False, [answer]) for answer in late), self._sync_all]
+
+    def _grow_older(self, answers: list[AnswerFrame], tokens: int) -> None:
+        """So many tokens came with these answers."""
+        self._ages = {key: age + tokens for key, age in self._ages.items() if key in self._watches}
+        self._ages.update((answer.key, 0) for answer in answers if answer.key in self._watches)
+
+    def _sync_all(self) -> None:
+        self._turn_to(BARS)
+        self.sync()
 
     def _tell(self, key: str, changed: bool, answers: list[AnswerFrame]) -> None:
+        self._turn_to(key)
         if changed:
             self._panels[key].show_run()
         for answer in answers:
@@ -111,6 +144,10 @@ class Board:
         for panel in self._visible():
             panel.show_cursor()
 
+    def undo(self) -> bool:
+        """Take back what the user did to a picture on screen, such as going into it; False where there is nothing."""
+        return any(panel.undo() for panel in self._visible())
+
     def restyle(self) -> None:
         """The theme or the font changed; hidden panels too, it is rare."""
         for panel in self._panels.values():
@@ -123,29 +160,61 @@ class Board:
         self._watches.clear()
         self._tickets.clear()
         self._missing.clear()
+        self._needs.clear()
+        for panel in self._panels.values():
+            panel.set_need("")
 
     def show_answer(self, frame: AnswerFrame) -> bool:
         """Hand an answer to the panel that asked; False if nobody waits for it any more."""
         panel = self._panels.get(_asker(frame))
         if panel is None or self._tickets.get(frame.key) != frame.ticket:
             return False
-        self._missing.discard(frame.key)
+        if frame.whole:
+            self._missing.discard(frame.key)
+        if isinstance(frame.answer, NeedsModel):
+            self._needs[frame.key] = frame.answer.sentence
+            self._tell_needs(panel)
+            return True
+        if self._needs.pop(frame.key, None) is not None:
+            self._tell_needs(panel)
         panel.show_answer(frame.key, frame.answer)
         return True
 
+    def _tell_needs(self, panel: Panel) -> None:
+        """What of a panel's questions only a model that is not here could answer."""
+        own = [sentence for key, sentence in self._needs.items() if key.partition(".")[0] == panel.key]
+        watched = [key for key in self._watches if key.partition(".")[0] == panel.key]
+        panel.set_need(own[0] if own else "", nothing=bool(watched) and set(watched) <= self._needs.keys())
+
     def sync(self) -> None:
         """Tell the worker which watches the visible panels have now."""
-        wanted: dict[str, Question] = {}
-        for panel in self._visible():
-            wanted.update(panel.watches())
+        wanted, lowered = self._wanted()
+        self._lowered = lowered
         for key in self._watches.keys() - wanted.keys():
             self._worker.watch(key, None)
             self._missing.discard(key)
+            if self._needs.pop(key, None) is not None:
+                self._tell_needs(self._panels[key.partition(".")[0]])
         for key, question in wanted.items():
             if self._watches.get(key) != question:
                 self._tickets[key] = self._worker.watch(key, question)
                 self._missing.add(key)
+                self._ages.pop(key, None)
         self._watches = wanted
+        for panel in self._visible():
+            if panel.need:
+                self._tell_needs(panel)
+
+    def _wanted(self) -> tuple[dict[str, Question], frozenset[str]]:
+        """What visible panels watch, and which of them get less than they ask for."""
+        wanted: dict[str, Question] = {}
+        lowered: set[str] = set()
+        for panel in self._visible():
+            for key, question in panel.watches().items():
+                wanted[key] = reduced(question, self._halvings)
+                if wanted[key] is not question:
+                    lowered.add(panel.key)
+        return wanted, frozenset(lowered)
 
     def _visible(self) -> list[Panel]:
         return [panel for key, panel in self._panels.items() if key in self._shown]
@@ -158,3 +227,7 @@ class Board:
 def _asker(frame: AnswerFrame) -> str:
     """The key of the panel that asked."""
     return frame.key.partition(".")[0]
+
+
+def _nobody(part: str) -> None:
+    return None

@@ -13,17 +13,27 @@ from typing import Literal
 from engine.settings import Sampling
 
 PROGRAM = "fluoroscope"
-VERBS = ("fetch", "inspect", "models")
+VERBS = ("fetch", "inspect", "models", "run")
 HELP = {"-h", "--help"}
+RUN_SUFFIX = ".fluoro"  # of a saved run
 DEFAULT_MODEL = "demo"  # built in: the program opens on it at once
 DEFAULT_TOKENS = 64
 DEFAULT_SIZE = (1600, 1000)
 DEFAULT_CONTEXT = 4096  # positions that memory is counted for
 PINS = ("layer", "head", "expert", "position")
-PANELS = ("attention", "experts", "residual", "cache", "tensors", "models")  # those that may lie behind another one
+PANELS = (
+    "attention",
+    "experts",
+    "residual",
+    "lens",
+    "activations",
+    "cache",
+    "tensors",
+    "models",
+)  # those that may lie behind another one
 TASKS = {
     "self-test": "drive the window from check to check, say what held, and end",
-    "install-desktop": "add the program to this user's menus, and .gguf to what it opens (Linux)",
+    "install-desktop": "add the program to this user's menus, and .gguf and .fluoro to what it opens (Linux)",
     "uninstall-desktop": "remove exactly that",
 }
 SAMPLING_OPTIONS = {
@@ -43,7 +53,7 @@ SAMPLING_OPTIONS = {
 class Options:
     """What the user asked for. ``model`` None: start without one, which the command line never asks for.
 
-    ``prompt`` None: start without running; ``pause_at``: stop after that layer.
+    ``model`` may be a saved run (.fluoro). ``prompt`` None: start without running; ``pause_at``: stop after that layer.
     """
 
     verb: str = "open"
@@ -72,6 +82,10 @@ class Options:
     pin: dict[str, int] = field(default_factory=dict)
     screenshot: Path | None = None
     pause_at: int | None = None
+    prompt_file: Path | None = None  # instead of ``prompt``
+    save: Path | None = None  # where a run without a window goes
+    record_memory: int | None = None  # bytes; None: as the window's settings say
+    record_beyond: Literal["disk", "drop"] | None = None
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -88,7 +102,7 @@ def parse(arguments: Sequence[str] | None = None) -> Options:
         return Options(verb="fetch", name=given.name, removal=given.removal, yes=given.yes)
     if given.verb == "inspect":
         return Options(verb="inspect", name=given.name, csv=given.csv, tensors=given.tensors, search=given.search)
-    return _models_options(given)
+    return _run_options(given) if given.verb == "run" else _models_options(given)
 
 
 def _open_options(words: Sequence[str]) -> Options:
@@ -106,11 +120,14 @@ def _open_options(words: Sequence[str]) -> Options:
     if given.task is not None:
         return Options(verb=given.task, device=given.device, threads=given.threads)
     given.model = given.model or next(iter(given.paths), DEFAULT_MODEL)
+    if is_run_file(given.model) and given.prompt is not None:
+        parser.error("a saved run has a prompt of its own: leave --prompt out, or name the model instead of the file")
     return _options(given)
 
 
 def _options(given: argparse.Namespace) -> Options:
     names = ("model", "prompt", "tokens", "chat", "device", "dtype", "threads", "theme", "size", "layout", "panel")
+    kept = ("record_memory", "record_beyond")
     pin = {axis: getattr(given, axis) for axis in PINS if getattr(given, axis) is not None}
     return Options(
         sampling=_sampling(given),
@@ -118,7 +135,17 @@ def _options(given: argparse.Namespace) -> Options:
         pin=pin,
         screenshot=given.screenshot,
         pause_at=given.pause_at,
-        **{name: getattr(given, name) for name in names},
+        **{name: getattr(given, name) for name in (*names, *kept)},
+    )
+
+
+def _run_options(given: argparse.Namespace) -> Options:
+    names = ("verb", "model", "prompt", "prompt_file", "save", "tokens", "chat", "device", "dtype", "threads")
+    kept = ("record_memory", "record_beyond")
+    return Options(
+        sampling=_sampling(given),
+        sampling_given=_sampling_given(given),
+        **{name: getattr(given, name) for name in (*names, *kept)},
     )
 
 
@@ -137,7 +164,7 @@ def _sampling_given(given: argparse.Namespace) -> frozenset[str]:
 
 
 def _complaint(given: argparse.Namespace) -> str | None:
-    if given.screenshot and given.prompt is None:
+    if given.screenshot and given.prompt is None and not any(map(is_run_file, [given.model or "", *given.paths])):
         return "--screenshot needs --prompt"
     if given.pause_at is not None and given.prompt is None:
         return "--pause-at needs --prompt"
@@ -151,7 +178,8 @@ def _path_complaint(given: argparse.Namespace) -> str | None:
     if verb is not None:
         return f"the verb {verb} comes first, before every option"
     if given.paths and not is_model(given.paths[0]):
-        return f"{given.paths[0]!r} is neither a verb ({', '.join(VERBS)}) nor a folder, a .gguf file or a known model"
+        verbs, word = ", ".join(VERBS), given.paths[0]
+        return f"{word!r} is neither a verb ({verbs}) nor a folder, a .gguf or .fluoro file, or a known model"
     return f"one model at a time can be opened, not {', '.join(named)}" if len(named) > 1 else None
 
 
@@ -159,20 +187,26 @@ def is_model(word: str) -> bool:
     """Whether a word looks like something to open: what is wrong with it is then said by the one who opens it."""
     from engine.checkpoint.catalog import entry
 
-    return (
-        "/" in word or "\\" in word or word.lower().endswith(".gguf") or Path(word).exists() or entry(word) is not None
-    )
+    named = word.lower().endswith((".gguf", RUN_SUFFIX))
+    return "/" in word or "\\" in word or named or Path(word).exists() or entry(word) is not None
+
+
+def is_run_file(word: str) -> bool:
+    """Whether a word names a saved run."""
+    return word.lower().endswith(RUN_SUFFIX)
 
 
 def _parser() -> argparse.ArgumentParser:
-    about = f"X-rays a language model while it runs. A path alone opens that model: {PROGRAM} FILE.gguf"
-    parser = argparse.ArgumentParser(prog=PROGRAM, description=about)
+    about = f"X-rays a language model while it runs. A path alone opens it: {PROGRAM} FILE.gguf, {PROGRAM} RUN.fluoro"
+    # no abbreviations here: a verb's own option, such as --record, may be the beginning of two of these
+    parser = argparse.ArgumentParser(prog=PROGRAM, description=about, allow_abbrev=False)
     _add_common(parser)
     verbs = parser.add_subparsers(dest="verb", metavar="verb")
     parser.set_defaults(verb="open")
     _add_fetch(verbs.add_parser("fetch", help="download a model into the cache, without opening a window"))
     _add_inspect(verbs.add_parser("inspect", help="list what a model's files hold, from their headers alone"))
     _add_models(verbs.add_parser("models", help="list models: known ones, those of this computer, and what fits here"))
+    _add_run_verb(verbs.add_parser("run", help="run a prompt without a window, and save the run as a .fluoro file"))
     return parser
 
 
@@ -237,6 +271,18 @@ def _add_models(models: argparse.ArgumentParser) -> None:
     models.add_argument("--csv", action="store_true", help="as comma-separated values, sizes in bytes")
 
 
+def _add_run_verb(run: argparse.ArgumentParser) -> None:
+    _add_model(run.add_argument_group("model"))
+    group = run.add_argument_group("run")
+    prompt = group.add_mutually_exclusive_group(required=True)
+    prompt.add_argument("--prompt", metavar="T", help="the text that the model goes on from")
+    prompt.add_argument("--prompt-file", type=Path, metavar="FILE", help='a UTF-8 text file instead; "-" reads stdin')
+    group.add_argument("--record", dest="save", type=Path, required=True, metavar="FILE", help="save the run here")
+    _add_length(group)
+    _add_record(group)
+    _add_sampling(run.add_argument_group("sampling"))
+
+
 def _add_model(group: argparse._ArgumentGroup) -> None:
     kinds = "a folder, a .gguf file, a name of the catalog, or a hub id (default: %(default)s, which is built in)"
     group.add_argument("--model", default=DEFAULT_MODEL, metavar="S", help=kinds)
@@ -247,9 +293,25 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
 
 def _add_run(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--prompt", metavar="T", help="run this text at once")
+    _add_length(group)
+    group.add_argument("--pause-at", type=_natural, metavar="LAYER", help="stop in the last token's pass after a layer")
+    _add_record(group)
+
+
+def _add_length(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--tokens", type=_positive, default=DEFAULT_TOKENS, metavar="N", help="tokens to make")
     group.add_argument("--chat", action="store_true", help="wrap the prompt in the model's chat template")
-    group.add_argument("--pause-at", type=_natural, metavar="LAYER", help="stop in the last token's pass after a layer")
+
+
+def _add_record(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--record-memory", type=_memory, metavar="SIZE", help="memory for the record of a run, e.g. 512MB or 4GB"
+    )
+    group.add_argument(
+        "--record-beyond",
+        choices=("disk", "drop"),
+        help="what becomes of the oldest tokens' streams then: kept on disk, or dropped and computed again when asked",
+    )
 
 
 def _add_sampling(group: argparse._ArgumentGroup) -> None:
@@ -296,6 +358,15 @@ def _whole(text: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
+
+
+def _memory(text: str) -> int:
+    from app.record_sizes import size_of  # psutil comes with it, which few command lines need
+
+    try:
+        return size_of(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,11 +19,14 @@ class Situation:
     ready: bool = False  # the engine is imported
     has_model: bool = False
     has_tokens: bool = False
+    has_run: bool = False  # of which a first token was chosen
     has_experts: bool = False
     loading: bool = False
     state: State = "idle"
     undoable: bool = False  # Esc has something to undo
     has_examples: bool = False
+    missing: str = ""  # which model the run that is open lacks, a sentence
+    filing: bool = False  # a run is being saved or opened
 
     @property
     def active(self) -> bool:
@@ -31,7 +34,7 @@ class Situation:
 
     @property
     def can_run(self) -> bool:
-        return self.has_model and not self.loading
+        return self.has_model and not self.loading and not self.missing
 
 
 def _always(now: Situation) -> bool:
@@ -64,10 +67,18 @@ COMMANDS: tuple[Command, ...] = (
             ("Ctrl+O",), icon="open-folder", enabled=lambda now: now.ready),
     Command("open_file", FILE, "Open &GGUF file…", "Open a .gguf file",
             ("Ctrl+Shift+O",), icon="open-file", enabled=lambda now: now.ready),
+    Command("open_run", FILE, "Open &run…", "Open a run that was saved as a .fluoro file",
+            ("Ctrl+Alt+O",), icon="open-file", enabled=lambda now: now.ready),
+    Command("save_run", FILE, "&Save run…", "Save the tokens and the record of the run as a file to open or share",
+            ("Ctrl+S",), icon="export", enabled=lambda now: now.has_run and not now.loading),
+    Command("cancel_file", FILE, "&Cancel saving or opening", "Leave the file as it was before",
+            enabled=lambda now: now.filing),
     Command("show_models", FILE, "&Models", "What can be opened or downloaded", ("Ctrl+M",), icon="model"),
     Command("close", FILE, "&Quit", "Close Fluoroscope", ("Ctrl+Q",), icon="close"),
     Command("run", RUN, "&Run", "Run the prompt, or go on after a pause", ("F5",), icon="run",
             enabled=lambda now: now.can_run and now.state != "running"),
+    Command("go_on", RUN, "&Go on", "Make more tokens where the run ended", ("Ctrl+F5",), icon="run",
+            enabled=lambda now: now.can_run and now.has_run and now.state == "idle"),
     Command("pause", RUN, "&Pause", "Stop inside the pass, or go on", ("F6",), picture_key="Space", icon="pause",
             enabled=lambda now: now.active),
     Command("step_layer", RUN, "Step &layer", "Compute one more layer and stop", ("F10",), icon="step-layer",
@@ -89,7 +100,16 @@ COMMANDS: tuple[Command, ...] = (
             enabled=lambda now: now.has_model),
     Command("next_layer", GO, "Layer &after", "Pin the layer after", ("Ctrl+Down",),
             enabled=lambda now: now.has_model),
-    Command("follow", GO, "&Follow the newest", "Free the pinned position", ("Ctrl+End",), icon="follow-live",
+    Command("walk_back", GO, "&Back a layer", "Look at the layer before; before the first one, at the token before",
+            ("Alt+Left",), enabled=lambda now: now.has_tokens),
+    Command("walk_on", GO, "&On a layer", "Look at the layer after, up to where the run stands; computes nothing",
+            ("Alt+Right",), enabled=lambda now: now.has_tokens),
+    Command("previous_point", GO, "Point be&fore", "The tensor before in the order of the pass, through all layers",
+            ("Ctrl+Shift+Up",), enabled=lambda now: now.has_model),
+    Command("next_point", GO, "Point af&ter", "The tensor after in the order of the pass, through all layers",
+            ("Ctrl+Shift+Down",), enabled=lambda now: now.has_model),
+    Command("follow", GO, "&Jump to live", "Free the pinned token and follow the newest", ("Ctrl+End",),
+            icon="follow-live",
             enabled=lambda now: now.has_tokens),
     Command("undo_one", GO, "&Undo one thing", "Close the help, restore a panel, free what is pinned", ("Esc",)),
     Command("show_tensors", VIEW, "&Tensors", "Every tensor of the model's files, from their headers", ("Ctrl+T",),
@@ -97,10 +117,15 @@ COMMANDS: tuple[Command, ...] = (
     Command("use_layout", VIEW, "&Focus layout", "One large panel", ("Ctrl+1",), group="layout", argument="focus"),
     Command("use_layout", VIEW, "&Grid layout", "All panels at once", ("Ctrl+2",), group="layout", argument="grid"),
     Command("reset_layout", VIEW, "&Reset layout", "Put every panel back where it was at first"),
+    Command("fold_timeline", VIEW, "T&imeline", "Fold the timeline below the tokens, or show it", ("Ctrl+Shift+T",)),
+    Command("choose_record", VIEW, "Memory of the re&cord…", "How much of a run is kept in memory, and how the rest is",
+            ("Ctrl+Shift+R",)),
     Command("maximise", VIEW, "&Maximise panel", "Enlarge the panel that has the focus, or restore it",
             ("Ctrl+Shift+M",), picture_key="F", icon="maximise", enabled=lambda now: now.has_model),
     Command("colour_by_expert", VIEW, "Colour tokens by &expert", "Show which expert of the layer took each token",
             ("Ctrl+E",), enabled=lambda now: now.has_experts),
+    Command("show_cost", VIEW, "What &watching costs", "How much longer the pass takes, and what the window works",
+            ("Ctrl+Shift+W",), enabled=lambda now: now.has_model),
     Command("use_theme", VIEW, "&Dark theme", "Light on dark", group="theme", argument="dark", icon="theme"),
     Command("use_theme", VIEW, "&Light theme", "Dark on light", group="theme", argument="light", icon="theme"),
     Command("larger_text", VIEW, "&Larger text", "For a projector: all larger", ("Ctrl+=", "Ctrl++"), icon="larger"),
@@ -121,12 +146,12 @@ def identity(command: Command) -> str:
     return f"{command.name}.{command.argument}" if command.argument else command.name
 
 
-def make_actions(parent: QObject, handlers: object) -> dict[str, QAction]:
-    """One QAction a command, by identity, connected to the method of ``handlers`` that has its name."""
+def make_actions(parent: QObject, *handlers: object) -> dict[str, QAction]:
+    """One QAction a command, by identity, connected to the method of one of ``handlers`` that has its name."""
     return {identity(command): _action(command, parent, handlers) for command in COMMANDS}
 
 
-def _action(command: Command, parent: QObject, handlers: object) -> QAction:
+def _action(command: Command, parent: QObject, handlers: Sequence[object]) -> QAction:
     action = QAction(translate(command.text), parent)
     action.setObjectName(identity(command))
     if command.short:
@@ -135,7 +160,7 @@ def _action(command: Command, parent: QObject, handlers: object) -> QAction:
     action.setToolTip(described(command))
     action.setStatusTip(translate(command.help))
     action.setCheckable(bool(command.group))
-    handler = getattr(handlers, command.name)
+    handler = next(getattr(one, command.name) for one in handlers if hasattr(one, command.name))
     action.triggered.connect((lambda: handler(command.argument)) if command.argument else (lambda: handler()))
     return action
 

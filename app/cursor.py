@@ -11,13 +11,15 @@ from PySide6.QtCore import QObject, Signal
 class Look:
     """A place in the model. ``position`` None follows the newest position of the run; ``expert`` None: none is picked.
 
-    An expert belongs to its layer: expert 3 of another layer has nothing to do with it.
+    An expert belongs to its layer: expert 3 of another layer has nothing to do with it. ``point`` is the name of a hook
+    point without ``blocks.N.``, "" where none was chosen: it stays the same one when the layer changes.
     """
 
     position: int | None = None
     layer: int = 0
     head: int = 0
     expert: int | None = None
+    point: str = ""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,9 @@ class Cursor(QObject):
         self.pinned = Look()
         self.hovered = Hover()
 
-    def pin(self, **where: int | None) -> None:
-        """Pin some of position, layer, head, expert; the others stay, but no expert stays picked in another layer."""
+    def pin(self, **where: int | str | None) -> None:
+        """Pin some of position, layer, head, expert, point; the others stay, but no expert stays picked in another
+        layer."""
         if where.get("layer", self.pinned.layer) != self.pinned.layer:
             where = {"expert": None, **where}
         self._set_pinned(Look(**{**asdict(self.pinned), **where}))

@@ -7,7 +7,9 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, Qt, QTimer, Signal, Slot
 
+from app.ledger import BARS, Ledger
 from app.mailbox import Mailbox
+from engine.frames import StepFrame
 
 LEAST_PAUSE_MS = 33  # 30 deliveries a second at most
 REST_PER_WORK = 10  # after t of processor time for a delivery and its painting, the next comes 10 t later or more
@@ -21,10 +23,16 @@ class Delivery(QObject):
     _woken = Signal()  # emitted in the posting thread; carries nothing: the frames wait in the mailbox
 
     def __init__(
-        self, mailbox: Mailbox, receive: Callable[[list[object]], None], busy: Callable[[], bool] | None = None
+        self,
+        mailbox: Mailbox,
+        receive: Callable[[list[object]], None],
+        busy: Callable[[], bool] | None = None,
+        ledger: Ledger | None = None,
     ) -> None:
         super().__init__()
         self._mailbox = mailbox
+        self._ledger = ledger or Ledger()
+        self._tokens = 0  # of the delivery that is being shown
         self._receive = receive
         self._busy = busy or _never
         self._timer = QTimer(self)
@@ -61,7 +69,10 @@ class Delivery(QObject):
     def _deliver(self) -> None:
         self._began = time.thread_time()  # of this thread alone: waiting for the engine is not work
         self._not_before = time.perf_counter() + LEAST_PAUSE_MS / 1000
-        self._receive(self._mailbox.drain())
+        self._ledger.turn_to(BARS)
+        frames = self._mailbox.drain()
+        self._tokens = sum(isinstance(frame, StepFrame) for frame in frames)
+        self._receive(frames)
         if not self._closed:
             self._painted.start(0)  # fires after the paint events that this delivery caused
 
@@ -70,6 +81,7 @@ class Delivery(QObject):
         if self._busy():
             self._painted.start(0)  # the rest of the delivery is still being shown
             return
+        self._ledger.picture(self._tokens)
         worked = time.thread_time() - self._began
         self._not_before = max(self._not_before, time.perf_counter() + min(MOST_REST_S, REST_PER_WORK * worked))
         if self._again:

@@ -1,4 +1,4 @@
-"""``--install-desktop``: menus, icon and the type of .gguf files for this user of a Linux desktop. Imports no Qt."""
+"""``--install-desktop``: menus, icon, the types of .gguf and .fluoro, for this user of a Linux desktop. No Qt here."""
 
 from __future__ import annotations
 

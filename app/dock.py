@@ -6,7 +6,17 @@ from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QMouseEvent
-from PySide6.QtWidgets import QDockWidget, QFileDialog, QHBoxLayout, QLabel, QMenu, QSizePolicy, QToolButton, QWidget
+from PySide6.QtWidgets import (
+    QDockWidget,
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QMenu,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app.export import WRITERS
 from app.panels.panel import Panel
@@ -26,8 +36,10 @@ class PanelDock(QDockWidget):
         super().__init__(panel.title())
         self.panel = panel
         self.shown = False
+        self._note = ""
         self.setObjectName(f"dock.{panel.key}")
-        self.setWidget(panel)
+        self.need = NeedLine()
+        self.setWidget(_stacked(self.need, panel))
         self.bar = TitleBar(self)
         self.setTitleBarWidget(self.bar)
         panel.setAccessibleName(panel.accessibleName() or panel.title())
@@ -38,10 +50,20 @@ class PanelDock(QDockWidget):
     def refresh(self) -> None:
         """Title, badge and caption as the panel gives them now."""
         self.setWindowTitle(self.panel.title())
-        self.bar.show_texts(self.panel.title(), self.panel.badge(), self.panel.caption())
+        badge = " · ".join(filter(None, (self.panel.badge(), self._note)))
+        self.bar.show_texts(self.panel.title(), badge, self.panel.caption())
+        self.need.say("" if self.panel.stands_alone else self.panel.need, whole=self.panel.shows_nothing)
+        self.panel.setVisible(not self.panel.shows_nothing)
+
+    def set_note(self, note: str) -> None:
+        """What the window has to say about the panel's picture, after the panel's own badge."""
+        if note != self._note:
+            self._note = note
+            self.refresh()
 
     def restyle(self, theme: Theme) -> None:
         self.bar.restyle(theme)
+        self.need.restyle(theme)
         self.refresh()
 
     def copy_picture(self) -> None:
@@ -82,6 +104,51 @@ def _key_name(event: QKeyEvent) -> str:
     if event.modifiers() != Qt.KeyboardModifier.NoModifier or event.key() not in (Qt.Key.Key_Space, Qt.Key.Key_F):
         return ""
     return QKeySequence(event.key()).toString()
+
+
+def _stacked(*widgets: QWidget) -> QWidget:
+    """One below the other, the last one with all the room that is left."""
+    stack = QWidget()
+    column = QVBoxLayout(stack)
+    column.setContentsMargins(0, 0, 0, 0)
+    column.setSpacing(0)
+    for widget in widgets:
+        column.addWidget(widget)
+    column.setStretch(len(widgets) - 1, 1)
+    return stack
+
+
+class NeedLine(QLabel):
+    """Above a panel of a run without its model: which model what is not recorded would take. Hidden otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setTextFormat(Qt.TextFormat.PlainText)
+        self.setWordWrap(True)
+        self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.setAutoFillBackground(True)
+        self.setAccessibleName(self.tr("Needs a model"))
+        self._said = ("", False)
+        self.hide()
+
+    def say(self, sentence: str, *, whole: bool) -> None:
+        """``whole``: in the middle of the room that the panel leaves it."""
+        if (sentence, whole) == self._said:  # captions change with every token
+            return
+        self._said = (sentence, whole)
+        self.setText(sentence)
+        self.setVisible(bool(sentence))
+        policies, where = QSizePolicy.Policy, Qt.AlignmentFlag
+        policy = QSizePolicy(policies.Ignored, policies.Expanding if whole else policies.Minimum)
+        policy.setHeightForWidth(not whole)  # as many lines as the words need, and no more
+        self.setSizePolicy(policy)
+        self.setAlignment(where.AlignCenter if whole else where.AlignLeft | where.AlignVCenter)
+
+    def restyle(self, theme: Theme) -> None:
+        self.setStyleSheet(
+            f"NeedLine {{ color: {theme.text}; background: {theme.raised}; padding: 3px 6px;"
+            f" border-left: 4px solid {theme.accent}; }}"
+        )
 
 
 class TitleBar(QWidget):

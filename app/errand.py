@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QObject, Signal
 
-from app.command_line import Options
+from app.command_line import Options, is_run_file
 from app.window import Window
 from app.worker import Arm
 from engine.frames import EndFrame, ErrorFrame, ModelFrame, RunFrame, Where
@@ -22,7 +22,8 @@ class Errand(QObject):
         super().__init__(window)
         self._window = window
         self._options = options
-        self._done = options.prompt is None
+        self._of_file = options.model is not None and is_run_file(options.model)
+        self._done = options.prompt is None and not self._of_file
         window.received.connect(self._take)
 
     def _take(self, frame: object) -> None:
@@ -35,6 +36,8 @@ class Errand(QObject):
         if complaint:
             self._fail(ErrorFrame("run", complaint))
             return
+        if self._of_file:
+            return  # its run comes by itself
         self._window.run_prompt(self._first_stop())
 
     def _first_stop(self) -> Arm | None:
@@ -45,7 +48,7 @@ class Errand(QObject):
     def _run_began(self, frame: RunFrame) -> None:
         pin = dict(self._options.pin)
         position = pin.get("position")
-        last = len(frame.prompt) + self._options.tokens - 1
+        last = len(frame.prompt) + (frame.max_new_tokens if self._of_file else self._options.tokens) - 1
         if position is not None and position > last:
             self._fail(ErrorFrame("run", f"There is no position {position}: the run ends at position {last}."))
             return

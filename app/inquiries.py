@@ -56,6 +56,11 @@ class Inquiries:
         with self._lock:
             return self._current.get(inquiry.key) is inquiry
 
+    def questions(self) -> tuple[Question, ...]:
+        """What is wanted now."""
+        with self._lock:
+            return tuple(one.question for one in self._current.values())
+
     def open(self) -> tuple[Inquiry, ...]:
         """Every watch, and every single question without an answer yet; not those that another thread answers."""
         with self._lock:

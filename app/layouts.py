@@ -26,19 +26,28 @@ class Layout:
     top: tuple[str, ...]
     columns: tuple[tuple[tuple[str, ...], ...], ...]
     widths: tuple[int, ...]
-    top_share: float = 0.14
+    top_share: float = 0.26  # of tokens and timeline
 
 
 FOCUS = Layout(
     "focus",
     ("strip",),
-    ((("layers",),), (("attention", "experts", "residual", "cache", "tensors", "models"),), (("sampling",),)),
+    (
+        (("layers",),),
+        (("attention", "experts", "residual", "lens", "activations", "cache", "tensors", "models"),),
+        (("sampling",),),
+    ),
     (16, 58, 26),
 )
 GRID = Layout(
     "grid",
     ("strip",),
-    ((("layers",),), (("attention",), ("cache", "models")), (("residual", "tensors"), ("experts",)), (("sampling",),)),
+    (
+        (("layers",),),
+        (("attention",), ("cache", "models")),
+        (("residual", "lens", "activations", "tensors"), ("experts",)),
+        (("sampling",),),
+    ),
     (12, 34, 32, 22),
 )
 LAYOUTS = {layout.name: layout for layout in (FOCUS, GRID)}
@@ -76,6 +85,9 @@ class Workspace(QMainWindow):
             self._fill(column)
         self._to_share = True
         if self.isVisible():
+            self.share_room()
+            if (inner := self.layout()) is not None:
+                inner.activate()  # else the columns keep widths that they had in the layout before
             self.share_room()
 
     def share_room(self) -> None:

@@ -63,6 +63,13 @@ def models(options: Options) -> int:
     return list_models(options)
 
 
+def run(options: Options) -> int:
+    """Run a prompt without a window and save the run; imported when it is asked for, as above."""
+    from app.run_verb import run_and_save
+
+    return run_and_save(options)
+
+
 def _complain(sentence: str, code: int) -> int:
     print(f"fluoroscope: {sentence}", file=sys.stderr)
     return code
@@ -73,6 +80,7 @@ VERBS: dict[str, Callable[[Options], int]] = {
     "fetch": fetch,
     "inspect": inspect,
     "models": models,
+    "run": run,
     "self-test": open_window,
     "install-desktop": add_to_desktop,
     "uninstall-desktop": remove_from_desktop,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from engine.settings import Sampling
+
 if TYPE_CHECKING:
     from engine.checkpoint.fits import Device
 
@@ -56,6 +58,32 @@ class DeletedFrame:
 
     title: str
     freed: int
+
+
+@dataclass(frozen=True)
+class OpenedFrame:
+    """A saved run is open; its model, tokens and steps follow. ``why``: which model is missing, "" where it is here."""
+
+    path: str
+    why: str
+    sampling: Sampling
+    chat: bool
+
+
+@dataclass(frozen=True)
+class SavedFrame:
+    """The run was saved: ``size`` in bytes."""
+
+    path: str
+    size: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class GoesOnFrame:
+    """A run that had ended goes on; it will have at most so many new tokens in all."""
+
+    max_new_tokens: int
 
 
 @dataclass(frozen=True)

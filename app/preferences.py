@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from PySide6.QtCore import QByteArray, QSettings
 
-LAYOUT_VERSION = 3  # raise when docks are renamed or added: an older state is then forgotten
+from app.record_sizes import LEAST
+from engine.settings import Record
+
+LAYOUT_VERSION = 4  # raise when docks are renamed or added: an older state is then forgotten
 MOST_RECENT = 8
 LEAST_POINTS, MOST_POINTS, NORMAL_POINTS = 7.0, 32.0, 10.0
+_DIGITS = 15  # of a size in bytes: a petabyte is more than any machine has
 
 
 class Preferences:
@@ -60,6 +64,31 @@ class Preferences:
 
     def set_model_folders(self, folders: list[str]) -> None:
         self._write("model_folders", folders)
+
+    def record(self) -> Record:
+        """How much of a run is kept; what makes no sense in the file gives the setting of the first start."""
+        first = Record()
+        memory, beyond = str(self._read("record/memory", first.memory)), self._read("record/beyond", first.beyond)
+        sound = memory.isascii() and memory.isdigit() and len(memory) <= _DIGITS and int(memory) >= LEAST
+        return Record(int(memory) if sound else first.memory, "drop" if beyond == "drop" else "disk")
+
+    def set_record(self, record: Record) -> None:
+        self._write("record/memory", record.memory)
+        self._write("record/beyond", record.beyond)
+
+    def timeline(self) -> str:
+        """What the timeline below the tokens shows; whoever reads it knows which words mean something."""
+        return str(self._read("timeline", "all"))
+
+    def set_timeline(self, choice: str) -> None:
+        self._write("timeline", choice)
+
+    def run_folder(self) -> str:
+        """Where runs were last saved to or opened from; "" at first."""
+        return str(self._read("run_folder", ""))
+
+    def set_run_folder(self, folder: str) -> None:
+        self._write("run_folder", folder)
 
     def layout(self) -> tuple[str, QByteArray] | None:
         """The name and the state of the layout that was last used."""

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from engine.frames import EndFrame, ModelFrame, Piece, RunFrame, StepFrame, Where
+from app.notices import GoesOnFrame
+from engine.frames import EndFrame, ModelFrame, Piece, RecordUse, RunFrame, StepFrame, Where
 
 
 @dataclass
@@ -20,6 +21,7 @@ class Run:
     where: Where = field(default_factory=lambda: Where("idle"))
     ended: EndFrame | None = None
     max_new_tokens: int = 0
+    record: RecordUse = field(default_factory=RecordUse)  # what the record takes by now
 
     def absorb(self, frame: object) -> bool:
         """Take a frame in; True if something changed here (answers, progress and errors are not kept here)."""
@@ -92,15 +94,25 @@ def visible(text: str) -> str:
 def _model(run: Run, frame: ModelFrame) -> None:
     run.model = frame
     run.prompt, run.steps, run.ended, run.where = (), [], None, Where("idle")
+    run.record = RecordUse()
 
 
 def _run(run: Run, frame: RunFrame) -> None:
-    run.prompt, run.steps, run.ended = frame.prompt, [], None
+    run.prompt, run.steps, run.ended, run.record = frame.prompt, [], None, RecordUse()
     run.max_new_tokens = frame.max_new_tokens
+
+
+def _goes_on(run: Run, frame: GoesOnFrame) -> None:
+    run.ended, run.max_new_tokens = None, frame.max_new_tokens
 
 
 def _step(run: Run, frame: StepFrame) -> None:
     run.steps.append(frame)
+    run.record = frame.record
+
+
+def _record(run: Run, frame: RecordUse) -> None:
+    run.record = frame
 
 
 def _where(run: Run, frame: Where) -> None:
@@ -115,7 +127,9 @@ def _end(run: Run, frame: EndFrame) -> None:
 _TAKERS: dict[type, Callable[[Run, Any], None]] = {
     ModelFrame: _model,
     RunFrame: _run,
+    GoesOnFrame: _goes_on,
     StepFrame: _step,
+    RecordUse: _record,
     Where: _where,
     EndFrame: _end,
 }

@@ -230,6 +230,23 @@ def takes_a_drop(window: Window) -> Waiting:
     assert [step.piece.id for step in window.context.run.steps] == expected()["tokens"], "it chooses other tokens"
 
 
+def saves_and_opens_a_run(window: Window) -> Waiting:
+    """The run on screen, saved, opened again with its model, and taken further."""
+    before = [step.piece.id for step in window.context.run.steps]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "checked.fluoro")
+        window.save_run_as(path)
+        yield lambda: not window.saving and path.is_file()
+        window.open_model(str(path))
+        yield lambda: window.opened is not None and window.opened.path == str(path)
+        yield lambda: window.actions_by_name["go_on"].isEnabled() and window.complete
+        assert window.opened is not None
+        assert not window.opened.why, window.opened.why
+    assert [step.piece.id for step in window.context.run.steps] == before, "it has other tokens"
+    press(window, "go_on")
+    yield lambda: not window.active and len(window.context.run.steps) > len(before)
+
+
 def lists_tensors(window: Window) -> Waiting:
     """What ``inspect demo`` prints, from headers alone."""
     from engine.checkpoint.inventory import inventory
@@ -325,6 +342,7 @@ VIEW_CHECKS = (
     Check("a panel as PNG, SVG, CSV and NPY", exports),
     Check("a picture of the window", takes_a_picture),
     Check("the tensors, from headers alone", lists_tensors),
+    Check("a run is saved, opened again and goes on", saves_and_opens_a_run, 60),
     Check("a folder dropped on the window opens", takes_a_drop, 60),
 )
 

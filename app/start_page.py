@@ -36,6 +36,7 @@ class StartPage(QScrollArea):
     cancel_asked = Signal()
     folder_asked = Signal()
     file_asked = Signal()
+    run_asked = Signal()
     shelf_asked = Signal()
 
     def __init__(self, entries: Iterable[CatalogEntry]) -> None:
@@ -48,8 +49,9 @@ class StartPage(QScrollArea):
         self.open_hub = QPushButton(self.tr("Download and open"))
         self.shelf = QPushButton(self.tr("All models…"))
         self.folder, self.file = QPushButton(self.tr("Open a folder…")), QPushButton(self.tr("Open a .gguf file…"))
+        self.run_file = QPushButton(self.tr("Open a saved run…"))
         self.recent: list[QPushButton] = []
-        self.recent_box = QGroupBox(self.tr("Recent models"))
+        self.recent_box = QGroupBox(self.tr("Recent models and runs"))
         self._recent_column = QVBoxLayout(self.recent_box)
         self._theme: Theme | None = None
         self._connect()
@@ -58,7 +60,7 @@ class StartPage(QScrollArea):
     def show_engine(self, text: str, ready: bool) -> None:
         """What the engine does now; models can be opened once it is ready (and may be downloaded before)."""
         self.headline.setText(text)
-        for widget in (self.folder, self.file, self.open_hub, self.recent_box):
+        for widget in (self.folder, self.file, self.run_file, self.open_hub, self.recent_box):
             widget.setEnabled(ready)
         for row in self.rows.values():
             row.set_ready(ready)
@@ -84,6 +86,7 @@ class StartPage(QScrollArea):
     def restyle(self, theme: Theme) -> None:
         self.folder.setIcon(icon("open-folder", theme))
         self.file.setIcon(icon("open-file", theme))
+        self.run_file.setIcon(icon("open-file", theme))
         self.open_hub.setIcon(icon("download", theme))
         self.shelf.setIcon(icon("model", theme))
         for row in self.rows.values():
@@ -96,6 +99,7 @@ class StartPage(QScrollArea):
         self.progress.cancel.clicked.connect(self.cancel_asked)
         self.folder.clicked.connect(self.folder_asked)
         self.file.clicked.connect(self.file_asked)
+        self.run_file.clicked.connect(self.run_asked)
         self.shelf.clicked.connect(self.shelf_asked)
         self.open_hub.clicked.connect(self._open_hub)
         self.hub.returnPressed.connect(self._open_hub)
@@ -132,11 +136,12 @@ class StartPage(QScrollArea):
         return box
 
     def _files(self) -> QGroupBox:
-        box = QGroupBox(self.tr("Your own model"))
+        box = QGroupBox(self.tr("Your own models and runs"))
         form = QFormLayout(box)
         buttons = QHBoxLayout()
         buttons.addWidget(self.folder)
         buttons.addWidget(self.file)
+        buttons.addWidget(self.run_file)
         buttons.addStretch(1)
         self.hub.setPlaceholderText("org/name[@revision]")
         self.hub.setAccessibleName(self.tr("Hub id"))
@@ -145,7 +150,7 @@ class StartPage(QScrollArea):
         hub.addWidget(self.open_hub)
         form.addRow(self.tr("From this computer"), buttons)
         form.addRow(self.tr("From the hub"), hub)
-        form.addRow("", QLabel(self.tr("Or drop a folder or a .gguf file anywhere on this window.")))
+        form.addRow("", QLabel(self.tr("Or drop a folder, a .gguf file or a saved run anywhere on this window.")))
         return box
 
     def _recent_box(self) -> QGroupBox:

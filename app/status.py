@@ -1,4 +1,4 @@
-"""The status bar: where the pass stands, the model, the speed, the memory, the value under the mouse."""
+"""The status bar: where the pass stands, the model, the speed, record and memory, the value under the mouse."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import time
 from collections.abc import Sequence
 
 import psutil
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar
 
 from app.layer_kinds import model_facts_text
+from app.record_button import RecordButton
 from app.run import Run
+from app.widgets.meter_button import MeterButton
 from app.widgets.still_label import StillLabel
 from engine.frames import ModelFrame, StepFrame, Where
 
@@ -24,11 +27,16 @@ class StatusBar(QStatusBar):
     def __init__(self) -> None:
         super().__init__()
         self.setSizeGripEnabled(False)
+        self.setContentsMargins(0, 0, self.fontMetrics().averageCharWidth(), 0)
         self.state = self._still(self.tr("State"))
         self.value = self._label(self.tr("Value under the mouse"), stretch=1)
         self.model = self._label(self.tr("Model"), permanent=True)
         self.speed = self._still(self.tr("Speed"), permanent=True)
+        self.record = RecordButton()
+        self.addPermanentWidget(self.record)
         self.memory = self._label(self.tr("Memory"), permanent=True)
+        self.meter = MeterButton()
+        self.addPermanentWidget(self.meter)
         self._shown_model: ModelFrame | None = None
         self._process = psutil.Process()
         self._memory_read = float("-inf")
@@ -38,7 +46,26 @@ class StatusBar(QStatusBar):
         self.state.setText(where_text(run) or activity)
         self._show_model(run.model)
         self.speed.setText(speed_text(run.steps))
+        self.record.show_use(run.record)
         self._show_memory()
+        self._fit()
+
+    def _fit(self) -> None:
+        """Where there is no room for all, the model gives way first, which the tool bar names too, then the memory."""
+        kept = [self.state, self.record, *([self.meter] if self.meter.text() else [])]
+        gap = self.fontMetrics().height()
+        room = self.width() - sum(part.sizeHint().width() + gap for part in kept)
+        for part in (self.speed, self.memory, self.model):
+            room -= part.sizeHint().width() + gap
+            part.setVisible(room >= 0)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """It never widens the window."""
+        return QSize(0, super().minimumSizeHint().height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._fit()
 
     def _show_model(self, model: ModelFrame | None) -> None:
         if model is not self._shown_model:

@@ -8,23 +8,48 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from PySide6.QtCore import QMimeData, QSize, QTimer, Signal
+from PySide6.QtCore import QMimeData, QSize, Qt, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QStackedWidget, QVBoxLayout, QWidget
 
+from app.accounts import Accounts
 from app.board import Board
-from app.command_line import DEFAULT_SIZE, Options
-from app.commands import COMMANDS, Command, Situation, by_picture_key, enable, identity, make_actions, translate
+from app.command_line import DEFAULT_SIZE, RUN_SUFFIX, Options, is_run_file
+from app.commands import (
+    COMMANDS,
+    Command,
+    Situation,
+    by_picture_key,
+    described,
+    enable,
+    identity,
+    make_actions,
+    translate,
+)
+from app.cost_words import badge_text, summary
 from app.cursor import Cursor, Look
 from app.delivery import Delivery
 from app.dock import PanelDock
 from app.error_bar import ErrorBar
 from app.examples import Example, ExamplesError, read_examples
+from app.export import png_bytes
+from app.going import Going
 from app.keys_page import KeysPage
 from app.layouts import Workspace
+from app.ledger import Ledger
 from app.mailbox import Mailbox
 from app.notice_bar import NoticeBar
-from app.notices import CancelledFrame, DeletedFrame, DownloadFrame, ReadyFrame, ToldFrame
+from app.notices import (
+    CancelledFrame,
+    DeletedFrame,
+    DownloadFrame,
+    GoesOnFrame,
+    OpenedFrame,
+    ReadyFrame,
+    SavedFrame,
+    ToldFrame,
+)
+from app.panels.activations import ActivationsPanel
 from app.panels.models import ModelsPanel
 from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
@@ -40,7 +65,8 @@ from app.status import StatusBar
 from app.theme import THEMES, Theme, apply, icon
 from app.turns import Turns
 from app.widgets.amounts import bytes_text
-from app.worker import QUIT_WITHIN_S, Arm, RunRequest, StepKind, Worker
+from app.widgets.meter_page import MeterPage
+from app.worker import QUIT_WITHIN_S, Arm, OpenRequest, RunRequest, StepKind, Worker
 from engine.checkpoint.catalog import catalog, entry
 from engine.errors import EngineError
 from engine.frames import (
@@ -50,14 +76,18 @@ from engine.frames import (
     ModelFrame,
     OfFiles,
     ProgressFrame,
+    RecordUse,
     RunFrame,
     StepFrame,
     Where,
 )
-from engine.settings import Sampling
+from engine.run_file_facts import with_suffix
+from engine.settings import Record, Sampling
 
 LOOK_EVERY_MS = 50  # how often a running pass is asked where it stands
 TEXT_STEP = 1.15
+THUMBNAIL_WIDTH = 480  # pixels of the picture of the window in a saved run
+NEEDS_MODEL = ("run", "go_on", "step_layer", "step_stage", "step_token")
 LEAST_SIZE = QSize(960, 600)
 
 
@@ -82,13 +112,19 @@ class Window(QMainWindow):
     ) -> None:
         super().__init__()
         self.worker, self.mailbox, self.preferences, self.options = worker, mailbox, preferences, options
-        self.board = Board(worker)
+        self.ledger = Ledger()
+        self.board = Board(worker, self.ledger.turn_to)
         self.context = Context(Run(), Cursor(), self._first_theme(), self.board.ask, unask=self.board.unask)
-        self.sampling = options.sampling
+        self.sampling, self.record = options.sampling, self._first_record()
         self.device, self.dtype = options.device, options.dtype  # that models are opened with
         self.activity = self.tr("starting the engine")
         self.examples: tuple[Example, ...] = ()
         self.ready = self.loading = self.requested = False
+        self.opened: OpenedFrame | None = None  # the file that the run came from
+        self._arriving: OpenedFrame | None = None  # its model, tokens and steps are on their way
+        self.saving = self._from_file = False
+        self._run_of_save: object = None
+        self._missing_said = ""
         self._before_shelf = ""  # the panel in whose place the shelf is
         self.closed_in_time = True
         self._make_parts(panels)
@@ -103,8 +139,6 @@ class Window(QMainWindow):
     # ---- building --------------------------------------------------------------------------------------------
 
     def _make_parts(self, panels: Iterable[Callable[[Context], Panel]]) -> None:
-        self.actions_by_name = make_actions(self, self)
-        self.bar = RunBar(self.actions_by_name)
         self.error_bar, self.notice_bar = ErrorBar(), NoticeBar()
         self.start_page = StartPage(known for known in catalog() if known.starter)
         self.shelving = Shelving(self.context.shelf, self.mailbox, self.preferences, self)
@@ -112,12 +146,18 @@ class Window(QMainWindow):
         self.board.add([make(self.context) for make in panels])
         self.models_panel = next((panel for panel in self.board.panels if isinstance(panel, ModelsPanel)), None)
         self.tensors_panel = next((panel for panel in self.board.panels if isinstance(panel, TensorsPanel)), None)
-        self._show_sampling()
+        points = next((panel for panel in self.board.panels if isinstance(panel, ActivationsPanel)), None)
+        self.strip = next((panel for panel in self.board.panels if isinstance(panel, TokenStrip)), None)
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
+        self.going = Going(self.context, self.workspace, points, self)
+        self.actions_by_name = make_actions(self, self, self.going)
+        self.bar = RunBar(self.actions_by_name)
+        self._show_sampling()
         self.pages = QStackedWidget()
         self.status = StatusBar()
         self.turns = Turns()
-        self.delivery = Delivery(self.mailbox, self.receive, self._showing)
+        self.accounts = Accounts(self.ledger, self.board)
+        self.delivery = Delivery(self.mailbox, self.receive, self._showing, self.ledger)
         self._look = QTimer(self)
         self._look.setInterval(LOOK_EVERY_MS)
 
@@ -134,6 +174,9 @@ class Window(QMainWindow):
         self.setCentralWidget(centre)
         self.setStatusBar(self.status)
         self.keys_page = KeysPage(self)
+        self.meter_page = MeterPage(
+            self, {**{panel.key: panel.title() for panel in self.board.panels}, "save": self.tr("saving the run")}
+        )
         self._fill_menus()
         self.setAcceptDrops(True)
         self.setWindowTitle("Fluoroscope")
@@ -153,20 +196,33 @@ class Window(QMainWindow):
         self.context.cursor.pinned_changed.connect(self.board.show_pinned)
         self.context.cursor.hover_changed.connect(self.board.show_hovered)
         self.context.cursor.readout_changed.connect(self.status.show_value)
+        self.status.meter.clicked.connect(self.show_cost)
         self._look.timeout.connect(self._ask_where)
         for dock in self.workspace.docks.values():
             dock.shown_changed.connect(partial(self.board.set_shown, dock.panel.key))
             dock.key_pressed.connect(self._press_picture_key)
             dock.failed.connect(self._show_failure)
             dock.panel.settings_changed.connect(self.set_sampling)
+            dock.panel.stage_opened.connect(self.going.show_stage)
         page = self.start_page
         page.open_asked.connect(self.open_model)
         page.fetch_asked.connect(self.fetch)
         page.cancel_asked.connect(self.cancel_progress)
         page.folder_asked.connect(self.open_folder)
         page.file_asked.connect(self.open_file)
+        page.run_asked.connect(self.open_run)
         page.shelf_asked.connect(self.show_models)
+        self._connect_record()
         self._connect_shelf()
+
+    def _connect_record(self) -> None:
+        self.status.record.chosen.connect(self.set_record)
+        self.status.record.failed.connect(self._show_failure)
+        self.status.record.show_record(self.record)
+        self.worker.set_record(self.record)
+        if self.strip is not None:
+            self.strip.set_timeline(self.preferences.timeline())
+            self.strip.timeline_chosen.connect(self.preferences.set_timeline)
 
     def _connect_shelf(self) -> None:
         shelving, panel = self.shelving, self.models_panel
@@ -183,6 +239,11 @@ class Window(QMainWindow):
 
     def _first_theme(self) -> Theme:
         return THEMES.get(self.options.theme or self.preferences.theme(), THEMES["dark"])
+
+    def _first_record(self) -> Record:
+        """What the command line says, else what was chosen last."""
+        kept, options = self.preferences.record(), self.options
+        return Record(options.record_memory or kept.memory, options.record_beyond or kept.beyond)
 
     def _first_geometry(self) -> None:
         geometry = self.preferences.geometry()
@@ -230,8 +291,8 @@ class Window(QMainWindow):
             receiver = _RECEIVERS.get(type(frame))
             if receiver is not None:
                 receiver(self, frame)
-        answers = newest_answers(frames)
-        self.turns.take([*self.board.pieces(changed, answers), self.refresh, partial(self._announce, frames)])
+        answers, tokens = newest_answers(frames), sum(isinstance(frame, StepFrame) for frame in frames)
+        self.turns.take([*self.board.pieces(changed, answers, tokens), self.refresh, partial(self._announce, frames)])
         if self.context.run.where.state != "running" or not all(isinstance(frame, _IN_TURNS) for frame in frames):
             self.turns.finish()
 
@@ -263,17 +324,47 @@ class Window(QMainWindow):
         self.board.forget()
         self.context.cursor.reset(Look())
         self.start_page.show_progress(None)
+        self.opened, self._arriving = self._arriving, None
         self.bar.show_model(frame.name, frame.has_chat_template)
-        self.notice_bar.show_model(frame)
-        self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
-        self._take_sampling_of(frame)
-        self._offer_prompt(frame)
-        self.preferences.add_recent(frame.source)
+        self.notice_bar.show_model(frame if self.opened is None else self._without_model(frame, self.opened))
+        if self.opened is None:
+            self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
+            self._take_sampling_of(frame)
+            self._offer_prompt(frame)
+        else:
+            self._take_file(frame, self.opened)
+        self._show_title()
+        if self.opened is None or not self.opened.why:
+            self.preferences.add_recent(frame.source)
+        if self.opened is not None:
+            self.preferences.add_recent(self.opened.path)
         self._tell_about_settings()
         self._fill_model_menu()
         self.start_page.show_recent(self.preferences.recent())
         self._leave_shelf()
         self.bar.prompt.setFocus()
+
+    def _run_opened(self, frame: OpenedFrame) -> None:
+        """A saved run comes: its model first."""
+        self._arriving, self._from_file = frame, True
+
+    def _take_file(self, model: ModelFrame, opened: OpenedFrame) -> None:
+        """A saved run has settings of its own."""
+        self.bar.chat.setChecked(model.has_chat_template and opened.chat)
+        self.set_sampling(opened.sampling)
+        self._show_sampling()
+
+    def _without_model(self, model: ModelFrame, opened: OpenedFrame) -> ModelFrame:
+        """What is said of a model, or of its absence."""
+        if not opened.why:
+            return model
+        rest = self.tr("This run is open without its model, so it shows what was recorded. {0}").format(opened.why)
+        return replace(model, source=opened.path, warnings=(rest,))
+
+    def _show_title(self) -> None:
+        """The file of the run, where it has one."""
+        name = "" if self.opened is None else f"{Path(self.opened.path).name} — "
+        self.setWindowTitle(f"{name}Fluoroscope")
 
     def _offer_prompt(self, frame: ModelFrame) -> None:
         """The program's own model opens with a prompt that suits it, unless there is one."""
@@ -285,6 +376,32 @@ class Window(QMainWindow):
         self.requested = False
         self.board.mark()
         self.context.cursor.follow()
+        if self._coming_from_file(frame):
+            self._show_prompt(frame)
+        else:
+            self.opened = None  # a run of its own now
+            self._show_title()
+
+    def _coming_from_file(self, frame: RunFrame) -> bool:
+        """Whether this run is the one of the file that has just been opened, and not a new one."""
+        came, self._from_file = self._from_file, False
+        return came
+
+    def _show_prompt(self, frame: RunFrame) -> None:
+        """What was typed, as far as the tokens tell: a chat template has put more around it."""
+        if not frame.chat:
+            raw = b"".join(piece.raw for piece in frame.prompt if not piece.special)
+            self.bar.prompt.setPlainText(raw.decode("utf-8", "replace"))
+
+    def _goes_on(self, frame: GoesOnFrame) -> None:
+        self.requested = False
+        self.board.mark()
+
+    def _record_moved(self, frame: StepFrame | RecordUse) -> None:
+        """A disk that has no room for the record is told once; the run goes on."""
+        use = frame.record if isinstance(frame, StepFrame) else frame
+        if use.trouble:
+            self.notice_bar.say(use.trouble)
 
     def _run_ended(self, frame: EndFrame) -> None:
         self.activity = self.tr("ended: {0}").format(frame.reason)
@@ -296,7 +413,19 @@ class Window(QMainWindow):
 
     def _show_progress(self, frame: ProgressFrame) -> None:
         self.activity = progress_text(frame)
-        self.start_page.show_progress(frame)
+        if frame.task != "save":
+            self.start_page.show_progress(frame)
+
+    def _run_saved(self, frame: SavedFrame) -> None:
+        self.saving = False
+        path = Path(frame.path)
+        self.activity = self.tr("saved {0}, {1}").format(path.name, bytes_text(frame.size))
+        self.preferences.add_recent(frame.path)
+        if self._run_of_save is self.context.run.steps:  # and not one that was begun meanwhile
+            known = self.opened or OpenedFrame(frame.path, "", self.sampling, False)
+            self.opened = replace(known, path=frame.path)
+            self._show_title()
+        self._fill_model_menu()
 
     def _download_moved(self, frame: DownloadFrame) -> None:
         awaited = frame.source == self.shelving.awaited
@@ -348,6 +477,7 @@ class Window(QMainWindow):
 
     def _cancelled(self, frame: CancelledFrame) -> None:
         self.loading = self.loading and frame.task != "load"
+        self.saving = self.saving and frame.task != "save"
         self.activity = self.tr("cancelled")
         self.start_page.show_progress(None)
 
@@ -356,6 +486,9 @@ class Window(QMainWindow):
             self.loading = False
         if frame.task == "run":
             self.requested = False
+        if frame.task == "save":
+            self.saving = False
+            self.activity = self.tr("the run was not saved")
         if frame.task in ("load", "fetch", "start"):
             self.activity = self.tr("ready") if self.ready else self.tr("the engine could not be started")
             self.start_page.show_progress(None)
@@ -387,9 +520,12 @@ class Window(QMainWindow):
             ready=self.ready,
             has_model=self.context.run.model is not None,
             has_tokens=self.context.run.n_tokens > 0,
+            has_run=bool(self.context.run.steps),
             has_experts=self.context.run.has_experts,
             loading=self.loading,
             has_examples=bool(self.examples),
+            missing="" if self.opened is None else self.opened.why,
+            filing=self.saving or self.loading,
             state="idle" if not self.active else "paused" if paused else "running",
         )
 
@@ -398,17 +534,42 @@ class Window(QMainWindow):
         self.refresh_commands()
         self.status.show_run(self.context.run, self.activity)
         self.start_page.show_engine(self.activity, self.ready)
+        self._account()
         if self.active != self._look.isActive():
             (self._look.start if self.active else self._look.stop)()
+
+    def _account(self) -> None:
+        """What watching costs, and pictures with less detail while the window is behind."""
+        if not self.accounts.look(self.context.run.steps, self.situation().state):
+            return
+        figures = self.accounts.figures
+        whole, short = (summary(figures, self.tr, short=short) for short in (False, True))
+        self.status.meter.show_texts(whole, short, self.actions_by_name["show_cost"].toolTip())
+        self.meter_page.show_figures(figures)
+        for key, dock in self.workspace.docks.items():
+            lowered = figures is not None and key in self.board.lowered
+            dock.set_note(badge_text(figures.halvings, self.tr) if figures is not None and lowered else "")
 
     def refresh_commands(self) -> None:
         now = self.situation()
         enable(self.actions_by_name, now)
+        self._say_what_is_missing(now.missing)
         self.actions_by_name["run"].setText(self.tr("&Continue") if now.state == "paused" else self.tr("&Run"))
         for name, chosen in (("use_layout", self.workspace.layout_name), ("use_theme", self.context.theme.name)):
             for command in COMMANDS:
                 if command.name == name:
                     self.actions_by_name[identity(command)].setChecked(command.argument == chosen)
+
+    def _say_what_is_missing(self, sentence: str) -> None:
+        """Why nothing can be run, on what would run it."""
+        if sentence == self._missing_said:
+            return
+        self._missing_said = sentence
+        for command in COMMANDS:
+            if command.name in NEEDS_MODEL:
+                action = self.actions_by_name[identity(command)]
+                action.setToolTip(sentence or described(command))
+                action.setStatusTip(sentence or translate(command.help))
 
     # ---- commands: the model ---------------------------------------------------------------------------------
 
@@ -429,8 +590,47 @@ class Window(QMainWindow):
             self.start_page.show_progress(None)
         self.loading = True
         self.activity = self.tr("opening {0}").format(source)
-        self.worker.load(source, self.device, self.dtype)
+        if is_run_file(source):
+            others = tuple(other for other in self.preferences.recent() if not is_run_file(other))
+            self.worker.open_run(OpenRequest(Path(source), others, self.device))
+        else:
+            self.worker.load(source, self.device, self.dtype)
         self.refresh()
+
+    def open_run(self) -> None:
+        """Ask for a saved run and open it."""
+        title, kinds = self.tr("Open a run"), self.tr("Runs ({0})").format(f"*{RUN_SUFFIX}")
+        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.run_folder(), kinds)
+        if name:
+            self.preferences.set_run_folder(str(Path(name).parent))
+            self.open_model(name)
+
+    def save_run(self) -> None:
+        """Ask for a file and save the run up to its last finished step; it may go on meanwhile."""
+        suggestion = self.opened.path if self.opened is not None else self._suggested_name()
+        title, kinds = self.tr("Save the run"), self.tr("Runs ({0})").format(f"*{RUN_SUFFIX}")
+        name, _ = QFileDialog.getSaveFileName(self, title, suggestion, kinds)
+        if name:
+            self.preferences.set_run_folder(str(Path(name).parent))
+            self.save_run_as(with_suffix(Path(name)))
+
+    def save_run_as(self, path: Path) -> None:
+        self.saving, self._run_of_save = True, self.context.run.steps  # a list of its own for every run
+        self.activity = self.tr("saving {0}").format(path.name)
+        picture = self.grab().toImage()
+        smooth = Qt.TransformationMode.SmoothTransformation
+        self.worker.save_run(path, png_bytes(picture.scaledToWidth(THUMBNAIL_WIDTH, smooth)))
+        self.refresh()
+
+    def cancel_file(self) -> None:
+        """Give up saving and opening; what was there before is still there."""
+        self.worker.cancel_save()
+        self.cancel_progress()
+
+    def _suggested_name(self) -> str:
+        model = self.context.run.model
+        name = "run" if model is None else "".join(c if c.isalnum() or c in "-_." else "-" for c in model.name)
+        return str(Path(self.preferences.run_folder(), f"{name}{RUN_SUFFIX}"))
 
     def fetch(self, name: str) -> None:
         """Download a model of the catalog or the hub, then open it."""
@@ -487,11 +687,11 @@ class Window(QMainWindow):
         for source in self.preferences.recent():
             menu.addAction(source, partial(self.open_model, source))
         menu.addSeparator()
-        for name in ("open_folder", "open_file", "show_models"):
+        for name in ("open_folder", "open_file", "open_run", "show_models"):
             menu.addAction(self.actions_by_name[name])
         self.bar.model.setMenu(menu)
         if self.tensors_panel is not None:
-            self.tensors_panel.show_recent(self.preferences.recent())
+            self.tensors_panel.show_recent([source for source in self.preferences.recent() if not is_run_file(source)])
 
     def show_tensors(self, source: str | None = None) -> None:
         """The tensors of a model that need not be loaded; None: of the one that was looked at last."""
@@ -519,6 +719,14 @@ class Window(QMainWindow):
         text, chat = self.bar.prompt.toPlainText(), self.bar.chat.isChecked()
         self.worker.run(RunRequest(text, self.sampling, self.bar.tokens.value(), chat, armed))
         self.refresh()
+
+    def go_on(self) -> None:
+        """More tokens where the run has ended, as many as the field says."""
+        if self.situation().can_run and not self.active:
+            self.requested = True
+            self.activity = self.tr("going on")
+            self.worker.run(RunRequest(None, self.sampling, self.bar.tokens.value()))
+            self.refresh()
 
     def pause(self) -> None:
         """Stop inside the pass, or go on."""
@@ -549,6 +757,14 @@ class Window(QMainWindow):
         self.sampling = sampling
         self.worker.set_sampling(sampling)
 
+    def set_record(self, record: Record) -> None:
+        """Another limit for the record, at once and from the next start on."""
+        self.record = record
+        self.status.record.show_record(record)
+        self.worker.set_record(record)
+        self.preferences.set_record(record)
+        self._tell_about_settings()
+
     def _take_sampling_of(self, frame: ModelFrame) -> None:
         """A model's own defaults, but for what the command line has set and the seed; without any, all stays."""
         if frame.sampling is None:
@@ -571,38 +787,14 @@ class Window(QMainWindow):
 
     # ---- commands: where to look -------------------------------------------------------------------------------
 
-    def previous_position(self) -> None:
-        self._move_position(-1)
-
-    def next_position(self) -> None:
-        self._move_position(+1)
-
-    def _move_position(self, by: int) -> None:
-        """Past the newest token, the pin follows the newest again."""
-        newest = self.context.run.n_tokens - 1
-        pinned = self.context.cursor.pinned.position
-        target = max(0, (newest if pinned is None else pinned) + by)
-        self.context.cursor.pin(position=target if target <= newest else None)
-
-    def previous_layer(self) -> None:
-        self._move_layer(-1)
-
-    def next_layer(self) -> None:
-        self._move_layer(+1)
-
-    def _move_layer(self, by: int) -> None:
-        if self.context.run.model is not None:
-            last = self.context.run.model.n_layers - 1
-            self.context.cursor.pin(layer=min(last, max(0, self.context.cursor.pinned.layer + by)))
-
-    def follow(self) -> None:
-        self.context.cursor.follow()
-
     def undo_one(self) -> None:
-        """Undo the newest of: the help, a maximised panel, an error, a picked expert, the pinned position."""
+        """Undo the newest of: the help, a panel's own step, a maximised panel, an error, a picked expert, the pinned
+        position."""
         if self.keys_page.isVisible():
             self.keys_page.hide()
-        elif self.workspace.restore_maximised() or self._dismiss_error():
+        elif self.meter_page.isVisible():
+            self.meter_page.hide()
+        elif self.board.undo() or self.workspace.restore_maximised() or self._dismiss_error():
             return
         elif self.context.cursor.pinned.expert is not None:
             self.context.cursor.pin(expert=None)
@@ -631,9 +823,17 @@ class Window(QMainWindow):
 
     def colour_by_expert(self) -> None:
         """Colour the tokens by expert, or by probability again."""
-        for panel in self.board.panels:
-            if isinstance(panel, TokenStrip):
-                panel.by_expert.toggle()
+        if self.strip is not None:
+            self.strip.by_expert.toggle()
+
+    def fold_timeline(self) -> None:
+        """Fold the timeline, or show it again."""
+        if self.strip is not None:
+            self.strip.fold_timeline()
+
+    def choose_record(self) -> None:
+        """Open the menu of the record's memory."""
+        self.status.record.open()
 
     def use_theme(self, name: str) -> None:
         self.context.theme = THEMES[name]
@@ -667,11 +867,16 @@ class Window(QMainWindow):
         for command in COMMANDS:
             if command.icon:
                 self.actions_by_name[identity(command)].setIcon(icon(command.icon, theme))
-        parts: tuple[Styled, ...] = (self.bar, self.error_bar, self.notice_bar, self.start_page, self.keys_page)
-        for part in (*parts, *self.workspace.docks.values()):
+        parts: tuple[Styled, ...] = (self.bar, self.error_bar, self.notice_bar, self.start_page)
+        for part in (*parts, self.keys_page, self.meter_page, *self.workspace.docks.values()):
             part.restyle(theme)
         self.board.restyle()
         self.refresh_commands()
+
+    def show_cost(self) -> None:
+        """The table of what watching costs; the same command closes it."""
+        self.meter_page.toggle()
+        self.meter_page.show_figures(self.accounts.figures)
 
     def show_keys(self) -> None:
         self.keys_page.toggle()
@@ -699,6 +904,8 @@ class Window(QMainWindow):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
         self.keys_page.place()
+        self.meter_page.place()
+        self.status.meter.choose()
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Nothing may come from the worker any more before it is stopped, and nothing on screen waits for it."""
@@ -728,9 +935,9 @@ def newest_answers(frames: Iterable[object]) -> list[AnswerFrame]:
 
 
 def dropped_model(data: QMimeData) -> str | None:
-    """The folder or .gguf file that is dragged, or None."""
+    """The folder, .gguf file or saved run that is dragged, or None."""
     paths = [Path(url.toLocalFile()) for url in data.urls() if url.isLocalFile()]
-    fitting = [path for path in paths if path.is_dir() or path.suffix.lower() == ".gguf"]
+    fitting = [path for path in paths if path.is_dir() or path.suffix.lower() in (".gguf", RUN_SUFFIX)]
     return str(fitting[0]) if len(fitting) == 1 else None
 
 
@@ -740,6 +947,11 @@ _RECEIVERS: dict[type, Callable] = {
     ReadyFrame: Window._engine_ready,
     ModelFrame: Window._model_ready,
     RunFrame: Window._run_began,
+    OpenedFrame: Window._run_opened,
+    SavedFrame: Window._run_saved,
+    GoesOnFrame: Window._goes_on,
+    StepFrame: Window._record_moved,
+    RecordUse: Window._record_moved,
     EndFrame: Window._run_ended,
     Where: Window._pass_moved,
     ProgressFrame: Window._show_progress,

@@ -11,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from queue import SimpleQueue
 from threading import RLock, Thread
 from typing import TYPE_CHECKING, Literal
@@ -19,16 +20,20 @@ from app.answering import Answering
 from app.inquiries import Inquiry
 from app.inventory_reader import InventoryReader
 from app.mailbox import Mailbox
-from app.notices import CancelledFrame, ReadyFrame, SettledFrame
+from app.notices import CancelledFrame, GoesOnFrame, OpenedFrame, ReadyFrame, SettledFrame
+from app.saving import SaveRequest, Saving
 from engine import threads as engine_threads
 from engine.errors import Cancelled, EngineError
 from engine.frames import EndFrame, ErrorFrame, ProgressFrame, RunFrame, Where
 from engine.questions import OF_FILES, OF_HEADERS, Question
-from engine.settings import Sampling
+from engine.run_file_facts import Beside
+from engine.settings import Record, Sampling
 
 if TYPE_CHECKING:
     import engine
     from engine.gate import Answering as Work
+    from engine.loading import Loaded
+    from engine.recorded_run import RecordedRun
 
 StepKind = Literal["stage", "layer", "token"]
 Arm = StepKind | Literal["pause"]
@@ -44,10 +49,19 @@ class LoadRequest:
 
 
 @dataclass(frozen=True)
-class RunRequest:
-    """``armed``: where the new run is to stop first; None lets it run."""
+class OpenRequest:
+    """A saved run. ``others``: sources that its model may be, besides the one that it names."""
 
-    prompt: str
+    path: Path
+    others: tuple[str, ...] = ()
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """``prompt`` None: go on where the run stands. ``armed``: where it is to stop first; None lets it run."""
+
+    prompt: str | None
     sampling: Sampling
     max_new_tokens: int
     chat: bool = False
@@ -60,19 +74,22 @@ class Worker:
     def __init__(self, mailbox: Mailbox, threads: int | None = None) -> None:
         self._mailbox = mailbox
         self._threads = threads or engine_threads.default_threads()
-        self._answering = Answering(mailbox)
+        self._answering, self._saving = Answering(mailbox), Saving(mailbox)
         self._reader = InventoryReader(mailbox, self._answering.inquiries)
         self._commands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._live, name="fluoroscope engine", daemon=True)
         self._lock = RLock()  # guards what follows
         self._gate: engine.Gate | None = None
-        self._session: engine.Session | None = None
-        self._waiting_load: LoadRequest | None = None
+        self._session: engine.Session | RecordedRun | None = None
+        self._loaded: Loaded | None = None  # the model, also while a run without its model is open
+        self._waiting_load: LoadRequest | OpenRequest | None = None
         self._waiting_run: RunRequest | None = None
         self._arm: Arm | None = None  # where the waiting run is to stop first
         self._sampling = Sampling()
+        self._record = Record()
         self._running = False  # inside session.begin or session.steps
         self._quitting = False
+        self._parked = 0  # answers that are begun and have their next turn in the queue; of the engine's thread
         self._has_run = False  # the session holds a run that can be asked about
         self._finish = "limit"
 
@@ -85,7 +102,13 @@ class Worker:
 
     def load(self, source: str, device: str = "auto", dtype: str = "auto") -> None:
         """Load a model: stops the run under way; the old model stays until the new one is there."""
-        request = LoadRequest(source, device, dtype)
+        self._want(LoadRequest(source, device, dtype))
+
+    def open_run(self, request: OpenRequest) -> None:
+        """Open a saved run, with its model where that is on this computer; else like ``load``."""
+        self._want(request)
+
+    def _want(self, request: LoadRequest | OpenRequest) -> None:
         with self._lock:
             self._waiting_run, self._waiting_load = None, request
             self._interrupt()
@@ -101,6 +124,19 @@ class Worker:
             self._waiting_run, self._arm = request, request.armed
             self._interrupt()
         self._commands.put(partial(self._run, request))
+
+    def save_run(self, path: Path, thumbnail: bytes = b"") -> None:
+        """Save the run up to its last finished step, while it goes on; ProgressFrames and a SavedFrame follow."""
+        request = SaveRequest(path, thumbnail)
+        self._saving.want(request)
+        with self._lock:
+            if self._running and self._gate is not None:
+                self._saving.ask_in_pass(self._gate, request, self._save_later)
+            else:
+                self._save_later(request)
+
+    def cancel_save(self) -> None:
+        self._saving.cancel()
 
     def pause(self) -> None:
         self._steer("pause")
@@ -122,6 +158,13 @@ class Worker:
         with self._lock:
             self._sampling = sampling
 
+    def set_record(self, record: Record) -> None:
+        """Keep so much of the run's record in memory, from the next pass on."""
+        with self._lock:
+            self._record = record
+            if not self._running:
+                self._commands.put(self._use_record)
+
     def where(self) -> Where | None:
         """Where the pass under way stands now; None while there is none. Costs no more than reading a variable."""
         with self._lock:
@@ -131,6 +174,9 @@ class Worker:
         """Answer this question after every pass and at every stop, until it is replaced or None. Returns its ticket."""
         if question is None:
             self._answering.inquiries.drop(key)
+            with self._lock:
+                if not self._running:  # else the pass under way sees to it
+                    self._commands.put(self._let_maps_go)
             return 0
         return self._inquire(self._answering.inquiries.put(key, question, standing=True))
 
@@ -144,6 +190,7 @@ class Worker:
             self._waiting_load = self._waiting_run = None
             self._quitting = True
             self._interrupt()
+        self._saving.cancel()
         self._reader.cancel()
         self._commands.put(None)
         deadline = time.monotonic() + seconds
@@ -212,12 +259,12 @@ class Worker:
             self._gate = gate
         self._mailbox.post(ReadyFrame(time.perf_counter() - began, self._threads, accelerators()))
 
-    def _load(self, request: LoadRequest) -> None:
+    def _load(self, request: LoadRequest | OpenRequest) -> None:
         if request is not self._waiting_load:
             if self._waiting_load is None:  # cancelled before it began; otherwise a newer load replaced it
                 self._mailbox.post(CancelledFrame("load"))
             return
-        outcome = self._attempt("load", partial(self._load_now, request))
+        outcome = self._attempt("load", partial(self._replace_now, request))
         with self._lock:
             if self._waiting_load is request:
                 self._waiting_load = None
@@ -226,24 +273,73 @@ class Worker:
         if outcome != "done":
             self._answer_open()  # the old model and its run are still there, and were hurried away from
 
+    def _replace_now(self, request: LoadRequest | OpenRequest) -> None:
+        """Another model, or a saved run, in place of what is there."""
+        if isinstance(request, LoadRequest):
+            self._load_now(request)
+        else:
+            self._open_now(request)
+
     def _load_now(self, request: LoadRequest) -> None:
         import engine
 
         loaded = engine.load(
             request.source, device=request.device, dtype=request.dtype, progress=partial(self._load_progress, request)
         )
-        session = engine.Session(loaded, gate=self._gate)
+        session = engine.Session(loaded, gate=self._gate, record=self._record)
+        session.watched = self._answering.inquiries.questions
         with self._lock:
             if request is not self._waiting_load:
                 raise Cancelled
             self._waiting_load, self._session, self._has_run = None, session, False
+            self._loaded = loaded
             self._answering.inquiries.clear()
         self._mailbox.post(loaded.model_frame())
 
-    def _load_progress(self, request: LoadRequest, frame: ProgressFrame) -> None:
+    def _open_now(self, request: OpenRequest) -> None:
+        """The run in place of the one that is there, in frames as if it had just been made."""
+        from engine.run_file_opening import open_run
+
+        opened = open_run(
+            request.path,
+            loaded=self._loaded,
+            others=request.others,
+            device=request.device,
+            gate=self._gate,
+            record=self._record,
+            progress=partial(self._load_progress, request),
+        )
+        facts, branch = opened.facts, opened.facts.branch
+        opened.session.watched = self._answering.inquiries.questions
+        with self._lock:
+            if request is not self._waiting_load:
+                raise Cancelled
+            self._waiting_load, self._session, self._has_run = None, opened.session, True
+            self._loaded, self._sampling = opened.loaded or self._loaded, branch.sampling
+            self._answering.inquiries.clear()
+        beside = Beside(branch.max_new_tokens, branch.chat, branch.reason, facts.notes, facts.bookmarks)
+        self._saving.begin(beside, opened.steps)
+        self._mailbox.post(OpenedFrame(str(request.path), opened.why, branch.sampling, branch.chat))
+        run = RunFrame(opened.prompt, branch.max_new_tokens, branch.chat)
+        for frame in (opened.model_frame, run, *opened.steps, EndFrame(branch.reason or "stopped")):
+            self._mailbox.post(frame)
+        self._answer_all()
+
+    def _load_progress(self, request: LoadRequest | OpenRequest, frame: ProgressFrame) -> None:
         if request is not self._waiting_load:
             raise Cancelled
         self._mailbox.post(replace(frame, task="load"))
+
+    def _let_maps_go(self) -> None:
+        if self._session is not None:
+            self._session.let_maps_go()
+
+    def _use_record(self) -> None:
+        """Post what the record takes by now, too."""
+        session = self._session
+        if session is not None and session.record != self._record:
+            session.set_record(self._record)
+            self._mailbox.post(session.trace.use())
 
     def _run(self, request: RunRequest) -> None:
         if not self._take(request):
@@ -253,7 +349,10 @@ class Worker:
         if self._attempt("run", partial(self._begin, request)) == "done":
             outcome = self._attempt("run", partial(self._steps, request))
             self._leave()
-            self._mailbox.post(EndFrame(_REASONS.get(outcome, self._finish)))
+            self._use_record()
+            reason = _REASONS.get(outcome, self._finish)
+            self._saving.end(reason)
+            self._mailbox.post(EndFrame(reason))
         else:
             self._leave()
         self._answer_all()
@@ -274,9 +373,21 @@ class Worker:
         """Raises before anything of the old run is lost."""
         if self._session is None:
             raise EngineError("No model is loaded; open one first.")
+        if request.prompt is None:
+            self._begin_to_go_on(self._session, request)
+            return
         prompt = self._session.begin(request.prompt, chat=request.chat)
         self._has_run = True
+        self._saving.begin(Beside(request.max_new_tokens, request.chat))
         self._mailbox.post(RunFrame(tuple(prompt), request.max_new_tokens, request.chat))
+
+    def _begin_to_go_on(self, session: engine.Session | RecordedRun, request: RunRequest) -> None:
+        if not self._has_run:
+            raise EngineError("There is no run that could go on; run a prompt first.")
+        session.check_room()
+        most = self._saving.n_steps + request.max_new_tokens
+        self._saving.beside = replace(self._saving.beside, max_new_tokens=most, reason="")
+        self._mailbox.post(GoesOnFrame(most))
 
     def _steps(self, request: RunRequest) -> None:
         session, gate = self._session, self._gate
@@ -285,9 +396,11 @@ class Worker:
         session.sampling, self._finish = self._sampling, "limit"
         for step in session.steps(request.max_new_tokens):
             frame = step.frame()
+            self._saving.take(frame)
             self._mailbox.post(frame)
             self._finish = frame.finish or self._finish
             session.sampling = self._sampling
+            self._use_record()
             self._answering.ask_all_in_pass(gate, always=False)
 
     def _leave(self) -> None:
@@ -304,7 +417,14 @@ class Worker:
     def _answer_all(self) -> None:
         """The run is over: the watches once more, for the last step; newer commands that wait go first."""
         self._answer_open()
-        self._commands.put(partial(self._mailbox.post, SettledFrame()))
+        self._commands.put(self._settle)
+
+    def _settle(self) -> None:
+        """Say so once nothing is left to answer."""
+        if self._parked:
+            self._commands.put(self._settle)
+        else:
+            self._mailbox.post(SettledFrame())
 
     def _answer_open(self) -> None:
         for inquiry in self._answering.inquiries.open():
@@ -318,12 +438,24 @@ class Worker:
 
             self._answer_in_turns(inquiry, tensor_answers.answering(inquiry.question))
         elif self._session is not None and self._has_run:
-            self._answering.answer_now(self._session, inquiry, self._hurried)
+            self._answer_in_turns(inquiry, self._session.answering(inquiry.question))
 
     def _answer_in_turns(self, inquiry: Inquiry, work: Work) -> None:
-        """A tensor may take seconds to read: what was asked meanwhile does not wait for it."""
+        """A long map or tensor may take seconds: what was asked meanwhile does not wait for it."""
         if self._answering.answer_a_while(inquiry, work, self._hurried):
-            self._commands.put(partial(self._answer_in_turns, inquiry, work))
+            self._parked += 1
+            self._commands.put(partial(self._go_on_answering, inquiry, work))
+
+    def _go_on_answering(self, inquiry: Inquiry, work: Work) -> None:
+        self._parked -= 1
+        self._answer_in_turns(inquiry, work)
+
+    def _save_later(self, request: SaveRequest) -> None:
+        self._commands.put(partial(self._save, request))
+
+    def _save(self, request: SaveRequest) -> None:
+        if self._session is not None and self._has_run:
+            self._attempt("save", partial(self._saving.save_now, self._session, request, lambda: self._quitting))
 
     def _hurried(self) -> bool:
         """Whether something waits that matters more than an answer while idle."""

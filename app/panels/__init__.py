@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from app.panels.activations import ActivationsPanel
 from app.panels.attention import AttentionPanel
 from app.panels.experts import ExpertsPanel
 from app.panels.kv_cache import CachePanel
 from app.panels.layers import LayersPanel
+from app.panels.lens import LensPanel
 from app.panels.models import ModelsPanel
 from app.panels.residual import ResidualPanel
 from app.panels.sampling import SamplingPanel
@@ -18,6 +20,8 @@ PANELS = (
     AttentionPanel,
     ExpertsPanel,
     ResidualPanel,
+    LensPanel,
+    ActivationsPanel,
     CachePanel,
     TensorsPanel,
     ModelsPanel,

@@ -1,32 +1,47 @@
-"""Attention: all heads of a layer, one head large, and where one position looks."""
+"""Attention: all heads of a layer, one head large at any stage of its making, and where one position looks."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QLabel, QSpinBox, QSplitter, QWidget
+from PySide6.QtWidgets import QCheckBox, QLabel, QPushButton, QSpinBox, QSplitter, QWidget
 
+from app.attention_words import stage_texts
 from app.layer_kinds import attention_words, first_seen, heads_text, sight_text
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
 from app.widgets.bars import BarChart, Bars
 from app.widgets.flow import FlowLayout
 from app.widgets.head_grid import HeadGrid, Heads
-from app.widgets.heatmap import ABSENT, MASKED, Cells, Heatmap
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
 from app.widgets.pages import Pages, fill, labelled, limit
-from app.widgets.pattern import attention_scale, closest_cell, padded, pattern_state
-from app.widgets.scale import Scale, exact, figure
+from app.widgets.pattern import attention_scale, closest_cell, map_cells, map_state, padded, pattern_state
+from app.widgets.scale import Scale, beyond, exact, figure, signed_scale
+from app.widgets.stage_bar import StageBar
 from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
+from app.widgets.zoom_map import ZoomMap
 from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue, LayerFacts
-from engine.questions import AskAttentionGrid, AskAttentionMap, AskAttentionRow, AskExactValue, Question
+from engine.questions import (
+    SIGNED_STAGES,
+    AskAttentionGrid,
+    AskAttentionMap,
+    AskAttentionRow,
+    AskExactValue,
+    AttentionStage,
+    Question,
+)
 
 
 class AttentionPanel(Panel):
-    """Every figure is a weight of softmax(Q·Kᵀ/√d), 0..1; a reduced cell is the maximum of its block."""
+    """The heads show weights, 0 to 1; the large map and the bars the stage that is chosen, of everything or of a part.
+
+    A reduced cell is the maximum of its block, or where figures have signs the one of largest magnitude.
+    """
 
     key = "attention"
 
@@ -37,14 +52,16 @@ class AttentionPanel(Panel):
         self._row: AttentionRow | None = None
         self._exact: ExactValue | None = None
         self._asked = (0, 0)
+        self._picked: tuple[int, int] | None = None  # query, key
         theme = context.theme
         self._heads = HeadGrid(theme, self.tr("Attention of every head of the layer"))
-        self._large = Heatmap(theme, self.tr("Attention of one head"), self._describe_cell)
+        self._large = ZoomMap(theme, self.tr("Attention of one head"), self._describe_cell)
         self._bars = BarChart(theme, self.tr("Where the pinned position looks"), self._describe_bar)
         self._row_title = StillLabel(wrap=True)
         self._row_title.label.setContentsMargins(self.fontMetrics().height() // 2, 0, 0, 0)
         self._controls = self._make_controls()
         self._pages = Pages(self._make_content())
+        self._pages.currentChanged.connect(self.caption_changed)
         fill(self, self._pages)
         self._connect()
         self._resized = QTimer(self, interval=200, singleShot=True)
@@ -62,13 +79,22 @@ class AttentionPanel(Panel):
         self._leave_out.setToolTip(self.tr("Hide what goes to the first token and fit the scale to the rest"))
         self._fit = QCheckBox(self.tr("fit scale"))
         self._fit.setToolTip(self.tr("Scale to the largest weight on screen instead of 0 to 1"))
+        self._stages = StageBar(self.context.theme)
+        self._whole = QPushButton(self.tr("Whole map"))
+        self._whole.setToolTip(
+            self.tr(
+                "Go into the large map with the wheel, by drawing a rectangle, or with + and −; Shift and an arrow key "
+                "move on. This leaves the part (0); Esc goes one step back."
+            )
+        )
+        self._whole.setEnabled(False)
         bar = QWidget()
         flow = FlowLayout(bar)
         for name, box in ((self.tr("Layer"), self._layer), (self.tr("Head"), self._head)):
             box.setWrapping(True)
             flow.addWidget(labelled(name, box))
-        for switch in (self._root, self._leave_out, self._fit):
-            flow.addWidget(switch)
+        for part in (self._stages, self._root, self._leave_out, self._fit, self._whole):
+            flow.addWidget(part)
         return bar
 
     def _make_content(self) -> QWidget:
@@ -97,6 +123,9 @@ class AttentionPanel(Panel):
         self._head.valueChanged.connect(lambda head: cursor.pin(head=head))
         for switch in (self._root, self._leave_out, self._fit):
             switch.toggled.connect(self._redraw)
+        self._stages.stage_chosen.connect(self._choose_stage)
+        self._whole.clicked.connect(lambda: self._large.go(None))
+        self._large.view_changed.connect(self._view_changed)
         self._heads.head_hovered.connect(self._hover_head)
         self._heads.head_picked.connect(lambda head: cursor.pin(head=head))
         self._large.cell_hovered.connect(self._hover_cell)
@@ -112,49 +141,87 @@ class AttentionPanel(Panel):
         return self.tr("Attention")
 
     def badge(self) -> str:
-        if self._pages.empty or self._map is None:
-            return ""
-        parts = [self._map.source] if self._map.n else []
-        if self._map.block > 1:
-            parts.append(self.tr("reduced ×{0}").format(self._map.block))
+        shown, grid = self._map, self._grid
+        if self._pages.empty or shown is None:
+            return self._grid_badge(grid) if grid is not None and not self._pages.empty else ""
+        parts = [shown.source] if shown.n > shown.rows[0] else []
+        if shown.every > 1:
+            parts.append(self.tr("coarse: 1 query in {0} so far").format(shown.every))
+        if shown.block > 1:
+            parts.append(self.tr("reduced ×{0}").format(shown.block))
+        if grid is not None and grid.every > 1:
+            parts.append(self.tr("heads coarse: 1 query in {0} so far").format(grid.every))
+        return " · ".join(parts)
+
+    def _grid_badge(self, grid: AttentionGrid) -> str:
+        """The heads come before the large map."""
+        parts = [grid.source] if grid.n else []
+        if grid.every > 1:
+            parts.append(self.tr("heads coarse: 1 query in {0} so far").format(grid.every))
+        if grid.block > 1:
+            parts.append(self.tr("reduced ×{0}").format(grid.block))
         return " · ".join(parts)
 
     def caption(self) -> str:
         shown = self._map
         if self._pages.empty or shown is None:
             return ""
-        grouped = self.tr("layer {0}, head {1} reads KV head {2}, {3} × {3} positions")
-        form = self.tr("layer {0}, head {1}, {3} × {3} positions") if self._per_group(shown.layer) == 1 else grouped
-        text = form.format(shown.layer, shown.head, shown.head // self._per_group(shown.layer), shown.n_total)
+        text = self._what_text(shown) + ", " + self._where_text(shown)
         facts = self._layer_facts(shown.layer)
         if facts.attention != "full":
             text += f", {attention_words(facts, self.tr)}"
-        if shown.n < shown.n_total:
+        if shown.n < min(shown.n_total, shown.rows[1]):
             text += self.tr(", {0} queries computed").format(shown.n)
-        if self._leave_out.isChecked():
-            text += self.tr(", {0} left out, colours 0 to {1}").format(
-                self._first_name(shown.block), figure(self._map_scale().high)
+        if self._leave_out.isChecked() and shown.columns[0] == 0:
+            text += self.tr(", {0} left out, colours {1} to {2}").format(
+                self._first_name(shown.block), figure(self._map_scale().low), figure(self._map_scale().high)
             )
+        if shown.stage in SIGNED_STAGES:
+            text += self._beyond_text()
         return text
+
+    def _what_text(self, shown: AttentionMap) -> str:
+        group = self._per_group(shown.layer)
+        text = self.tr("layer {0}, head {1}").format(shown.layer, shown.head)
+        if group > 1:
+            text += self.tr(" reads KV head {0}").format(shown.head // group)
+        return text if shown.stage == "pattern" else f"{text}, {self._stages.names()[shown.stage]}"
+
+    def _where_text(self, shown: AttentionMap) -> str:
+        (row, row_stop), (column, column_stop), n = shown.rows, shown.columns, f"{shown.n_total:,}"
+        if (row_stop - row, column_stop - column) == (shown.n_total, shown.n_total):
+            return self.tr("{0} × {0} positions").format(n)
+        return self.tr("queries {0}–{1}, keys {2}–{3} of {4}").format(
+            f"{row:,}", f"{row_stop - 1:,}", f"{column:,}", f"{column_stop - 1:,}", n
+        )
+
+    def _beyond_text(self) -> str:
+        cells, scale = self._large.cells, self._map_scale()
+        if cells is None or cells.state is None:
+            return ""
+        shown = cells.values[cells.state == SHOWN]
+        return self.tr("; {0} of {1} cells beyond the scale").format(f"{beyond(scale, shown):,}", f"{shown.size:,}")
 
     def watches(self) -> Mapping[str, Question]:
         run, pinned = self.context.run, self.context.cursor.pinned
         if run.model is None or run.n_visible == 0:
             return {}
-        layer, head = self._place()
+        (layer, head), stage, view = self._place(), self._stages.stage, self._large.view
+        rows, columns = (None, None) if view is None else (view.rows, view.columns)
         position = pinned.position
         if position is not None and position >= run.n_visible:
             position = None
         return {
             "attention.grid": AskAttentionGrid(layer, self._heads.fits()),
-            "attention.map": AskAttentionMap(layer, head, self._large.fits()),
-            "attention.row": AskAttentionRow(layer, position),
+            "attention.map": AskAttentionMap(layer, head, self._large.fits(), stage, rows, columns),
+            "attention.row": AskAttentionRow(layer, position, stage),
         }
 
     def show_run(self) -> None:
         run = self.context.run
         if self.another_run():
-            self._grid = self._map = self._row = self._exact = None
+            self._grid = self._map = self._row = self._exact = self._picked = None
+            self._large.forget()
             self._redraw()
         if run.model is not None:
             self._limit_controls()
@@ -172,8 +239,8 @@ class AttentionPanel(Panel):
         self._mark()
 
     def restyle(self) -> None:
-        for picture in (self._heads, self._large, self._bars):
-            picture.set_theme(self.context.theme)
+        for part in (self._heads, self._large, self._bars, self._stages):
+            part.set_theme(self.context.theme)
         self._redraw()
 
     def values(self) -> dict[str, np.ndarray]:
@@ -185,6 +252,9 @@ class AttentionPanel(Panel):
         if self._row is not None:
             found["row"] = self._row.rows
         return found
+
+    def undo(self) -> bool:
+        return self._large.back()
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -211,6 +281,7 @@ class AttentionPanel(Panel):
         limits = (len(self.context.run.model.layers) - 1, self.context.run.model.layers[layer].n_heads - 1)
         for box, value, most in zip((self._layer, self._head), (layer, head), limits, strict=True):
             limit(box, 0, most, value)
+        self._stages.explain(stage_texts(self._layer_facts(layer), self.tr))
 
     def _say_what_is_missing(self) -> None:
         missing = self._pages.missing(self.context.run, self.tr("where each token looks"))
@@ -222,6 +293,7 @@ class AttentionPanel(Panel):
         if answer is not self._grid:
             self._grid = answer
             self._draw_grid()
+            self.caption_changed.emit()
 
     def _take_map(self, answer: AttentionMap) -> None:
         if answer is not self._map:
@@ -245,12 +317,24 @@ class AttentionPanel(Panel):
         self._draw_row()
 
     def _scale(self, maps: np.ndarray, state: np.ndarray) -> Scale:
+        """Of weights."""
         fit = self._fit.isChecked() or self._leave_out.isChecked()
         title = self.tr("√ weight") if self._root.isChecked() else self.tr("weight")
         colours = self.context.theme.sequential
         return attention_scale(maps, state, root=self._root.isChecked(), fit=fit, colours=colours, title=title)
 
-    def _state(self, answer: AttentionGrid | AttentionMap) -> np.ndarray:
+    def _stage_scale(self, stage: str, values: np.ndarray, state: np.ndarray, block: int = 1) -> Scale:
+        if stage == "pattern":
+            return self._scale(values, state)
+        if stage in SIGNED_STAGES:
+            title = self.tr("q · k") if stage == "products" else self.tr("score")
+            title = title if block == 1 else self.tr("{0}, max |·|").format(title)
+            return signed_scale(values[state == SHOWN], self.context.theme.diverging, title)
+        root, colours = self._root.isChecked(), self.context.theme.sequential
+        title = self.tr("√ ‖w·v‖") if root else self.tr("‖w·v‖")
+        return attention_scale(values, state, root=root, fit=True, colours=colours, title=title)
+
+    def _state(self, answer: AttentionGrid) -> np.ndarray:
         cells = -(-answer.n_total // answer.block)
         facts = self._layer_facts(answer.layer)
         seen_from = None if facts.reach is None else first_seen(facts, np.arange(cells) * answer.block)
@@ -283,44 +367,80 @@ class AttentionPanel(Panel):
     def _sharing_text(self, layer: int) -> str:
         """Who reads whose keys and values, in the numbers of this model."""
         facts = self._layer_facts(layer)
-        sharing = heads_text(facts, self.tr)
-        return sharing if facts.reach is None else f"{sharing}\n{sight_text(facts, self.tr)}"
+        lines = [heads_text(facts, self.tr)]
+        if facts.reach is not None:
+            lines.append(sight_text(facts, self.tr))
+        if self._stages.stage != "pattern":
+            lines.append(self.tr("The small maps show weights."))
+        return "\n".join(lines)
 
     def _draw_map(self) -> None:
         answer = self._map
         if answer is None or answer.n_total == 0:
             self._large.show_cells(None)
             return
-        values, state = padded(answer.map, answer.n_total, answer.block), self._state(answer)
-        label = self.context.run.label
-        rows = Axis(self.tr("query: the token that looks"), len(values), label, block=answer.block)
-        columns = Axis(self.tr("key: the token it looks at"), len(values), label, block=answer.block)
-        self._large.show_cells(Cells(values, rows, columns, self._scale(values, state), state))
+        self._large.set_extent(answer.n_total, answer.n_total)
+        values = map_cells(answer)
+        state = map_state(answer, values.shape, leave_out_first=self._leave_out.isChecked())
+        label, block = self.context.run.label, answer.block
+        rows = Axis(self.tr("query: the token that looks"), len(values), label, block=block, first=answer.rows[0])
+        columns = Axis(
+            self.tr("key: the token it looks at"), values.shape[1], label, block=block, first=answer.columns[0]
+        )
+        scale = self._stage_scale(answer.stage, values, state, block)
+        self._large.show_cells(Cells(values, rows, columns, scale, state))
+        self._large.cell = self._cell_of_picked(answer)
         self._mark()
         self.caption_changed.emit()
+
+    def _cell_of_picked(self, answer: AttentionMap) -> tuple[int, int] | None:
+        """The cell that the picked query and key lie in now; None where it is not among those shown."""
+        if self._picked is None:
+            return None
+        inside = (
+            start <= place < stop
+            for place, (start, stop) in zip(self._picked, (answer.rows, answer.columns), strict=True)
+        )
+        (query, key), block = self._picked, answer.block
+        return ((query - answer.rows[0]) // block, (key - answer.columns[0]) // block) if all(inside) else None
 
     def _draw_row(self) -> None:
         answer = self._row
         if answer is None or answer.rows.shape[1] == 0:
             self._bars.show_bars(None)
-            self._row_title.setText(self.tr("The pinned position has not reached this layer yet.") if answer else "")
+            self._row_title.setText("" if answer is None else self._not_yet_text(answer))
             return
-        values = answer.rows[self._row_head(answer)]
-        left_out = 0 if self._leave_out.isChecked() and len(values) > 1 else None
+        first = self._first_bar(answer)
+        values = answer.rows[self._row_head(answer), first:]
+        left_out = 0 if self._leave_out.isChecked() and len(values) > 1 and first == 0 else None
         state = np.zeros(values.shape, np.uint8)
         if left_out is not None:
             state[left_out] = MASKED
-        places = Axis("", len(values), self.context.run.label)
-        self._bars.show_bars(Bars(values, places, self._scale(values, state), left_out))
+        places = Axis("", len(values), self.context.run.label, first=first)
+        scale = self._stage_scale(answer.stage, values, state)
+        if answer.stage in SIGNED_STAGES:  # bars have room for the longest
+            end = float(np.abs(values[state == SHOWN]).max(initial=0.0)) or 1.0
+            scale = replace(scale, low=-end, high=end, clips=False)
+        self._bars.show_bars(Bars(values, places, scale, left_out))
         self._row_title.setText(self._row_text(answer))
+
+    def _not_yet_text(self, answer: AttentionRow) -> str:
+        form = self.tr("Position {0} “{1}” has not reached layer {2} yet.")
+        return form.format(answer.position, self.context.run.label(answer.position), answer.layer)
+
+    def _first_bar(self, answer: AttentionRow) -> int:
+        """Weights are 0 where a query does not look; scores it has none there."""
+        return answer.sight[0] if answer.stage in SIGNED_STAGES else 0
 
     def _row_head(self, answer: AttentionRow) -> int:
         return min(self._place()[1], len(answer.rows) - 1)
 
     def _row_text(self, answer: AttentionRow) -> str:
-        return self.tr("layer {0}, head {1}: position {2} “{3}” looks at …").format(
-            answer.layer, self._row_head(answer), answer.position, self.context.run.label(answer.position)
-        )
+        form = self.tr("layer {0}, head {1}: position {2} “{3}” looks at …")
+        if answer.stage != "pattern":
+            form = self.tr("layer {0}, head {1}: position {2} “{3}”, {4} of …")
+        name, label = self._stages.names()[answer.stage], self.context.run.label(answer.position)
+        return form.format(answer.layer, self._row_head(answer), answer.position, label, name)
 
     # --- marks ------------------------------------------------------------------------------------------------
 
@@ -333,12 +453,33 @@ class AttentionPanel(Panel):
         row = self._row
         if row is not None and self._bars.bars is not None and self._row_title.text() != self._row_text(row):
             self._draw_row()  # another head is pinned
-        self._bars.mark(hovered.position)
+        first = 0 if row is None else self._first_bar(row)
+        self._bars.mark(None if hovered.position is None else hovered.position - first)
         if self._map is not None and self._large.cells is not None:
-            block, cells = self._map.block, len(self._large.cells.values)
             position = run.n_visible - 1 if pinned.position is None else pinned.position
-            query, over = closest_cell(position, block, cells), closest_cell(hovered.position, block, cells)
-            self._large.mark((query, None), (over, None))
+            self._large.mark((self._row_of(position), None), (self._row_of(hovered.position), None))
+
+    def _row_of(self, position: int | None) -> int | None:
+        """The row of cells that a query is in; None where it is not among those shown."""
+        assert self._map is not None
+        assert self._large.cells is not None
+        offset = None if position is None else position - self._map.rows[0]
+        return closest_cell(offset, self._map.block, len(self._large.cells.values))
+
+    # --- the stage and the part that are looked at ------------------------------------------------------------
+
+    def _choose_stage(self, stage: AttentionStage) -> None:
+        signed = stage in SIGNED_STAGES
+        self._root.setEnabled(not signed)
+        self._fit.setEnabled(stage == "pattern")
+        self._exact = None
+        if self._grid is not None:
+            self._sharing.setText(self._sharing_text(self._grid.layer))
+        self.watches_changed.emit()
+
+    def _view_changed(self) -> None:
+        self._whole.setEnabled(self._large.view is not None)
+        self.watches_changed.emit()
 
     # --- the mouse --------------------------------------------------------------------------------------------
 
@@ -348,21 +489,29 @@ class AttentionPanel(Panel):
             self.context.cursor.say(self._heads.head_text(head))
 
     def _hover_cell(self, row: int, column: int) -> None:
-        assert self._map is not None
-        self.context.cursor.hover(position=row * self._map.block)
+        self.context.cursor.hover(position=self._at(row, column)[0])
         self.context.cursor.say(self._describe_cell(row, column))
 
     def _hover_bar(self, place: int) -> None:
-        self.context.cursor.hover(position=place)
+        assert self._row is not None
+        self.context.cursor.hover(position=place + self._first_bar(self._row))
         self.context.cursor.say(self._describe_bar(place))
+
+    def _at(self, row: int, column: int) -> tuple[int, int]:
+        """The first query and key of a cell."""
+        shown = self._map
+        assert shown is not None
+        return shown.rows[0] + row * shown.block, shown.columns[0] + column * shown.block
 
     def _pick_cell(self, row: int, column: int) -> None:
         assert self._map is not None
-        block, shown = self._map.block, self._map
-        if block > 1 and self._large.cells is not None and self._large.cells.shown(row, column):
-            index = (shown.layer, shown.head, row * block, column * block)
-            self.context.ask("attention.exact", AskExactValue("pattern", index))
-        self.context.cursor.pin(position=row * block)
+        shown, (query, key) = self._map, self._at(row, column)
+        self._picked = (query, key)
+        reduced = shown.block > 1 or shown.every > 1
+        if reduced and self._large.cells is not None and self._large.cells.shown(row, column):
+            index = (shown.layer, shown.head, query, key)
+            self.context.ask("attention.exact", AskExactValue(shown.stage, index))
+        self.context.cursor.pin(position=query)
         self.context.cursor.say(self._describe_cell(row, column))
 
     def _pick_bar(self, place: int) -> None:
@@ -372,44 +521,53 @@ class AttentionPanel(Panel):
         shown, cells, run = self._map, self._large.cells, self.context.run
         assert shown is not None
         assert cells is not None
-        query, key = row * shown.block, column * shown.block
+        query, key = self._at(row, column)
         where = self.tr("layer {0}, head {1}, query {2} “{3}”, key {4} “{5}”").format(
             shown.layer, shown.head, query, run.label(query), key, run.label(key)
         )
         if cells.state is not None and cells.state[row, column] == ABSENT:
             return self.tr("{0}: not computed yet").format(where)
-        if column > row:
-            return self.tr("{0}: masked, a token cannot look ahead").format(where)
-        if key + shown.block <= first_seen(self._layer_facts(shown.layer), query):
-            return self._unseen(where, shown.layer)
-        if shown.block == 1:
-            return f"{where}: {exact(float(cells.values[row, column]))}"
-        text = self.tr("{0}: largest of {1} × {1} cells {2}").format(
-            where, shown.block, exact(float(cells.values[row, column]))
-        )
-        return text + self._exact_text((shown.layer, shown.head, query, key))
+        if self._unseen(shown, row, key):
+            return f"{where}: {self._unseen(shown, row, key)}"
+        value = exact(float(cells.values[row, column]))
+        if shown.block == 1 and shown.every == 1:
+            return f"{where}: {value}"
+        form = self.tr("{0}: largest of {1} × {1} cells {2}")
+        if shown.stage in SIGNED_STAGES:
+            form = self.tr("{0}: largest in size of {1} × {1} cells {2}")
+        text = form.format(where, shown.block, value)
+        if shown.every > 1:
+            text = self.tr("{0}: {1} so far, by one query in {2}").format(where, value, shown.every)
+        return text + self._exact_text(shown.stage, (shown.layer, shown.head, query, key))
 
-    def _unseen(self, where: str, layer: int) -> str:
-        """The read-out of a key that lies before the window or chunk."""
-        words = attention_words(self._layer_facts(layer), self.tr)
-        return self.tr("{0}: masked, outside the {1}").format(where, words)
+    def _unseen(self, shown: AttentionMap, row: int, key: int) -> str:
+        """Why no query of a row of cells has a figure with a key; "" where one has."""
+        first, last = shown.sight[row]
+        if first < key + shown.block and key < last:
+            return ""
+        if shown.stage in ("products", "scaled"):
+            return self.tr("not multiplied, the pass that read the query did not have the key")
+        if key >= last:
+            return self.tr("masked, a token cannot look ahead")
+        return self.tr("masked, outside the {0}").format(attention_words(self._layer_facts(shown.layer), self.tr))
 
-    def _exact_text(self, index: tuple[int, ...]) -> str:
+    def _exact_text(self, stage: AttentionStage, index: tuple[int, ...]) -> str:
         found = self._exact
-        if found is None or found.index != index or found.value is None:
+        if found is None or (found.quantity, found.index) != (stage, index) or found.value is None:
             return ""
         return self.tr(", at this query and key {0}").format(exact(found.value))
 
     def _describe_bar(self, place: int) -> str:
         assert self._row is not None
         row, run = self._row, self.context.run
-        head = self._row_head(row)
+        head, key = self._row_head(row), place + self._first_bar(row)
         where = self.tr("layer {0}, head {1}, query {2} “{3}”, key {4} “{5}”").format(
-            row.layer, head, row.position, run.label(row.position), place, run.label(place)
+            row.layer, head, row.position, run.label(row.position), key, run.label(key)
         )
-        if place < first_seen(self._layer_facts(row.layer), row.position):
-            return self._unseen(where, row.layer)
-        return f"{where}: {exact(row.rows[head, place])}"
+        if key < row.sight[0]:
+            words = attention_words(self._layer_facts(row.layer), self.tr)
+            return self.tr("{0}: masked, outside the {1}").format(where, words)
+        return f"{where}: {exact(row.rows[head, key])}"
 
     def _first_name(self, block: int) -> str:
         return self.tr("token 0") if block == 1 else self.tr("tokens 0–{0}").format(block - 1)

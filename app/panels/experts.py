@@ -47,6 +47,7 @@ class ExpertsPanel(Panel):
         self.neurons = NeuronsView(run, cursor, theme)
         self._controls = self._make_controls()
         self._pages = Pages(self._make_content())
+        self._pages.currentChanged.connect(self.caption_changed)
         fill(self, self._pages)
         self._connect()
         self._resized = QTimer(self, interval=200, singleShot=True)

@@ -52,6 +52,7 @@ class CachePanel(Panel):
         self._keys = Heatmap(theme, self.tr("Keys of the picked cell"), self._describe_key)
         self._values = Heatmap(theme, self.tr("Values of the picked cell"), self._describe_value)
         self._pages = Pages(self._make_content())
+        self._pages.currentChanged.connect(self.caption_changed)
         fill(self, self._pages)
         self._connect()
         self._resized = QTimer(self, interval=200, singleShot=True)

@@ -14,7 +14,8 @@ from app.widgets.still_label import StillLabel
 
 
 class LayersPanel(Panel):
-    """Embed, layers, final norm, logits, sampling. Click, Up and Down pin a layer and open its stages."""
+    """Embed, layers, final norm, logits, sampling. Click, Up and Down pin a layer and open its stages; a double
+    click, or Enter, asks for the tensor that a stage ends with."""
 
     key = "layers"
 
@@ -26,6 +27,7 @@ class LayersPanel(Panel):
         self.view.setAccessibleName(self.tr("Layers of the pass"))
         self.view.hovered.connect(self._hover)
         self.view.pressed.connect(self._pin)
+        self.view.opened.connect(self.stage_opened)
         self.setFocusProxy(self.view)
         self.setAccessibleName(self.title())
         column = QVBoxLayout(self)

@@ -43,14 +43,17 @@ class Panel(QWidget):
     """
 
     key: str = ""
+    stands_alone = False  # shows the run itself, whether its questions have answers or not
     caption_changed = Signal()
     watches_changed = Signal()
     settings_changed = Signal(object)  # a Sampling: only the sampling panel sends it
+    stage_opened = Signal(int, str)  # a layer (-1: outside the layers) and a stage: only the list of layers sends it
 
     def __init__(self, context: Context) -> None:
         super().__init__()
         self.context = context
         self._steps_shown: object = None
+        self.need, self.shows_nothing = "", False  # which model is missing for what it would show; a sentence
         self.setObjectName(self.key)
         self.setAutoFillBackground(True)  # opaque: what lies behind is not painted again with every token
 
@@ -84,6 +87,20 @@ class Panel(QWidget):
 
     def show_cursor(self) -> None:
         """The pinned or hovered place changed. Never recompute here."""
+
+    def set_need(self, sentence: str, nothing: bool = False) -> None:
+        """What is not recorded would be computed by a model that is not here ("": nothing is missing).
+
+        ``nothing``: there is no answer at all, so that the sentence takes the picture's place.
+        """
+        nothing = nothing and not self.stands_alone
+        if (sentence, nothing) != (self.need, self.shows_nothing):
+            self.need, self.shows_nothing = sentence, nothing
+            self.caption_changed.emit()
+
+    def undo(self) -> bool:
+        """Take back the newest thing the user did to this picture alone; False where there is nothing to take back."""
+        return False
 
     def restyle(self) -> None:
         """The theme or the font changed."""

@@ -38,6 +38,7 @@ class ResidualPanel(Panel):
         self._column = Heatmap(theme, self.tr("Residual stream of the pinned position"), self._describe_entry)
         self._deltas = LineChart(theme, self.tr("What each layer adds at the pinned position"))
         self._pages = Pages(self._make_content())
+        self._pages.currentChanged.connect(self.caption_changed)
         fill(self, self._pages)
         self._connect()
         self._resized = QTimer(self, interval=200, singleShot=True)

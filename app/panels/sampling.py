@@ -126,6 +126,8 @@ class SamplingPanel(Panel):
         """The step to show, or the sentence that says why there is none."""
         run, position = self.context.run, self.context.cursor.pinned.position
         if not run.steps:
+            if run.model is not None and run.ended is not None:
+                return None, self.tr("The run ended before a token was chosen.")
             if run.model is not None and run.n_tokens:
                 return None, self.tr("The prompt is being read; the first token is chosen at the end of this pass.")
             return None, self._pages.missing(run, self.tr("how each token is chosen"))

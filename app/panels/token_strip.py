@@ -6,42 +6,44 @@ from collections.abc import Mapping
 from html import escape
 
 import numpy as np
-from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, QSize, Qt
-from PySide6.QtGui import (
-    QColor,
-    QContextMenuEvent,
-    QFontMetrics,
-    QGuiApplication,
-    QImage,
-    QKeyEvent,
-    QPainter,
-    QPaintEvent,
-    QPen,
-    QResizeEvent,
-)
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
+from PySide6.QtCore import QEvent, QObject, QPoint, QSize, Qt, Signal
+from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QImage, QKeyEvent, QResizeEvent
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout
 
 from app.expert_notes import expert_notes, weight_end
+from app.live import live_state
 from app.panels.panel import Context, Panel
-from app.theme import Theme, icon, lut
+from app.token_figures import TokenFigures
+from app.widgets.live_chip import LiveChip
 from app.widgets.scale import figure
 from app.widgets.still_label import StillLabel
+from app.widgets.strip_legend import StripLegend
+from app.widgets.timeline import LEAST_EMS, MODES, MOST_EMS, Extent, Timeline, nats_text, seconds_text
+from app.widgets.timeline_button import TimelineButton
 from app.widgets.token_view import Marks, TokenView, shown
-from engine.frames import Answer, LayerFacts, Piece, RoutedTokens
-from engine.questions import AskRoutedTokens, Question
+from engine.frames import Answer, LayerFacts, Piece, RoutedTokens, Surprises
+from engine.questions import AskRoutedTokens, AskSurprise, Question
+
+AT_ONCE = 128  # prompt tokens whose surprise is computed while a run goes on; more would hold it up
+PAGE = 10  # tokens that PageUp and PageDown go
 
 
 class TokenStrip(Panel):
-    """Tokens as boxes; the colour of a generated one is its raw probability. Click pins, click again frees.
+    """Tokens as boxes; the colour of a generated one is its raw probability. Click pins, click again frees. Below them
+    the timeline of surprise, entropy and time.
 
     By expert, the colour and the number of a box are those of the expert of the pinned layer that weighed most. While
     an expert is picked, in whichever panel, they say how much that one weighed.
     """
 
     key = "strip"
+    stands_alone = True
+    timeline_chosen = Signal(str)  # what the timeline shows from now on, one of TIMELINES
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
+        self.figures = TokenFigures()
+        self._asking = False  # how surprising the prompt was
         self._routed: RoutedTokens | None = None
         self._noted: tuple[object, ...] | None = None
         self.view = TokenView(context.run, context.theme, self)
@@ -51,15 +53,24 @@ class TokenStrip(Panel):
         self.view.pressed.connect(self._toggle)
         self.view.freed.connect(self._free)
         self.view.installEventFilter(self)
+        self._make_timeline()
         self.setFocusProxy(self.view)
         self.setAccessibleName(self.title())
         self._build()
         self.restyle()
 
+    def _make_timeline(self) -> None:
+        self.timeline = Timeline(self.context.theme, self._readout)
+        self.timeline.place_hovered.connect(self._hover)
+        self.timeline.place_left.connect(lambda: self._hover(-1))
+        self.timeline.place_picked.connect(lambda position: self.context.cursor.pin(position=position))
+        self.timeline.installEventFilter(self)
+        self.timeline_button = TimelineButton(self)
+        self.timeline_button.chosen.connect(self._choose_timeline)
+
     def _build(self) -> None:
-        self.chip = QToolButton(self)
-        self.chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.chip.clicked.connect(self._free)
+        self.chip = LiveChip(self.context.theme)
+        self.chip.jump_asked.connect(self._free)
         self.reading = StillLabel()
         self.reading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # never widens the window
         self.by_expert = QToolButton(self)
@@ -67,7 +78,7 @@ class TokenStrip(Panel):
         self.by_expert.setCheckable(True)
         self.by_expert.setToolTip(self.tr("Colour tokens by the experts of the pinned layer, not by probability"))
         self.by_expert.toggled.connect(self._change_colouring)
-        self.legend = _Legend(self.context.theme, self)
+        self.legend = StripLegend(self.context.theme, self)
         self.legend.setMinimumWidth(1)  # it is hidden where it does not fit
         header = QHBoxLayout()
         header.setContentsMargins(6, 2, 6, 2)
@@ -76,11 +87,14 @@ class TokenStrip(Panel):
         header.addWidget(self.reading, 1)
         header.addWidget(self.by_expert)
         header.addWidget(self.legend)
+        header.addWidget(self.timeline_button)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         column.addLayout(header)
         column.addWidget(self.view, 1)
+        column.addWidget(self.timeline, 100)  # all that it may have; the rest is the tokens'
+        self._header = header
 
     # -- the contract of a panel ---------------------------------------------------------------------------------
 
@@ -88,7 +102,13 @@ class TokenStrip(Panel):
         return self.tr("Tokens")
 
     def badge(self) -> str:
-        return self.tr("captured") if self.context.run.n_tokens else ""
+        if not self.context.run.n_tokens:
+            return ""
+        shown = not self.timeline.isHidden()
+        parts = [self.tr("captured + recomputed") if shown and self.figures.prompt_known > 1 else self.tr("captured")]
+        if shown and self.timeline.block > 1:
+            parts.append(self.tr("reduced ×{0}").format(self.timeline.block))
+        return " · ".join(parts)
 
     def caption(self) -> str:
         run = self.context.run
@@ -103,15 +123,20 @@ class TokenStrip(Panel):
         if isinstance(answer, RoutedTokens):
             self._routed = answer
             self._note()
+        elif isinstance(answer, Surprises) and self.figures.put(answer):
+            self._show_timeline()
+            self.caption_changed.emit()
 
     def show_run(self) -> None:
         if self.another_run():
             self._routed = None
+            self._let_go()
         self.view.empty_text = self._empty_text()
         self.view.run = self.context.run
         self._note()
         self.view.sync()
         self.view.mark(self._marks())
+        self._show_timeline()
         self._say_state()
         self.caption_changed.emit()
 
@@ -119,6 +144,7 @@ class TokenStrip(Panel):
         before = self.view.marks.pinned
         self._note()
         self.view.mark(self._marks())
+        self._mark_timeline()
         pinned = self.view.marks.pinned
         if pinned is not None and pinned != before:
             self.view.show_position(pinned)
@@ -131,24 +157,33 @@ class TokenStrip(Panel):
         self.view.restyle(theme)
         self.legend.restyle(theme)
         self.view.setMinimumHeight(self.view.lines_height(1))
+        self.timeline.set_theme(theme)
+        self.chip.restyle(theme)
         self.reading.setStyleSheet(f"color: {theme.faint};")
-        self._chip_words = ""
         self._note()
         self.view.empty_text = self._empty_text()
         self.view.mark(self._marks())
         self._say_state()
+        self._share_height()
 
     def values(self) -> dict[str, np.ndarray]:
-        """``ids`` int64 [n], ``probabilities`` float64 [n] (NaN in the prompt), ``byte_ranges`` int64 [n, 2]."""
+        """``ids`` int64 [n], ``probabilities`` float64 [n] (NaN in the prompt), ``byte_ranges`` int64 [n, 2].
+
+        Of the timeline ``surprise``, ``entropy`` (nats) and ``seconds`` float64 [n], NaN where there is no figure.
+        """
         run = self.context.run
         pieces = run.pieces
         routed = self._routed if self.view.notes is not None else None
         experts = {} if routed is None else {"experts": routed.ids, "expert_weights": routed.weights}
         chosen = [step.sampling.chosen_raw for step in run.steps]
+        self.figures.follow(run)
         return {
             "ids": np.array([piece.id for piece in pieces], np.int64),
             "probabilities": np.array([np.nan] * run.n_prompt + chosen, np.float64),
             "byte_ranges": np.array([(piece.start, piece.end) for piece in pieces], np.int64).reshape(-1, 2),
+            "surprise": self.figures.surprise.copy(),
+            "entropy": self.figures.entropy.copy(),
+            "seconds": self.figures.seconds.copy(),
             **experts,
         }
 
@@ -156,18 +191,111 @@ class TokenStrip(Panel):
         return self.grab().toImage()
 
     def sizeHint(self) -> QSize:  # noqa: N802
-        return QSize(900, self.view.lines_height(3) + self.chip.sizeHint().height() + 4)
+        timeline = 0 if self.timeline_button.folded else self.timeline.sizeHint().height()
+        return QSize(900, self.view.lines_height(3) + self.chip.sizeHint().height() + 4 + timeline)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
+        self._share_height()
         self._fit_legend()
 
     def _fit_legend(self) -> None:
         """On a narrow strip the state matters more than the legend."""
         words = self.fontMetrics().horizontalAdvance(self.reading.text())
-        chips = self.chip.sizeHint().width() + (0 if self.by_expert.isHidden() else self.by_expert.sizeHint().width())
-        needed = chips + words + self.legend.sizeHint().width() + 4 * self.fontMetrics().height()
+        shown = (self.chip, self.timeline_button, *([] if self.by_expert.isHidden() else [self.by_expert]))
+        others = sum(widget.sizeHint().width() for widget in shown)
+        needed = others + words + self.legend.sizeHint().width() + 4 * self.fontMetrics().height()
         self.legend.setVisible(needed <= self.width())
+
+    # -- the timeline --------------------------------------------------------------------------------------------
+
+    @property
+    def timeline_choice(self) -> str:
+        """What the timeline shows, one of TIMELINES."""
+        return self.timeline_button.choice
+
+    def set_timeline(self, choice: str) -> None:
+        """Show this from now on; what is not one of TIMELINES shows all."""
+        self.timeline_button.show_choice(choice)
+        for mode in MODES:
+            if mode == self.timeline_choice:
+                self.timeline.show_mode(mode)
+        self._share_height()
+        self._show_timeline()
+        self.caption_changed.emit()
+
+    def fold_timeline(self) -> None:
+        """Fold it, or show what it showed before."""
+        self.timeline_button.fold()
+
+    def _choose_timeline(self, choice: str) -> None:
+        self.set_timeline(choice)
+        self.timeline_chosen.emit(self.timeline_choice)
+
+    def _share_height(self) -> None:
+        """The timeline has what it needs as long as a line of tokens keeps its room; then they share."""
+        em = self.fontMetrics().height()
+        room = self.height() - self._header.sizeHint().height() - self.view.lines_height(1)
+        wanted = min(max(room * 0.66, em * LEAST_EMS), em * MOST_EMS, room)
+        shown = not self.timeline_button.folded and wanted >= em * LEAST_EMS
+        self.timeline.setMaximumHeight(round(wanted) if shown else 0)  # and no least: the panel must be able to shrink
+        self.timeline.setVisible(shown)
+        self.timeline_button.show_room(shown)
+        self.caption_changed.emit()  # the badge tells how many tokens a column stands for
+
+    def _show_timeline(self) -> None:
+        if self.timeline_button.folded:
+            return
+        run = self.context.run
+        self.figures.follow(run)
+        self._ask_surprise()
+        over = run.ended is not None or not run.n_tokens
+        context = run.model.n_ctx if run.model is not None else run.n_tokens
+        expected = min(run.n_prompt + run.max_new_tokens, context)
+        self.timeline.empty_text = self.tr("Surprise, entropy and time of every token appear here")
+        self.timeline.show_figures(self.figures, Extent(expected, over, self._why_waiting()))
+        self._mark_timeline()
+
+    def set_need(self, sentence: str, nothing: bool = False) -> None:
+        """Surprises of prompt tokens are not recorded."""
+        changed = sentence != self.need
+        super().set_need(sentence, nothing)
+        if changed:
+            self._show_timeline()
+
+    def _mark_timeline(self) -> None:
+        self.timeline.mark(self.view.marks.pinned, self.view.marks.hovered)
+
+    def _ask_surprise(self) -> None:
+        """Once the prompt is read, and at rest: to unembed a long one would hold up the run."""
+        run, known = self.context.run, self.figures.prompt_known
+        wanted = bool(run.steps) and known < run.n_prompt and self._at_rest()
+        if not wanted:
+            self._let_go()
+        elif not self._asking:
+            self._asking = True
+            self.context.ask("strip.surprise", AskSurprise(known, run.n_prompt))
+
+    def _let_go(self) -> None:
+        """Of a run before this one nothing is to be computed any more."""
+        if self._asking:
+            self.context.unask("strip.surprise")
+        self._asking = False
+
+    def _at_rest(self) -> bool:
+        run = self.context.run
+        return run.n_prompt <= AT_ONCE or run.ended is not None or run.where.state == "paused"
+
+    def _why_waiting(self) -> str:
+        """What stands in the hatched part of the timeline."""
+        if self.need:
+            return self.tr("needs the model")
+        if self.context.run.ended is not None and not self.context.run.steps:
+            return self.tr("not read")
+        if self._at_rest():
+            read = bool(self.context.run.steps)
+            return self.tr("being computed") if read else self.tr("once the prompt is read")
+        return self.tr("computed when the run is paused or over")
 
     # -- experts -------------------------------------------------------------------------------------------------
 
@@ -232,6 +360,7 @@ class TokenStrip(Panel):
             (self.tr("byte range"), f"{piece.start} … {piece.end}"),
             (self.tr("position"), str(position)),
             *self._choice(position),
+            *self._figures_of(position),
             *self._experts_of(position),
         ]
         cells = "".join(f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td>{escape(value)}</td></tr>" for name, value in rows)
@@ -270,29 +399,17 @@ class TokenStrip(Panel):
 
     def _say_state(self) -> None:
         pinned = self.context.cursor.pinned.position
-        words = self.tr("live") if pinned is None else self.tr("pinned {0}  ×").format(pinned)
-        if self._chip_words != words:
-            self._dress_chip(pinned, words)
+        state = live_state(self.context.run, self.context.cursor.pinned, self.tr)
+        before = self.chip.text()
+        self.chip.show_state(state)
+        follows = self.tr("Following the newest token")
+        token = "" if pinned is None else self.tr("{0} at position {1} is pinned").format(self._label(pinned), pinned)
+        self.view.setAccessibleDescription(token or follows)
         reading = self.view.marks.reading
         words = self.tr("reading {0}").format(_span(reading)) if reading else ""
-        if self.reading.text() != words:
+        if self.reading.text() != words or len(before) != len(state.words):
             self.reading.setText(words)
             self._fit_legend()
-
-    def _dress_chip(self, pinned: int | None, words: str) -> None:
-        self._chip_words = words
-        self.chip.setText(words)
-        self.chip.setIcon(icon("follow-live" if pinned is None else "pin", self.context.theme))
-        follows = self.tr("Following the newest token")
-        said = (
-            follows if pinned is None else self.tr("Position {0} is pinned; press to follow the newest").format(pinned)
-        )
-        self.chip.setToolTip(said)
-        self.chip.setAccessibleName(said)
-        token = (
-            self.tr("{0} at position {1} is pinned").format(self._label(pinned), pinned) if pinned is not None else ""
-        )
-        self.view.setAccessibleDescription(token or follows)
 
     def _label(self, position: int) -> str:
         return shown(self._piece(position)) if 0 <= position < self.context.run.n_tokens else ""
@@ -321,7 +438,18 @@ class TokenStrip(Panel):
     def _readout(self, position: int) -> str:
         step = self.context.run.step_choosing(position)
         words = self.tr("token {0}  {1}  id {2}").format(position, self._label(position), self._piece(position).id)
-        return words if step is None else words + self.tr("  probability {0:.4g}").format(step.sampling.chosen_raw)
+        if step is not None:
+            words += self.tr("  probability {0:.4g}").format(step.sampling.chosen_raw)
+        return "  ".join([words, *(f"{name} {value}" for name, value in self._figures_of(position))])
+
+    def _figures_of(self, position: int) -> list[tuple[str, str]]:
+        """Surprise, entropy and time of a token, as far as there are figures."""
+        if position >= self.figures.n:
+            return []
+        surprise, entropy = (nats_text(float(row[position])) for row in (self.figures.surprise, self.figures.entropy))
+        seconds = seconds_text(float(self.figures.seconds[position]))
+        named = ((self.tr("surprise"), surprise), (self.tr("entropy"), entropy), (self.tr("pass"), seconds))
+        return [(name, text) for name, text in named if text]
 
     def _toggle(self, position: int) -> None:
         self.context.cursor.pin(position=None if self.context.cursor.pinned.position == position else position)
@@ -332,20 +460,22 @@ class TokenStrip(Panel):
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
         """Keys come to the view first; it would scroll with the arrows."""
-        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress and self._move(event.key()):
-            return True
+        if isinstance(event, QKeyEvent) and event.type() == QEvent.Type.KeyPress:
+            pages = _PAGES if watched is self.timeline else {}
+            if self._move(event.key(), {**_KEYS, **pages}):
+                return True
         return super().eventFilter(watched, event)
 
-    def _move(self, key: int) -> bool:
+    def _move(self, key: int, keys: Mapping[int, tuple[int, int]]) -> bool:
         """Move the pin by a key; False where the key means nothing here."""
         last, pinned = self.context.run.n_tokens - 1, self.context.cursor.pinned.position
         if key == Qt.Key.Key_Escape and pinned is not None:
             self._free()
             return True
-        if last < 0 or key not in _KEYS:
+        if last < 0 or key not in keys:
             return False
         here = last if pinned is None else min(pinned, last)
-        step, lines = _KEYS[key]
+        step, lines = keys[key]
         target = self.view.above_or_below(here, lines) if lines else here + step
         self.context.cursor.pin(position=min(max(target, 0), last))
         return True
@@ -386,6 +516,10 @@ _KEYS: dict[int, tuple[int, int]] = {  # steps along the tokens, lines down
     Qt.Key.Key_Up: (0, -1),
     Qt.Key.Key_Down: (0, 1),
 }
+_PAGES: dict[int, tuple[int, int]] = {  # of the timeline; the tokens above it scroll by these keys
+    Qt.Key.Key_PageUp: (-PAGE, 0),
+    Qt.Key.Key_PageDown: (PAGE, 0),
+}
 
 
 def _copy(text: str) -> None:
@@ -394,80 +528,3 @@ def _copy(text: str) -> None:
 
 def _span(positions: range) -> str:
     return str(positions.start) if len(positions) == 1 else f"{positions.start} … {positions.stop - 1}"
-
-
-class _Legend(QWidget):
-    """What dashes, underlines and colours of the boxes mean."""
-
-    def __init__(self, theme: Theme, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.theme = theme
-        self.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
-        self._quantity, self._end = "", ""
-        self.show_quantity(self.tr("probability 0"), "1")
-
-    def show_quantity(self, words: str, end: str) -> None:
-        """What colours mean; a colour bar follows the words and ends at ``end``, unless that is ""."""
-        if (words, end) == (self._quantity, self._end):
-            return
-        self._quantity, self._end = words, end
-        probability = self.tr("Colour: probability of the chosen token before any stage, 0 to 1. Dashed: not read yet.")
-        expert = self.tr("Colour: {0}. The number in a box says the same. Dashed: not read yet.").format(
-            f"{words} … {end}" if end else words
-        )
-        said = probability if words == self.tr("probability 0") else expert
-        self.setToolTip(said)
-        self.setAccessibleName(said)
-        self.updateGeometry()
-        self.update()
-
-    def restyle(self, theme: Theme) -> None:
-        self.theme = theme
-        self.updateGeometry()
-        self.update()
-
-    def _words(self) -> tuple[str, str, str]:
-        return self.tr("not read yet"), self.tr("being read"), self._quantity
-
-    def sizeHint(self) -> QSize:  # noqa: N802
-        metrics = QFontMetrics(self.font())
-        high = metrics.height()
-        words = sum(metrics.horizontalAdvance(word) for word in (*self._words(), self._end))
-        return QSize(int(words + high * 9.5), int(high * 1.4))
-
-    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        high = QFontMetrics(self.font()).height()
-        x = 0.0
-        for draw, width, word in zip((self._dashes, self._line, None), (high, high, 0), self._words(), strict=True):
-            if draw is not None:
-                draw(painter, QRectF(x + 1, (self.height() - high) / 2 + 1, width - 2, high - 2))
-            x = self._word(painter, x + width + high * 0.3, word) + high * 0.8
-        if self._end:
-            x = self._bar(painter, x - high * 0.5, high * 4.5, high)
-            self._word(painter, x + high * 0.3, self._end)
-        painter.end()
-
-    def _word(self, painter: QPainter, x: float, word: str) -> float:
-        wide = painter.fontMetrics().horizontalAdvance(word)
-        painter.setPen(QColor(self.theme.faint))
-        painter.drawText(QRectF(x, 0, wide + 2, self.height()), int(Qt.AlignmentFlag.AlignVCenter), word)
-        return x + wide
-
-    def _dashes(self, painter: QPainter, box: QRectF) -> None:
-        pen = QPen(QColor(self.theme.text), 1.6)
-        pen.setDashPattern([2.5, 2.0])
-        painter.setPen(pen)
-        painter.drawRoundedRect(box, 3, 3)
-
-    def _line(self, painter: QPainter, box: QRectF) -> None:
-        painter.setPen(QPen(QColor(self.theme.line), 1))
-        painter.drawRoundedRect(box.adjusted(0, 0, 0, -4), 3, 3)
-        painter.fillRect(QRectF(box.left(), box.bottom() - 2, box.width(), 3), QColor(self.theme.decode))
-
-    def _bar(self, painter: QPainter, x: float, width: float, high: float) -> float:
-        table = lut(self.theme.sequential)
-        image = QImage(table.tobytes(), 256, 1, 1024, QImage.Format.Format_RGB32)
-        painter.drawImage(QRectF(x, (self.height() - high * 0.6) / 2, width, high * 0.6), image)
-        return x + width

@@ -15,7 +15,8 @@ from app.widgets.scale import nice_step
 class Axis:
     """``count`` cells with a ``label`` each. Numbers are thinned to round ones, texts to every so many.
 
-    ``block``: how many entries one cell stands for; ``label`` is given the entry's index, not the cell's.
+    ``block``: how many entries one cell stands for, the first of them entry ``first``; ``label`` is given the entry's
+    index, not the cell's.
     ``always``: cells that keep their label however many are left out.
     """
 
@@ -25,6 +26,11 @@ class Axis:
     numbers: bool = False
     block: int = 1
     always: tuple[int, ...] = ()
+    first: int = 0
+
+    def entry(self, cell: int) -> int:
+        """The entry that names a cell: its first one."""
+        return self.first + cell * self.block
 
     def text(self, entry: int, *, indexed: bool) -> str:
         """The label of an entry; with its index before it where labels of its neighbours are left out."""
@@ -51,7 +57,7 @@ def row_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) -> 
 def column_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) -> Labels:
     """Labels below columns that are ``cell`` pixels wide: lying if they fit so, else rotated; at most ``most`` long."""
     if axis.numbers:
-        wide = metrics.horizontalAdvance(axis.label(axis.count * axis.block)) + metrics.averageCharWidth() * 2
+        wide = metrics.horizontalAdvance(axis.label(axis.entry(axis.count))) + metrics.averageCharWidth() * 2
         cells = _thinned(axis, max(1, math.ceil(wide / max(cell, 1e-6))))
         return _labels(axis, cells, metrics, most * 2, rotated=False)
     if cell > metrics.averageCharWidth() * 2:
@@ -66,15 +72,16 @@ def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:
     """Cells and the entries that name them: every ``step`` or more; numbers at round ones, less what is too close to
     those that are always named."""
     if not axis.numbers or (step == 1 and axis.block == 1):
-        return [(cell, cell * axis.block) for cell in range(0, axis.count, step)]
+        return [(cell, axis.entry(cell)) for cell in range(0, axis.count, step)]
     entries = max(1, round(nice_step(step * axis.block, 1)))
-    thinned = [(entry // axis.block, entry) for entry in range(0, axis.count * axis.block, entries)]
+    round_ones = range(-(-axis.first // entries) * entries, axis.entry(axis.count), entries)
+    thinned = [((entry - axis.first) // axis.block, entry) for entry in round_ones]
     roomy = [(cell, entry) for cell, entry in thinned if all(abs(cell - kept) >= step for kept in axis.always)]
-    return roomy + [(cell, cell * axis.block) for cell in axis.always]
+    return roomy + [(cell, axis.entry(cell)) for cell in axis.always]
 
 
 def _labels(axis: Axis, cells: list[tuple[int, int]], metrics: QFontMetricsF, most: float, *, rotated: bool) -> Labels:
-    indexed = len(cells) < axis.count or axis.block > 1
+    indexed = len(cells) < axis.count or axis.block > 1 or axis.first > 0
     texts = tuple(axis.text(entry, indexed=indexed) for _, entry in cells)
     if indexed and rotated and max(map(metrics.horizontalAdvance, texts), default=0.0) > most:
         texts = tuple(str(entry) for _, entry in cells)  # no room for tokens: the index says where

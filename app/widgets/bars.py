@@ -110,14 +110,19 @@ class BarChart(PlacePicture):
                 box = QRectF(0, y - high / 2, self.plot.left() - high * 0.3, high)
                 put(painter, box, text, RIGHT, self.theme.text)
 
+    def _base(self) -> float:
+        """Pixels of the place where bars begin: zero, or the low end of a scale that has no zero."""
+        assert self.bars is not None
+        return float(np.clip(self.bars.scale.fraction(np.zeros(1, np.float32)), 0, 1)[0]) * self.plot.height()
+
     def _heights(self) -> np.ndarray:
-        """Pixels, float32 [places]."""
+        """Pixels, float32 [places]: where bars end."""
         assert self.bars is not None
         heights = np.clip(self.bars.scale.fraction(np.nan_to_num(self.bars.values)), 0, 1) * np.float32(
             self.plot.height()
         )
         if self.bars.left_out is not None:
-            heights[self.bars.left_out] = 0
+            heights[self.bars.left_out] = self._base()
         return heights
 
     def _draw_bars(self, painter: Painter) -> None:
@@ -125,7 +130,8 @@ class BarChart(PlacePicture):
         heights, pixels = self._heights(), max(1, int(self.plot.width()))
         if len(heights) > pixels:
             edges = np.arange(pixels) * len(heights) // pixels
-            heights = np.maximum.reduceat(heights, edges)
+            high, low = np.maximum.reduceat(heights, edges), np.minimum.reduceat(heights, edges)
+            heights = np.where(high - self._base() >= self._base() - low, high, low)
         step = self.plot.width() / len(heights)
         image, corner = self._bars_image(heights, step, max(1.0, step * 0.8), painter.ratio)
         painter.drawImage(corner, image)
@@ -137,8 +143,9 @@ class BarChart(PlacePicture):
         ys = self.plot.bottom() - (np.arange(top, math.ceil(self.plot.bottom() * ratio)) + 0.5) / ratio
         bars = np.floor(xs / step).astype(np.int64).clip(0, len(heights) - 1)
         inside = np.abs(xs - (bars + 0.5) * step) <= wide / 2
-        filled = ys[:, None] < np.where(inside, heights[bars], 0)
-        words = (filled & (ys[:, None] > 0)) * np.uint32(word(self.theme.attention))
+        base, ends = self._base(), np.where(inside, heights[bars], self._base())
+        filled = (ys[:, None] < np.maximum(ends, base)) & (ys[:, None] > np.minimum(ends, base))
+        words = filled * np.uint32(word(self.theme.attention))
         image = QImage(words.tobytes(), len(xs), len(ys), len(xs) * 4, QImage.Format.Format_ARGB32_Premultiplied)
         image.setDevicePixelRatio(ratio)
         return image, QPointF(left / ratio, top / ratio)
@@ -155,9 +162,10 @@ class BarChart(PlacePicture):
         for place, (value, height) in enumerate(zip(self.bars.values.tolist(), self._heights().tolist(), strict=True)):
             if place == self.bars.left_out:
                 continue
-            text = f"{value:.{digits}f}" if value >= 10**-digits or value == 0 else f"<{10.0**-digits:.{digits}f}"
             box = QRectF(self._centre(place) - step / 2, self.plot.bottom() - height - high, step, high)
-            put(painter, box, text, CENTRE, self.theme.text)
+            if value < 0:
+                box.translate(0, high)
+            put(painter, box, _figure(value, digits), CENTRE, self.theme.text)
         painter.use(self.metrics())
 
     def draw_marks(self, painter: Painter) -> None:
@@ -187,3 +195,10 @@ class BarChart(PlacePicture):
             return
         start = 0 if self.place is None else self.place + step
         self.pick(min(max(start, 0), len(self.bars.values) - 1))
+
+
+def _figure(value: float, digits: int) -> str:
+    """The figure at a bar; "<0.01" where nothing is left of a positive one."""
+    if 0 < value < 10**-digits:
+        return f"<{10.0**-digits:.{digits}f}"
+    return f"{value:.{digits}f}".replace("-", "−")

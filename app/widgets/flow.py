@@ -57,7 +57,8 @@ class FlowLayout(QLayout):
         for item in self._items:
             if item.isEmpty():
                 continue  # a hidden control takes no room
-            size = item.sizeHint()
+            hint = item.sizeHint()
+            size = QSize(min(hint.width(), max(inner.width(), item.minimumSize().width())), hint.height())
             if line and x + size.width() > inner.right() + 1:
                 x, y, line = inner.x(), y + line + self._gap // 2, 0
             if move:

@@ -304,7 +304,7 @@ class Heatmap(Canvas):
     def _emphasise_row(self, painter: Painter, row: int, colour: str) -> None:
         assert self.cells is not None
         axis, (x, y, wide, high) = self.cells.rows, self._row_place(row)
-        text = axis.text(row * axis.block, indexed=self._rows.indexed)
+        text = axis.text(axis.entry(row), indexed=self._rows.indexed)
         left = max(0.0, min(x, x + wide - self.metrics().horizontalAdvance(text) - 1))
         place = (left, y, x + wide - left, high)
         self._cover(painter, place, self._row_places)
@@ -313,7 +313,7 @@ class Heatmap(Canvas):
     def _emphasise_column(self, painter: Painter, column: int, colour: str) -> None:
         assert self.cells is not None
         axis = self.cells.columns
-        text = axis.text(column * axis.block, indexed=self._columns.indexed)
+        text = axis.text(axis.entry(column), indexed=self._columns.indexed)
         needed = self.metrics().horizontalAdvance(text)
         x, y, wide, high = self._column_place(column, needed + 2)
         if self._columns.rotated:

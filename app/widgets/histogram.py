@@ -115,8 +115,10 @@ class Histogram(PlacePicture):
                 below = y
                 box = QRectF(0, y - high / 2, self.plot.left() - high * 0.35, high)
                 put(painter, box, text, RIGHT, self.theme.text)
-        title = self.tr("how many (log scale)") if self.shown is not None and self.shown.log else self.tr("how many")
-        put(painter, QRectF(2, 0, self.width(), high), title, LEFT, self.theme.faint)
+        put(painter, QRectF(2, 0, self.width(), high), self._title(), LEFT, self.theme.faint)
+
+    def _title(self) -> str:
+        return self.tr("how many (log scale)") if self.shown is not None and self.shown.log else self.tr("how many")
 
     def _draw_values(self, painter: Painter) -> None:
         assert self.shown is not None
@@ -140,7 +142,10 @@ class Histogram(PlacePicture):
         painter.drawLine(QPointF(x, self.plot.top()), QPointF(x, self.plot.bottom()))
         text = self.tr("mean {0}").format(figure(self.shown.mean))
         wide = self.metrics().horizontalAdvance(text) + 4
-        left = min(max(x - wide / 2, 0.0), self.width() - wide)
+        title = self.metrics().horizontalAdvance(self._title()) + high
+        if title + wide > self.width():
+            return  # the line says where it is
+        left = min(max(x - wide / 2, title), self.width() - wide)
         put(painter, QRectF(left, self.plot.top() - high * 1.1, wide, high), text, CENTRE, self.theme.hover)
 
     def draw_marks(self, painter: Painter) -> None:

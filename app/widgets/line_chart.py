@@ -19,7 +19,7 @@ from app.widgets.scale import figure, nice_step
 
 @dataclass(frozen=True)
 class Line:
-    """``x`` rising, ``y`` of the same length; ``colour`` names a field of the theme."""
+    """``x`` rising, ``y`` of the same length; ``colour`` names a field of the theme, or is "#rrggbb"."""
 
     name: str
     x: np.ndarray
@@ -30,7 +30,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines in [x_low, x_high] x [y_low, y_high]; ``y_log`` needs y_low above 0. Beyond ``computed`` is hatched."""
+    """Lines in [x_low, x_high] x [y_low, y_high]; ``y_log`` needs both above 0. Beyond ``computed`` is hatched.
+
+    Where y_low is the larger of the two, small values are at the top.
+    """
 
     lines: tuple[Line, ...]
     x_title: str
@@ -81,7 +84,7 @@ class LineChart(PlacePicture):
 
     def _y_ticks(self) -> list[tuple[float, str]]:
         assert self.chart is not None
-        low, high, text = self.chart.y_low, self.chart.y_high, self.chart.y_text
+        low, high, text = *sorted((self.chart.y_low, self.chart.y_high)), self.chart.y_text
         if self.chart.y_log:
             first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
             powers = [10.0**power for power in range(first, last + 1)]
@@ -101,7 +104,8 @@ class LineChart(PlacePicture):
         low, high = self.chart.y_low, self.chart.y_high
         values = np.asarray(values, np.float64)
         if self.chart.y_log:
-            low, high, values = math.log10(low), math.log10(high), np.log10(np.maximum(values, low))
+            least, low, high = min(low, high), math.log10(low), math.log10(high)
+            values = np.log10(np.maximum(values, least))
         part = np.clip((values - low) / (high - low), 0, 1)
         return self.plot.bottom() - part * self.plot.height()
 
@@ -152,7 +156,7 @@ class LineChart(PlacePicture):
         parts = (line.x - self.chart.x_low) / (self.chart.x_high - self.chart.x_low)
         xs = self.plot.left() + parts * self.plot.width()
         points = [QPointF(x, y) for x, y in zip(xs.tolist(), self._y_of(line.y).tolist(), strict=True)]
-        colour = getattr(self.theme, line.colour)
+        colour = self._colour(line)
         painter.setPen(pen(colour, 2, Qt.PenStyle.DashLine if line.dashed else Qt.PenStyle.SolidLine))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawPolyline(QPolygonF(points))
@@ -173,7 +177,10 @@ class LineChart(PlacePicture):
         spill = max(0.0, (names[-1][0] - self.plot.bottom()) if names else 0.0)
         for y, line in names:
             box = QRectF(self.plot.right() + high * 0.5, y - spill - high / 2, self.width() - self.plot.right(), high)
-            put(painter, box, line.name, LEFT, getattr(self.theme, line.colour))
+            put(painter, box, line.name, LEFT, self._colour(line))
+
+    def _colour(self, line: Line) -> str:
+        return line.colour if line.colour.startswith("#") else getattr(self.theme, line.colour)
 
     def draw_marks(self, painter: Painter) -> None:
         self.draw_focus(painter)

@@ -30,6 +30,7 @@ class PassView(QAbstractScrollArea):
 
     hovered = Signal(int)  # a layer, -1 when the mouse is on none
     pressed = Signal(int)
+    opened = Signal(int, str)  # a row: its layer, -1 outside the layers, and its stage, "" for a layer as a whole
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
@@ -221,7 +222,11 @@ class PassView(QAbstractScrollArea):
         wide = painter.fontMetrics().horizontalAdvance(name)
         painter.setFont(self.font())
         painter.setPen(QColor(self.theme.faint))
-        painter.drawText(box, int(right | middle), progress)
+        room = box.adjusted(wide + self._high * 0.3, 0, 0, 0)
+        if how is State.ABSENT and painter.fontMetrics().horizontalAdvance(progress) > room.width():
+            progress = ""  # the circle and the hatching say so
+        progress = painter.fontMetrics().elidedText(progress, Qt.TextElideMode.ElideRight, max(0, int(room.width())))
+        painter.drawText(room, int(right | middle), progress)
         if kind := self.kind(row):
             metrics = painter.fontMetrics()
             room = box.adjusted(wide + self._high * 0.5, 0, -metrics.horizontalAdvance(progress) - self._high * 0.3, 0)
@@ -279,6 +284,12 @@ class PassView(QAbstractScrollArea):
         if event.button() == Qt.MouseButton.LeftButton and layer is not None:
             self.pressed.emit(layer)
 
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        index = self.row_at(event.position().y())
+        if event.button() == Qt.MouseButton.LeftButton and index is not None:
+            row = self.rows[index]
+            self.opened.emit(-1 if row.layer is None else row.layer, row.stage)
+
     def viewportEvent(self, event: QEvent) -> bool:  # noqa: N802
         if event.type() == QEvent.Type.Leave:
             self.hovered.emit(-1)
@@ -300,6 +311,9 @@ class PassView(QAbstractScrollArea):
             Qt.Key.Key_Home: 0,
             Qt.Key.Key_End: n_layers - 1,
         }
+        if n_layers and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            self.opened.emit(self._pinned, "")
+            return
         if n_layers == 0 or event.key() not in targets:
             super().keyPressEvent(event)
             return

@@ -1,4 +1,4 @@
-"""Attention patterns as cells: which are shown, which lie above the diagonal, which are not computed yet."""
+"""Attention as cells: which have a figure, which are blank by definition, which are not computed yet."""
 
 from __future__ import annotations
 
@@ -8,16 +8,27 @@ import numpy as np
 
 from app.widgets.heatmap import ABSENT, MASKED, SHOWN
 from app.widgets.scale import Scale
+from engine.frames import AttentionMap
 
 
 def padded(maps: np.ndarray, n_total: int, block: int) -> np.ndarray:
     """float32 [..., cells, cells] for ``n_total`` positions: 0 where ``maps`` (of the computed ones) ends."""
     cells = -(-n_total // block)
+    return _filled_up(maps, (cells, cells))
+
+
+def map_cells(answer: AttentionMap) -> np.ndarray:
+    """float32 [rows, columns] of the whole region that was asked for: 0 where nothing is computed yet."""
+    size = [-(-(stop - start) // answer.block) for start, stop in (answer.rows, answer.columns)]
+    return _filled_up(answer.map, (size[0], size[1]))
+
+
+def _filled_up(maps: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows, columns = maps.shape[-2:]
-    if (rows, columns) == (cells, cells):
+    if (rows, columns) == size:
         return maps
-    whole = np.zeros((*maps.shape[:-2], cells, cells), np.float32)
-    whole[..., :rows, :columns] = maps[..., :cells, :cells]
+    whole = np.zeros((*maps.shape[:-2], *size), np.float32)
+    whole[..., :rows, :columns] = maps[..., : size[0], : size[1]]
     return whole
 
 
@@ -36,6 +47,19 @@ def pattern_state(
     if leave_out_first:
         state[:, 0] = MASKED
     state[-(-n // block) :] = ABSENT
+    return state
+
+
+def map_state(answer: AttentionMap, size: tuple[int, int], *, leave_out_first: bool = False) -> np.ndarray:
+    """uint8 [rows, columns]: SHOWN where a query of the cell has a figure with a key of it, else MASKED; rows that are
+    not computed are ABSENT. ``leave_out_first``: the cells of key 0 are MASKED."""
+    state = np.full(size, ABSENT, np.uint8)
+    first, last = answer.sight[: size[0], :1], answer.sight[: size[0], 1:]
+    starts = answer.columns[0] + np.arange(size[1]) * answer.block
+    seen = (starts + answer.block > first) & (starts < last)
+    state[: len(seen)] = np.where(seen, np.uint8(SHOWN), np.uint8(MASKED))
+    if leave_out_first and answer.columns[0] == 0:
+        state[: len(seen), 0] = MASKED
     return state
 
 

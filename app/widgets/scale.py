@@ -160,6 +160,7 @@ def _step_down(value: float) -> float:
 
 
 def _decades(low: float, high: float) -> list[float]:
+    low, high = sorted((low, high))  # a scale may fall
     first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
     inner = [10.0**power for power in range(first, last + 1)]
     return sorted({low, high, *(value for value in inner if value > low * 2.1 and value < high / 2.1)})

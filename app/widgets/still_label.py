@@ -31,6 +31,11 @@ class StillLabel(QWidget):
             self.label.setText(text)
             self._grow()
 
+    def start_afresh(self) -> None:
+        """Keep the room of the present text only."""
+        self._room = self._needed()
+        self.updateGeometry()
+
     def sizeHint(self) -> QSize:  # noqa: N802
         return self._room.expandedTo(self.label.sizeHint())
 

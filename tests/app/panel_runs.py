@@ -49,7 +49,8 @@ def show(qtbot: Any, panel: type[Panel], run: Run, theme: Theme = DARK, size: tu
     context = Context(run, shown.cursor, theme, lambda key, question: shown.asked.append((key, question)))
     shown.panel = panel(context)
     shown.cursor.pinned_changed.connect(shown.panel.show_cursor)
-    qtbot.addWidget(shown.panel)
+    kept = [shown.panel]  # as a window keeps it: collected with its cycles inside an event, it would take Qt with it
+    qtbot.addWidget(shown.panel, before_close_func=kept.append)
     shown.panel.resize(*size)
     shown.panel.show()
     qtbot.waitExposed(shown.panel)
@@ -93,8 +94,12 @@ def reduced(maps: np.ndarray, block: int) -> np.ndarray:
 def attention_answers(maps: np.ndarray, *, n: int, n_total: int, block: int = 1, head: int = 0) -> dict[str, Any]:
     """Answers about layer 0 of which ``n`` queries are computed."""
     known = reduced(maps[:, :n, :n], block) if n else np.zeros((len(maps), 0, 0), np.float32)
+    starts, whole = np.arange(0, n, block), (0, n_total)
+    sight = np.stack((0 * starts, np.minimum(starts + block, n)), axis=1)
     return {
         "attention.grid": AttentionGrid(0, n, n_total, block, known, "recomputed"),
-        "attention.map": AttentionMap(0, head, n, n_total, block, known[head], "recomputed"),
-        "attention.row": AttentionRow(0, n - 1, maps[:, n - 1, :n], "captured"),
+        "attention.map": AttentionMap(
+            0, head, n, n_total, block, known[head], "recomputed", "pattern", whole, whole, sight
+        ),
+        "attention.row": AttentionRow(0, n - 1, maps[:, n - 1, :n], "captured", "pattern", (0, n)),
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from app.panels import PANELS
@@ -34,10 +35,15 @@ def test_answers_of_the_run_before_go(qtbot: Any, kinds: KindsOnDisk, panel: typ
     before = set(shown.panel.values())
     assert before
     run.absorb(RUN)
+    told: list[str] = []
+    shown.panel.caption_changed.connect(lambda: told.append(shown.panel.badge() + shown.panel.caption()))
     shown.panel.show_run()
+    if panel.key != "strip":
+        assert told[-1] == "", "the title bar hears that nothing is shown"
     left = {name: array for name, array in shown.panel.values().items() if array.size}
-    of_the_tokens = {"ids", "probabilities", "byte_ranges"} if panel.key == "strip" else set()
-    assert set(left) == of_the_tokens
+    of_the_tokens = {"ids", "probabilities", "byte_ranges", "surprise", "entropy", "seconds"}
+    assert set(left) == (of_the_tokens if panel.key == "strip" else set())
+    assert all(np.isnan(left[name]).all() for name in ("surprise", "entropy", "seconds") if name in left)
     if panel.key != "strip":
         assert shown.panel.badge() == ""
     shown.panel.show_run()

@@ -115,7 +115,7 @@ def test_a_path_alone_opens_that_model(line: str, model: str, monkeypatch: pytes
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        ("insepct demo", "'insepct' is neither a verb (fetch, inspect, models) nor a folder, a .gguf file"),
+        ("insepct demo", "'insepct' is neither a verb (fetch, inspect, models, run) nor a folder, a .gguf or"),
         ("--theme light inspect demo", "the verb inspect comes first"),
         ("a.gguf b.gguf", "one model at a time can be opened, not a.gguf, b.gguf"),
         ("a.gguf --model b", "one model at a time can be opened, not a.gguf, b"),

@@ -19,7 +19,7 @@ from engine.checkpoint.gguf_header import MAGIC
 from engine.errors import EngineError
 
 MIME = {"": "http://www.freedesktop.org/standards/shared-mime-info"}
-TYPE = "application/x-gguf"
+TYPE, RUN_TYPE = "application/x-gguf", "application/x-fluoroscope-run"
 
 
 def entry(text: str) -> configparser.SectionProxy:
@@ -54,7 +54,7 @@ def test_the_entry_says_what_the_standard_wants() -> None:
     found = entry(resources.path(f"desktop/{ID}.desktop").read_text("utf-8"))
     assert (found["Type"], found["Name"], found["Icon"]) == ("Application", "Fluoroscope", ID)
     assert found["Exec"].split()[1:] == ["%f"]
-    assert found["MimeType"] == f"{TYPE};"
+    assert found["MimeType"] == f"{TYPE};{RUN_TYPE};"
     for name in ("MimeType", "Categories", "Keywords"):
         assert found[name].endswith(";")
     assert found["Terminal"] == "false"
@@ -71,13 +71,22 @@ def test_the_type_is_recognised_by_name_and_by_magic() -> None:
     assert (match.get("type"), match.get("offset"), match.get("value")) == ("string", "0", MAGIC.decode())
 
 
+def test_a_saved_run_is_recognised_by_name() -> None:
+    """Its first bytes are those of any zip."""
+    kinds = {kind.get("type"): kind for kind in xml(".mime.xml").findall("mime-type", MIME)}
+    glob, parent = kinds[RUN_TYPE].find("glob", MIME), kinds[RUN_TYPE].find("sub-class-of", MIME)
+    assert glob is not None
+    assert parent is not None
+    assert (glob.get("pattern"), parent.get("type")) == ("*.fluoro", "application/zip")
+
+
 def test_metainfo_names_the_same_program() -> None:
     component = xml(".metainfo.xml")
     assert component.get("type") == "desktop-application"
     assert component.findtext("id") == ID
     assert component.findtext("launchable") == f"{ID}.desktop"
     assert component.findtext("project_license") == "Apache-2.0"
-    assert component.findtext("provides/mediatype") == TYPE
+    assert [kind.text for kind in component.findall("provides/mediatype")] == [TYPE, RUN_TYPE]
     summary = component.findtext("summary")
     assert summary
     assert not summary.endswith(".")

@@ -12,6 +12,7 @@ from PySide6.QtCore import Qt
 from app.panels.sampling import SamplingPanel, candidates_of, stretches_of
 from app.run import Run
 from app.theme import DARK, LIGHT, Theme
+from engine.frames import EndFrame
 from engine.settings import Sampling
 from tests.app.made_runs import prompted
 from tests.app.panel_runs import Shown, real_run, show
@@ -190,3 +191,6 @@ def test_sentences_without_a_token(qtbot: Any) -> None:
     shown.panel.context.run = prompted()
     shown.panel.show_run()
     assert "first token is chosen" in shown.panel._pages.accessibleDescription()
+    shown.panel.context.run.absorb(EndFrame("stopped"))
+    shown.panel.show_run()
+    assert "ended before a token" in shown.panel._pages.accessibleDescription()

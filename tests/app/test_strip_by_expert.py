@@ -33,7 +33,7 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> KindsOnDisk:
 
 def strip(qtbot: Any, kinds: KindsOnDisk, variant: str = ROUTED) -> tuple[Shown, engine.Session]:
     session, run = kinds[variant].run()
-    shown = show(qtbot, TokenStrip, run, size=(1200, 160))
+    shown = show(qtbot, TokenStrip, run, size=(1200, 300))
     shown.panel.show_run()
     return shown, session
 

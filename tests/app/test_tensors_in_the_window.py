@@ -30,7 +30,7 @@ def test_the_command_brings_it_up_and_the_loaded_model_is_listed(
     window.bar.prompt.setPlainText("hello")
     window.run_prompt()
     qtbot.waitUntil(lambda: window.context.run.ended is not None, timeout=20_000)
-    assert listed(window)
+    qtbot.waitUntil(lambda: listed(window), timeout=20_000)
 
 
 def test_another_model_is_looked_at_while_none_is_loaded(qtbot: Any, make_window: MakeWindow, tiny_model: Path) -> None:

@@ -187,23 +187,25 @@ def test_newest_is_not_read_yet(qtbot: QtBot, qapp: QApplication) -> None:
 
 def test_click_pins_and_click_again_frees(qtbot: QtBot, qapp: QApplication) -> None:
     strip = strip_of(qtbot, qapp, generated(5))
-    assert "live" in strip.chip.text()
+    assert strip.chip.text() == "Live"
+    assert not strip.chip.jump.isVisible()
     click(qtbot, strip, 3)
     assert strip.context.cursor.pinned.position == 3
-    assert "pinned 3" in strip.chip.text()
+    assert strip.chip.text() == "Looking at token 3 of 10, layer 0 · run goes on"
+    assert strip.chip.jump.text() == "Jump to live"
     assert "␣France" in strip.view.accessibleDescription()
     click(qtbot, strip, 3)
     assert strip.context.cursor.pinned.position is None
-    assert "live" in strip.chip.text()
+    assert strip.chip.text() == "Live"
 
 
-def test_double_click_and_chip_free(qtbot: QtBot, qapp: QApplication) -> None:
+def test_double_click_and_the_button_free(qtbot: QtBot, qapp: QApplication) -> None:
     strip = strip_of(qtbot, qapp, generated(5))
     click(qtbot, strip, 3)
     qtbot.mouseDClick(strip.view.viewport(), Qt.MouseButton.LeftButton, pos=centre(strip, 2))
     assert strip.context.cursor.pinned.position is None
     click(qtbot, strip, 4)
-    strip.chip.click()
+    strip.chip.jump.click()
     assert strip.context.cursor.pinned.position is None
 
 
@@ -325,6 +327,7 @@ def test_theme_and_size_follow(qtbot: QtBot, qapp: QApplication, theme: themes.T
     strip.context.theme = theme
     themes.apply(theme, qapp, 20.0)
     strip.restyle()
+    qapp.processEvents()
     assert strip.view.box(2).height() > 1.7 * before.height()
     assert theme.raised in pixels(strip, 2)
     picture: QImage = strip.picture()
@@ -372,5 +375,5 @@ def test_only_visible_tokens_are_painted(qtbot: QtBot, qapp: QApplication) -> No
 
 def test_names_for_screen_readers(qtbot: QtBot, qapp: QApplication) -> None:
     strip = strip_of(qtbot, qapp, generated(1))
-    for widget in (strip, strip.view, strip.chip, strip.legend):
+    for widget in (strip, strip.view, strip.chip, strip.legend, strip.timeline, strip.timeline_button):
         assert widget.accessibleName()

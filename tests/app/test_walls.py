@@ -73,6 +73,7 @@ def loaded_by(code: str) -> set[str]:
         "import app.fetch_verb, engine.checkpoint.fetch",
         "import app.mailbox, app.worker, app.downloads, app.backstage, app.shelf_rows",
         "import app.inspect_verb, engine.checkpoint.inventory",
+        "import app.run_verb, engine.run_file_facts, engine.run_file_zip, engine.run_file_model",
     ],
 )
 def test_command_line_and_worker_load_neither_qt_nor_torch(code: str) -> None:

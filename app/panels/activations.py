@@ -1,0 +1,313 @@
+"""Activations: every hook point of the pass in its order, and the tensor that it holds at the pinned position."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from PySide6.QtCore import QSize, Qt, QTimer
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QSpinBox, QSplitter, QToolButton, QWidget
+
+from app.panels.panel import Context, Panel
+from app.point_words import left_axes
+from app.widgets.flow import FlowLayout
+from app.widgets.pages import Pages, fill, labelled, limit
+from app.widgets.point_list import PointList
+from app.widgets.point_rows import PointRow, known_rows, point_rows
+from app.widgets.point_view import PointView
+from engine.frames import Answer, ExactValue, Points, PointTensor
+from engine.questions import AskExactValue, AskPoint, AskPointOver, AskPoints, Question
+
+DEFAULT = "attn.hook_z"  # the point that every kind of layer has, and that shows heads
+_MOST_OVER = 512  # columns of positions, where the screen could show more: each is recomputed
+
+
+class ActivationsPanel(Panel):
+    """Left the points of the pinned layer and of what lies around the layers; right the tensor of one."""
+
+    key = "activations"
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self._points: Points | None = None
+        self._fitting = 0
+        self.list = PointList(context.theme)
+        self.view = PointView(context.run, context.cursor, context.theme)
+        self._pages = Pages(self._make_content())
+        self._pages.currentChanged.connect(self.caption_changed)
+        fill(self, self._pages)
+        self._connect()
+        self._resized = QTimer(self, interval=200, singleShot=True)
+        self._resized.timeout.connect(self._size_settled)
+        self.show_run()
+
+    # --- building ---------------------------------------------------------------------------------------------
+
+    def _make_controls(self) -> QWidget:
+        self._layer, self._head = QSpinBox(), QSpinBox()
+        self._over = QCheckBox(self.tr("over positions"))
+        self._over.setToolTip(self.tr("This point at every position that is read, beside each other"))
+        self._before, self._after = QToolButton(), QToolButton()
+        for button, arrow, name in (
+            (self._before, Qt.ArrowType.UpArrow, self.tr("The point before")),
+            (self._after, Qt.ArrowType.DownArrow, self.tr("The point after")),
+        ):
+            button.setArrowType(arrow)
+            button.setAccessibleName(name)
+            button.setToolTip(self.tr("{0} in the order of the pass, through all layers").format(name))
+        bar = QWidget()
+        flow = FlowLayout(bar)
+        self._head_box = labelled(self.tr("Head"), self._head)
+        for part in (self._before, self._after, labelled(self.tr("Layer"), self._layer), self._head_box, self._over):
+            flow.addWidget(part)
+        return bar
+
+    def _make_content(self) -> QWidget:
+        right = QWidget()
+        fill(right, self._make_controls(), self.view).setStretch(1, 1)
+        split = QSplitter(Qt.Orientation.Horizontal)
+        split.addWidget(self.list)
+        split.addWidget(right)
+        split.setStretchFactor(0, 1)  # the list gives a little of its room, too, where there is less
+        split.setStretchFactor(1, 4)
+        split.setSizes([380, 620])
+        split.setChildrenCollapsible(False)
+        return split
+
+    def _connect(self) -> None:
+        cursor = self.context.cursor
+        self._layer.valueChanged.connect(lambda layer: cursor.pin(layer=layer))
+        self._head.valueChanged.connect(lambda head: cursor.pin(head=head))
+        self._over.toggled.connect(self._switch)
+        self._before.clicked.connect(lambda: self.walk(-1))
+        self._after.clicked.connect(lambda: self.walk(+1))
+        self.list.point_picked.connect(self._pick)
+        self.view.exact_asked.connect(self._ask_exact)
+
+    # --- the contract -----------------------------------------------------------------------------------------
+
+    def title(self) -> str:
+        return self.tr("Activations")
+
+    def badge(self) -> str:
+        tensor = self.view.tensor
+        if self._pages.empty or tensor is None or not tensor.source:
+            return ""
+        high, wide = tensor.block
+        reduced = [self.tr("reduced {0} × {1}").format(high, wide)] if tensor.block != (1, 1) else []
+        return " · ".join([tensor.source, *reduced])
+
+    def caption(self) -> str:
+        tensor = self.view.tensor
+        if self._pages.empty or tensor is None:
+            return ""
+        text = self.tr("{0}, {1}").format(tensor.name, self._where_text(tensor))
+        named = zip(tensor.symbols, tensor.shape, strict=True)
+        sizes = " × ".join(f"{symbol} {size}" for symbol, size in named if not symbol.isdigit())
+        clipped = self.view.clipped()
+        text += f": {sizes}" if sizes else ""
+        return text + (self.tr(", {0} beyond the scale").format(clipped) if clipped else "")
+
+    def _where_text(self, tensor: PointTensor) -> str:
+        if tensor.symbols[:1] != ("pos",):
+            return self.tr("position {0} “{1}”").format(tensor.position, self.context.run.label(tensor.position))
+        text = self.tr("positions {0} … {1}").format(tensor.position, tensor.end - 1)
+        wanted = self.context.run.n_visible
+        return text + (self.tr(" of {0}").format(wanted) if tensor.end < wanted else "")
+
+    def watches(self) -> Mapping[str, Question]:
+        run = self.context.run
+        if run.model is None or run.n_visible == 0 or not run.model.layers[0].points:
+            return {}
+        layer, position = self._place()
+        found: dict[str, Question] = {"activations.points": AskPoints(layer, position)}
+        row = self._current()
+        if row is not None:
+            found["activations.tensor"] = self._question(row, position)
+        return found
+
+    def show_run(self) -> None:
+        if self.another_run():
+            self._points = None
+            self.view.clear()
+        self._follow()
+        self._say_what_is_missing()
+
+    def show_answer(self, key: str, answer: Answer) -> None:
+        if self.context.run.model is None:
+            return
+        if isinstance(answer, Points):
+            self._take_points(answer)
+        elif isinstance(answer, PointTensor):
+            self._take_tensor(answer)
+        elif isinstance(answer, ExactValue):
+            self.view.take_exact(answer)
+        self._say_what_is_missing()
+        self.caption_changed.emit()
+
+    def show_cursor(self) -> None:
+        self._follow()
+        self.view.mark()
+
+    def restyle(self) -> None:
+        self.list.set_theme(self.context.theme)
+        self.view.set_theme(self.context.theme)
+
+    def values(self) -> dict[str, np.ndarray]:
+        return {} if self._pages.empty else self.view.values()
+
+    def sizeHint(self) -> QSize:  # noqa: N802
+        return QSize(700, 500)
+
+    # --- walking ----------------------------------------------------------------------------------------------
+
+    def walk(self, by: int) -> None:
+        """To the point before (-1) or after (+1) in the order of the pass, through all layers."""
+        self._follow()  # it may have been hidden until now
+        model, rows = self.context.run.model, [row for row in self.list.rows if row.facts is not None]
+        here = self._current()
+        if model is None or here is None:
+            return
+        at = next(place for place, row in enumerate(rows) if (row.layer, row.name) == (here.layer, here.name))
+        target = rows[at + by] if 0 <= at + by < len(rows) else None
+        layer = here.layer
+        if target is None:
+            return
+        if target.layer != layer:
+            self._walk_over(layer, target, by)
+        else:
+            self.context.cursor.pin(point=target.name)
+
+    def _walk_over(self, layer: int | None, target: PointRow, by: int) -> None:
+        """Over the edge of what one layer has: to the next layer, or into or out of the layers."""
+        model = self.context.run.model
+        assert model is not None
+        last = model.n_layers - 1
+        if layer is None:  # into the layers: the first from above, the last from below
+            inside = 0 if by > 0 else last
+        elif 0 <= layer + by <= last:
+            inside = layer + by
+        else:
+            self.context.cursor.pin(point=target.name)
+            return
+        points = model.layers[inside].points
+        self.context.cursor.pin(layer=inside, point=points[0 if by > 0 else -1].name)
+
+    def show_stage(self, layer: int | None, stage: str) -> None:
+        """The point that a stage of the pass ends with; "" is the end of the layer."""
+        model = self.context.run.model
+        if model is None:
+            return
+        points = (*model.points_before, *model.points_behind) if layer is None else model.layers[layer].points
+        ending = [place for place, point in enumerate(points) if point.stage == stage] if stage else [len(points) - 1]
+        if not ending:
+            return
+        place = ending[0] + (points[ending[0]].kind == "event")  # what was appended tells more than that it was
+        self.context.cursor.pin(point=points[place].name, **({} if layer is None else {"layer": layer}))
+
+    # --- where ------------------------------------------------------------------------------------------------
+
+    def _place(self) -> tuple[int, int | None]:
+        pinned = self.context.cursor.pinned
+        return self.context.run.within(pinned.layer, pinned.position)
+
+    def _current(self) -> PointRow | None:
+        """The row of the pinned point; of another one, where this layer has none such."""
+        wanted, rows = self.context.cursor.pinned.point or DEFAULT, self.list.rows
+        named = [row for row in rows if row.facts is not None and row.name == wanted]
+        spare = [row for row in rows if row.facts is not None and row.name == DEFAULT]
+        return next(iter((*named, *spare)), None)
+
+    def _question(self, row: PointRow, position: int | None) -> Question:
+        name, index, most = row.full_name, self._index(row), self._fits()
+        if self._over.isChecked():
+            return AskPointOver(name, index, 0, None, min(most, _MOST_OVER))
+        return AskPoint(name, position, index, most)
+
+    def _fits(self) -> int:
+        self._fitting = self.view.fits()
+        return self._fitting
+
+    def _index(self, row: PointRow) -> int:
+        """Which of the heads, where the picture has room for one; all queries that share a key ask for the same."""
+        model = self.context.run.model
+        assert model is not None
+        if row.layer is None or row.facts is None:
+            return 0
+        layer, axes = model.layers[row.layer], left_axes(row.facts)
+        head = min(max(self.context.cursor.pinned.head, 0), layer.n_heads - 1)
+        if "n_kv_heads" in axes:
+            return head * layer.n_kv_heads // layer.n_heads
+        return head if "n_heads" in axes else 0
+
+    def _by_head(self, row: PointRow | None) -> bool:
+        """Whether the point has heads."""
+        return row is not None and row.facts is not None and bool({"n_heads", "n_kv_heads"} & set(left_axes(row.facts)))
+
+    # --- what is shown ----------------------------------------------------------------------------------------
+
+    def _follow(self) -> None:
+        """List and controls of the pinned layer and point."""
+        model = self.context.run.model
+        if model is None:
+            self.list.show_rows((), None, "")
+            return
+        layer, _ = self._place()
+        states = self._points if self._points is not None and self._points.layer == layer else None
+        rows = point_rows(model, layer, states, self.context.cursor.pinned.point, self.tr)
+        self.list.show_rows(known_rows(rows, states), None, "")
+        row = self._current()
+        if row is not None:
+            self.list.show_rows(self.list.rows, row.layer, row.name)
+        limit(self._layer, 0, model.n_layers - 1, layer)
+        heads = model.layers[layer].n_heads
+        limit(self._head, 0, heads - 1, min(self.context.cursor.pinned.head, heads - 1))
+        self._head_box.setEnabled(self._by_head(row))
+
+    def _say_what_is_missing(self) -> None:
+        run = self.context.run
+        missing = self._pages.missing(run, self.tr("every tensor of the pass"))
+        if not missing and run.model is not None and not run.model.layers[0].points:
+            missing = self.tr("Nothing is known about the points of this model.")
+        if not missing and self.view.tensor is None:
+            missing = self.tr("Reading the prompt: the tensors appear as the pass comes by.")
+        self._pages.say(missing)
+
+    def _take_points(self, answer: Points) -> None:
+        if answer.layer == self._place()[0]:
+            self._points = answer
+            self._follow()
+
+    def _take_tensor(self, answer: PointTensor) -> None:
+        row = self._current()
+        if row is None or row.facts is None or answer.name != row.full_name:
+            return  # of the point that was looked at before
+        self.view.take(answer, row.facts, row.name, self._taken(row))
+
+    def _taken(self, row: PointRow) -> tuple[int, ...] | None:
+        """Among bars of experts the ones that were chosen."""
+        assert row.facts is not None
+        of_experts = row.facts.shape[-1] == "n_experts" and self._points is not None and self._points.experts
+        return self._points.experts if of_experts and self._points is not None else None
+
+    def _switch(self) -> None:
+        self._follow()
+        self.watches_changed.emit()
+
+    def _pick(self, layer: int, name: str) -> None:
+        self.context.cursor.pin(point=name)
+
+    def _ask_exact(self, place: tuple[int, ...]) -> None:
+        if self.view.tensor is not None:
+            self.context.ask("activations.exact", AskExactValue("point", place, self.view.tensor.name))
+
+    # --- size -------------------------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._resized.start()
+
+    def _size_settled(self) -> None:
+        if self.view.fits() != self._fitting:
+            self.watches_changed.emit()
