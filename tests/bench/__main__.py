@@ -1,6 +1,8 @@
 """``python -m tests.bench``: how fast the engine and its window are, beside transformers, in one run on one machine.
 
 ``python -m tests.bench.start`` measures how long the program takes to its first token.
+``python -m tests.bench.record`` measures what recording costs, ``tests.bench.growth`` what a token costs the longer a
+run is, ``tests.bench.user`` what a user who clicks around leaves behind.
 """
 
 from __future__ import annotations

@@ -5,33 +5,36 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import resource
 import sys
 import time
 from typing import Any
 
 from engine import threads
+from tests.bench import resident
 from tests.bench.job import job_from_json
 
 SIDES = {
     "prompt": "tests.bench.prompt:PromptSide",
     "bandwidth": "tests.bench.bandwidth:BandwidthSide",
     "a": "tests.bench.engine_side:EngineSide",
+    "r": "tests.bench.engine_side:EngineSide",
     "b": "tests.bench.engine_side:EngineSide",
     "c": "tests.bench.window_side:WindowSide",
     "d": "tests.bench.transformers_side:TransformersSide",
     "e": "tests.bench.transformers_side:TransformersSide",
+    "f": "tests.bench.lens_side:LensSide",
+    "growth": "tests.bench.growth_side:GrowthSide",
+    "growth window": "tests.bench.growth_window:GrowthWindow",
+    "user": "tests.bench.user_side:UserSide",
 }
 
 
-def peak_bytes() -> int:
-    """The largest resident size this process has had."""
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return largest if sys.platform == "darwin" else largest * 1024
-
-
 def main() -> None:
-    """Answers go to the original stdout; whatever else is printed goes to stderr."""
+    """Answers go to the original stdout; whatever else is printed goes to stderr.
+
+    With every answer comes ``peak``, the largest resident size of the process so far, and ``grown``: how much more
+    than with the loaded model alone was resident at most while it was made.
+    """
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     job = job_from_json(sys.argv[1])
@@ -39,9 +42,14 @@ def main() -> None:
     module, name = SIDES[job.side].split(":")
     side = getattr(importlib.import_module(module), name)(job)
     _say(answers, side.ready() | {"since_start": time.time() - job.spawned})
+    most, loaded = resident.peak(), resident.now()
     for line in sys.stdin:
         command = json.loads(line)
-        _say(answers, getattr(side, command.pop("do"))(**command) | {"peak": peak_bytes()})
+        resident.forget()
+        answer = getattr(side, command.pop("do"))(**command)
+        largest = resident.peak()
+        most = max(most, largest)
+        _say(answers, answer | {"grown": largest - loaded, "peak": most})
     side.close()
 
 

@@ -1,4 +1,4 @@
-"""Sides a and b: this engine without a listener, and with everything that the window's five panels need."""
+"""Sides a, r and b: this engine without a listener, recording, and with everything that the window's panels need."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from engine.questions import (
     Question,
 )
 from engine.session import Step
+from tests.bench.endless import endless
 from tests.bench.job import Job
 from tests.bench.timing import round_of
 
@@ -80,16 +81,18 @@ class EngineSide:
         self._job = job
         began = time.perf_counter()
         loaded = engine.load(job.model, device="cpu", dtype="float32")
+        loaded = endless(loaded) if job.endless else loaded
         self._seconds = time.perf_counter() - began
         self._gate = engine.Gate() if job.side == "b" else None
-        self._session = engine.Session(loaded, gate=self._gate, record=job.side == "b")
+        self._session = engine.Session(loaded, gate=self._gate, record=job.side != "a")
         self._watches = watches(loaded.config.n_layers // 2)
 
     def ready(self) -> dict[str, Any]:
         return {"load": self._seconds}
 
-    def warm(self) -> dict[str, Any]:
-        self._run(3)
+    def warm(self, most: int | None = None) -> dict[str, Any]:
+        """A short run, of the first ``most`` tokens of the prompt."""
+        self._run(3, most)
         return {}
 
     def round(self, threads: int) -> dict[str, Any]:
@@ -100,8 +103,8 @@ class EngineSide:
     def close(self) -> None:
         """Nothing to end."""
 
-    def _run(self, count: int) -> dict[str, Any]:
-        self._session.begin(self._job.ids)
+    def _run(self, count: int, most: int | None = None) -> dict[str, Any]:
+        self._session.begin(self._job.ids[:most])
         viewers = None if self._gate is None else Viewers(self._gate, self._watches)
         ids, came = [], []
         began = time.perf_counter()
@@ -110,7 +113,8 @@ class EngineSide:
                 viewers.take(step)
             ids.append(step.id)
             came.append(time.perf_counter())
-        figures = round_of(began, came, ids, len(self._job.ids))
+        use = self._session.trace.use()
+        figures = round_of(began, came, ids, len(self._job.ids)) | {"kept": use.memory + use.disk}
         if viewers is not None:
             viewers.finish()
             figures |= {"answered": viewers.answered, "late": viewers.late}

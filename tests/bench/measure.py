@@ -38,7 +38,8 @@ class Plan:
 def measure(plan: Plan, note: Note) -> dict[str, Any]:
     """Every figure of the plan, as plain data."""
     before = machine_facts()
-    job, facts = _prompt(plan, note)
+    job, facts = prompt_job(plan.model, plan.threads[0], plan.prompt_tokens, note)
+    job = replace(job, tokens=plan.tokens, bandwidth_mib=plan.bandwidth_mib, layout=plan.layout)
     figures: dict[str, Any] = {"model": facts, "settings": vars(plan) | {}, "load": {}, "peak": {}, "window": {}}
     kept = _started([*(side for side in plan.sides if side != "c"), "bandwidth"], job, plan, note)
     figures["runs"] = {n: _with_window(kept, replace(job, threads=n), plan, note, figures) for n in plan.threads}
@@ -49,16 +50,14 @@ def measure(plan: Plan, note: Note) -> dict[str, Any]:
     return figures | {"machine": {"before": before, "after": machine_facts()}}
 
 
-def _prompt(plan: Plan, note: Note) -> tuple[Job, dict[str, Any]]:
-    note("making the prompt")
-    threads = plan.threads[0]
-    process = Process(Job("prompt", plan.model, threads, prompt_tokens=plan.prompt_tokens))
+def prompt_job(model: str, threads: int, tokens: int, note: Note) -> tuple[Job, dict[str, Any]]:
+    """A job with a prompt of this many tokens, of no side yet, and facts about the model."""
+    note(f"making the prompt of {tokens} tokens")
+    process = Process(Job("prompt", model, threads, prompt_tokens=tokens))
     facts = process.ready
     process.close()
     ids, text, opening = (facts.pop(name) for name in ("ids", "text", "opening"))
-    job = Job("", plan.model, threads, plan.tokens, tuple(ids), text, opening)
-    job = replace(job, bandwidth_mib=plan.bandwidth_mib, layout=plan.layout)
-    return job, facts
+    return Job("", model, threads, ids=tuple(ids), text=text, opening=opening), facts
 
 
 def _started(sides: Iterable[str], job: Job, plan: Plan, note: Note) -> dict[str, Process]:
@@ -76,7 +75,7 @@ def _with_window(kept: dict[str, Process], job: Job, plan: Plan, note: Note, fig
     """All rounds with one number of threads. The window's engine gets its threads at the start: one for each number."""
     window = _started([side for side in plan.sides if side == "c"], job, plan, note)
     processes = dict(sorted((kept | window).items()))
-    runs = _rounds(processes, job.threads, plan.rounds, note)
+    runs = in_turn(processes, job.threads, plan.rounds, note)
     for name, process in processes.items():
         figures["peak"][name] = max(process.peak, figures["peak"].get(name, 0))
     for process in window.values():
@@ -87,9 +86,12 @@ def _with_window(kept: dict[str, Process], job: Job, plan: Plan, note: Note, fig
     return runs
 
 
-def _rounds(processes: Mapping[str, Process], threads: int, rounds: int, note: Note) -> dict[str, list[dict[str, Any]]]:
-    for process in processes.values():
-        process.ask("warm")
+def in_turn(
+    processes: Mapping[str, Process], threads: int, rounds: int, note: Note, most: int | None = None
+) -> dict[str, list[dict[str, Any]]]:
+    """The figures of every round by name. Each warms up with a short run, of ``most`` tokens of the prompt."""
+    for name, process in processes.items():
+        process.ask("warm", **({} if most is None or name == "bandwidth" else {"most": most}))
     runs: dict[str, list[dict[str, Any]]] = {name: [] for name in processes}
     for number in range(rounds):
         note(f"round {number + 1} of {rounds}, {threads} thread(s): {' '.join(processes)}")
@@ -105,7 +107,7 @@ def _spins(job: Job, plan: Plan, note: Note) -> dict[str, Any]:
         return {}
     job = replace(job, threads=max(plan.threads))
     processes = {f"{s} {spin}": Process(replace(job, side=s), spin) for s in sides for spin in plan.spins}
-    runs = _rounds(processes, job.threads, plan.rounds, note)
+    runs = in_turn(processes, job.threads, plan.rounds, note)
     for process in processes.values():
         process.close()
     return {"threads": job.threads, "runs": runs}

@@ -22,6 +22,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tests.bench import resident
+
 GOAL = 1.15
 FILE = "model.safetensors"
 
@@ -139,10 +141,10 @@ def _load(path: str, dtype: str) -> dict[str, int]:
     import engine
 
     _warm_up(path)
-    Path("/proc/self/clear_refs").write_text("5")  # sets the peak back to what is resident now
-    before = _peak()
+    resident.forget()
+    before = resident.peak()
     loaded = engine.load(path, device="cpu", dtype=dtype)
-    return {"grown": _peak() - before, "weights": loaded.weight_bytes}
+    return {"grown": resident.peak() - before, "weights": loaded.weight_bytes}
 
 
 def _warm_up(path: str) -> None:
@@ -152,13 +154,6 @@ def _warm_up(path: str) -> None:
     importlib.import_module("engine.model.decoder")
     with open_checkpoint(Path(path)) as checkpoint:
         checkpoint.read_tokenizer()
-
-
-def _peak() -> int:
-    """VmHWM in bytes."""
-    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1]) * 1024
 
 
 def _chosen(words: str) -> Iterator[Case]:

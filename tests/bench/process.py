@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,14 +21,14 @@ THREAD_VARIABLES = ("OMP_", "GOMP_", "KMP_", "MKL_")
 
 
 class Process:
-    """Starts at once. ``peak`` is the largest resident size so far, in bytes."""
+    """Starts at once, in the interpreter ``python``. ``peak`` is the largest resident size so far, in bytes."""
 
-    def __init__(self, job: Job, spin: str | None = None) -> None:
+    def __init__(self, job: Job, spin: str | None = None, python: str = sys.executable) -> None:
         self.job = job
         self.peak = 0
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - lives as long as the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.child", replace(job, spawned=time.time()).to_json()],
+            [python, "-m", "tests.bench.child", replace(job, spawned=time.time()).to_json()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
@@ -52,7 +53,8 @@ class Process:
 
     def close(self) -> None:
         """End it; it ends by itself when nothing can be asked any more."""
-        self._process.stdin.close()
+        with suppress(BrokenPipeError):  # it has ended already, and what was asked last waits in the pipe
+            self._process.stdin.close()
         try:
             self._process.wait(timeout=20)
         except subprocess.TimeoutExpired:
@@ -68,6 +70,7 @@ class Process:
         self._process.wait()
         self._errors.seek(0)
         last = "\n".join(self._errors.read().splitlines()[-20:])
+        self.close()
         raise SystemExit(f"The process of side {self.job.side} ended with {self._process.returncode}:\n{last}")
 
 

@@ -40,6 +40,19 @@ class PromptSide:
             "name": self._loaded.name,
             "parameters": self._loaded.parameters,
             "stored_as": self._loaded.stored_as,
+            **self._sizes(),
+        }
+
+    def _sizes(self) -> dict[str, int]:
+        """What memory grows with; ``n_heads`` and ``d_mlp`` are sums over the layers."""
+        config, layers = self._loaded.config, self._loaded.model_frame().layers
+        return {
+            "n_layers": config.n_layers,
+            "n_heads": sum(layer.n_heads for layer in layers),
+            "d_mlp": sum(layer.d_mlp for layer in layers),
+            "d_model": config.d_model,
+            "d_vocab": config.d_vocab,
+            "n_ctx": config.n_ctx,
         }
 
     def _exactly(self, n: int) -> list[int]:

@@ -14,7 +14,8 @@ WIDTH = 54
 
 def lines(figures: dict[str, Any]) -> Iterator[str]:
     """The whole report."""
-    yield from _machine(figures)
+    yield from machine_lines(figures)
+    yield _run(figures["settings"])
     yield from _loading(figures)
     for threads, runs in figures["runs"].items():
         yield from _speeds(runs, threads)
@@ -25,8 +26,9 @@ def lines(figures: dict[str, Any]) -> Iterator[str]:
     yield from _tokens(figures)
 
 
-def _machine(figures: dict[str, Any]) -> Iterator[str]:
-    model, settings = figures["model"], figures["settings"]
+def machine_lines(figures: dict[str, Any]) -> Iterator[str]:
+    """What was measured on, and which model."""
+    model = figures["model"]
     before, after = figures["machine"]["before"], figures["machine"]["after"]
     yield f"Machine    {before['cpu']}, {before['cores']} cores, {before['memory'] / 2**30:.0f} GiB, {before['system']}"
     yield "Libraries  " + ", ".join(f"{name} {number}" for name, number in before["libraries"].items())
@@ -34,7 +36,10 @@ def _machine(figures: dict[str, Any]) -> Iterator[str]:
     stolen = after["stolen"] - before["stolen"]
     yield f"Load       average {' before, '.join(loads)} after; {stolen:.1f} s of processor time were taken by others"
     yield f"Model      {model['name']}, {model['parameters']:,} parameters, {model['stored_as']}, computed in float32"
-    yield (
+
+
+def _run(settings: dict[str, Any]) -> str:
+    return (
         f"Run        prefill of {settings['prompt_tokens']} tokens, then {settings['tokens']} decode passes, greedy; "
         f"{settings['rounds']} rounds, sides in turn; median (least to most)"
     )

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from tests.bench.process import ROOT
 from tests.bench.summary import TARGETS, percentile, ratio
-from tests.engine.gguf_writer import write_gguf
-from tests.engine.tiny import tiny_llama
 
 SIZES = [
     "--threads",
@@ -27,12 +25,9 @@ SIZES = [
 ]
 
 
-def test_every_side_runs_and_every_line_is_printed(tmp_path: Path) -> None:
-    model = tiny_llama(tmp_path / "tiny", bos_token_id=None, eos_token_id=None, max_position_embeddings=256)
-    endless = {"tokenizer.ggml.eos_token_id": None, "tokenizer.ggml.bos_token_id": None}
-    path = write_gguf(tmp_path / "tiny.gguf", model, metadata=endless)
+def test_every_side_runs_and_every_line_is_printed(tiny_gguf: Path, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    command = [sys.executable, "-m", "tests.bench", *SIZES, "--model", str(path), "--json", str(figures)]
+    command = [sys.executable, "-m", "tests.bench", *SIZES, "--model", str(tiny_gguf), "--json", str(figures)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stdout + done.stderr
     assert not missing(done.stdout)

@@ -25,14 +25,15 @@ class TransformersSide:
         torch.set_num_threads(job.threads)
         self._job, self._outputs = job, OUTPUTS[job.side]
         began = time.perf_counter()
-        self._model = _loaded(Path(job.model), ATTENTION[job.side])
+        self._model = loaded(Path(job.model), ATTENTION[job.side])
         self._seconds = time.perf_counter() - began
 
     def ready(self) -> dict[str, Any]:
         return {"load": self._seconds}
 
-    def warm(self) -> dict[str, Any]:
-        self._run(3)
+    def warm(self, most: int | None = None) -> dict[str, Any]:
+        """A short run, of the first ``most`` tokens of the prompt."""
+        self._run(3, most)
         return {}
 
     def round(self, threads: int) -> dict[str, Any]:
@@ -44,22 +45,29 @@ class TransformersSide:
         """Nothing to end."""
 
     @torch.inference_mode()
-    def _run(self, count: int) -> dict[str, Any]:
+    def _run(self, count: int, most: int | None = None) -> dict[str, Any]:
         cache = DynamicCache(config=self._model.config)
-        ids, came = [], []
+        ids, came, kept = [], [], []
         began = time.perf_counter()
-        read = torch.tensor([self._job.ids])
+        read = torch.tensor([self._job.ids[:most]])
         for _ in range(count):
             out = self._model(read, past_key_values=cache, use_cache=True, logits_to_keep=1, **self._outputs)
             read = out.logits[:, -1].argmax(-1, keepdim=True)
             ids.append(int(read))
+            kept.append((out.attentions, out.hidden_states))  # of every pass, as a record has it
             came.append(time.perf_counter())
-        return round_of(began, came, ids, len(self._job.ids))
+        tensors = (tensor for outputs in kept for output in outputs for tensor in output or ())
+        return round_of(began, came, ids, len(self._job.ids)) | {"kept": sum(tensor.nbytes for tensor in tensors)}
 
 
-def _loaded(path: Path, attention: str) -> Any:
-    where = {"gguf_file": path.name} if path.is_file() else {}
-    folder = path.parent if path.is_file() else path
+def loaded(path: Path, attention: str) -> Any:
+    """The model in float32, with this implementation of attention."""
+    folder, where = place(path)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32, attn_implementation=attention, **where)
     assert model.config._attn_implementation == attention
     return model.eval().requires_grad_(False)
+
+
+def place(path: Path) -> tuple[Path, dict[str, str]]:
+    """The folder, and the name of the GGUF file in it where the model is one, as ``from_pretrained`` takes them."""
+    return (path.parent, {"gguf_file": path.name}) if path.is_file() else (path, {})

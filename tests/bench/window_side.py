@@ -17,11 +17,12 @@ from app.command_line import Options
 from app.notices import SettledFrame
 from engine.frames import AnswerFrame, EndFrame, ErrorFrame, ModelFrame, RunFrame, StepFrame
 from engine.settings import Sampling
+from tests.bench.endless import load_endless
 from tests.bench.job import Job
 from tests.bench.timing import round_of
 
 TICK_MS = 5
-PATIENCE_MS = 120_000  # the longest a run of the window may take
+PATIENCE_MS = 120_000  # how long nothing may come from the engine
 REST_MS = 300
 SIZE = (1600, 1000)
 
@@ -58,7 +59,7 @@ class Watcher(QObject):
     @Slot()
     def _give_up(self) -> None:
         last = [type(frame).__name__ for _, frame in self.posted[-3:]]
-        self.error = f"Nothing came to an end for {PATIENCE_MS} ms: {self._window.situation()}, last posted: {last}"
+        self.error = f"Nothing came for {PATIENCE_MS} ms: {self._window.situation()}, last posted: {last}"
         self.loop.quit()
 
     def _note_post(self, frame: object) -> None:
@@ -69,6 +70,8 @@ class Watcher(QObject):
 
     @Slot(object)
     def _note_received(self, frame: object) -> None:
+        if self._patience.isActive():
+            self._patience.start()
         if isinstance(frame, ErrorFrame):
             self.error = f"The window reports: {frame.sentence} {frame.details}"
             self.loop.quit()
@@ -120,6 +123,8 @@ class WindowSide:
         self._home = tempfile.TemporaryDirectory()
         os.environ["XDG_CONFIG_HOME"] = self._home.name  # the user's own settings neither matter nor change
         self._job = job
+        if job.endless:
+            load_endless()
         self._application = QApplication(["fluoroscope"])
         self._window = make_window(_options(job))
         self._watcher = Watcher(self._window)
@@ -134,8 +139,10 @@ class WindowSide:
             "first_token": self._watcher.first_token - self._job.spawned,
         }
 
-    def warm(self) -> dict[str, Any]:
-        self._run(3)
+    def warm(self, most: int | None = None) -> dict[str, Any]:
+        """A short run; of nothing where only ``most`` tokens are wanted: the opening has run already."""
+        if most is None:
+            self._run(3)
         return {}
 
     def round(self, threads: int) -> dict[str, Any]:
@@ -172,8 +179,9 @@ class WindowSide:
         steps = [(at, frame) for at, frame in posted if isinstance(frame, StepFrame)]
         if len(run.prompt) != len(self._job.ids):
             raise SystemExit(f"The window read {len(run.prompt)} tokens and not {len(self._job.ids)}.")
-        tokens = [frame.piece.id for _, frame in steps]
-        return round_of(began, [at for at, _ in steps], tokens, len(run.prompt))
+        tokens, use = [frame.piece.id for _, frame in steps], steps[-1][1].record
+        figures = round_of(began, [at for at, _ in steps], tokens, len(run.prompt))
+        return figures | {"kept": use.memory + use.disk}
 
 
 def _options(job: Job) -> Options:

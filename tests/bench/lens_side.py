@@ -1,0 +1,74 @@
+"""Side f: TransformerLens, which wraps the module of transformers and caches every hook of every pass.
+
+It needs the extra ``bench``. The model is handed over ready, so that nothing is looked up on the hub.
+"""
+
+from __future__ import annotations
+
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformer_lens import ActivationCache
+from transformer_lens.model_bridge import TransformerBridge
+from transformers import AutoTokenizer, DynamicCache
+from transformers.utils import logging
+
+from tests.bench.job import Job
+from tests.bench.timing import round_of
+from tests.bench.transformers_side import loaded, place
+
+
+class LensSide:
+    """A greedy loop of ``run_with_cache``; the keys and values of the passes before are given to each."""
+
+    def __init__(self, job: Job) -> None:
+        logging.disable_progress_bar()
+        torch.set_num_threads(job.threads)
+        self._job = job
+        began = time.perf_counter()
+        folder, where = place(Path(job.model))
+        model, tokenizer = loaded(Path(job.model), "eager"), AutoTokenizer.from_pretrained(folder, **where)
+        self._bridge = TransformerBridge.boot_transformers(
+            str(folder), hf_model=model, tokenizer=tokenizer, device="cpu", dtype=torch.float32
+        )
+        self._config = model.config
+        self._seconds = time.perf_counter() - began
+
+    def ready(self) -> dict[str, Any]:
+        return {"load": self._seconds, "version": version("transformer-lens")}
+
+    def warm(self, most: int | None = None) -> dict[str, Any]:
+        """A short run, of the first ``most`` tokens of the prompt."""
+        self._run(3, most)
+        return {}
+
+    def round(self, threads: int) -> dict[str, Any]:
+        """Prefill and decode once with this many threads."""
+        torch.set_num_threads(threads)
+        return self._run(self._job.tokens + 1)
+
+    def close(self) -> None:
+        """Nothing to end."""
+
+    @torch.inference_mode()
+    def _run(self, count: int, most: int | None = None) -> dict[str, Any]:
+        before = DynamicCache(config=self._config)
+        ids, came, kept = [], [], []
+        began = time.perf_counter()
+        read = torch.tensor([self._job.ids[:most]])
+        for _ in range(count):
+            logits, activations = self._bridge.run_with_cache(read, return_type="logits", past_key_values=before)
+            read = logits[:, -1].argmax(-1, keepdim=True)
+            ids.append(int(read))
+            kept.append(activations)
+            came.append(time.perf_counter())
+        return round_of(began, came, ids, len(self._job.ids)) | {"kept": sum(map(_bytes, kept))}
+
+
+def _bytes(activations: ActivationCache) -> int:
+    """What the cached tensors take: several names may stand for one tensor, or for parts of it."""
+    storages = (tensor.untyped_storage() for tensor in activations.values())
+    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
