@@ -49,6 +49,7 @@ GRID = Layout(
         (("sampling",),),
     ),
     (12, 34, 32, 22),
+    top_share=0.19,  # ten pictures share the rest
 )
 LAYOUTS = {layout.name: layout for layout in (FOCUS, GRID)}
 
