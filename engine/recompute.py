@@ -1,4 +1,4 @@
-"""What is derived from a record: attention patterns, what an MLP reads, logits of a step. No hooks fire here.
+"""What is derived from a record: what an MLP reads and adds, logits of a step. No hooks fire here.
 
 The same stage functions as in the pass, from the recorded residual stream and the cached keys.
 """
@@ -8,32 +8,12 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine.cache import KVCache
 from engine.layer_replay import layer_edits, layer_tensors, mlp_reads, stored_part
 from engine.model.decoder import Decoder
 from engine.trace import Trace
-
-
-def pattern_rows(
-    model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int, head: int | None = None
-) -> Tensor:
-    """Attention pattern of the queries [start, end), ``[n_heads, end - start, end]``, or ``[1, ...]`` of one head.
-
-    The queries must lie inside one pass: dynamic rope depends on its length.
-    """
-    block, first = model.layers[layer], model.config.layers[layer].attention.first_seen(start)
-    if layer_edits(model, trace, layer, start):
-        name = f"blocks.{layer}.attn.hook_pattern"
-        rows = layer_tensors(model, trace, cache, layer, [name], start, end)[name][0]
-        return F.pad(rows if head is None else rows[head : head + 1], (first, 0))
-    x = block.attention_input(trace.residual(layer, start, end)[None])
-    q = block.attn.queries(x, model.turn(layer, start, end, trace.span_end(start), x), start, head)
-    keys = stored_part(model, trace, cache, layer, 0, first, end)
-    pattern = block.attn.softmax(block.attn.scores(q, block.attn.head_part(keys, head), start, head), head)[0]
-    return F.pad(pattern, (first, 0))  # keys before the first that is seen get nothing
 
 
 def mlp_input(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int) -> Tensor:

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor
 
 from engine.hooks import HookPoints
-from engine.recompute import logits_at, pattern_rows
+from engine.recompute import logits_at
 from engine.trace import Trace
 from tests.engine.conftest import Pair
+from tests.engine.patterns import pattern_rows
 
 CPU = torch.device("cpu")
 SPANS = [(0, 100), (100, 101), (101, 130), (130, 131), (131, 400)]  # over the edges of buffers of 128

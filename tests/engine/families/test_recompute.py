@@ -6,10 +6,11 @@ import torch
 
 import engine
 from engine.loading import Loaded
-from engine.recompute import logits_at, pattern_rows, patterns_known
+from engine.recompute import logits_at, patterns_known
 from engine.trace import Trace
 from tests.engine.families.compare import apart
 from tests.engine.families.oracle import Oracle
+from tests.engine.patterns import pattern_rows
 
 CUTS = [0, 29, 30, 31, 40]
 

@@ -18,12 +18,12 @@ from engine.errors import ConfigError
 from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
 from engine.model.rope import inverse_frequencies
-from engine.recompute import pattern_rows
 from tests.engine.families import oracle as transformers_side
 from tests.engine.families.compare import apart, observed, read_in_parts
 from tests.engine.families.oracle import Oracle, Oracles, build
 from tests.engine.families.reference import reference
 from tests.engine.families.variants import VARIANTS
+from tests.engine.patterns import pattern_rows
 
 LONG_FACTORS = [1.0 + 0.5 * i for i in range(48)]
 SHORT_FACTORS = [1.0 + 0.01 * i for i in range(48)]
