@@ -40,12 +40,12 @@ def _local(source: str) -> Path | None:
 
 def absence(facts: ModelFacts) -> str:
     """Which model it takes, why that is not at hand, and how to get it: one sentence."""
-    name, source = facts.name, facts.source
+    source, takes = facts.source, f"What is not recorded takes the model {facts.name}"
     if _here(source) is not None:
-        return f"This takes the model {name}; {source} is another one now, whose configuration or headers differ."
+        return f"{takes}; {source} is another one now, whose configuration or headers differ."
     known = entry(source)
     if known is not None and known.built_in:
-        return f"This takes the model {name}, which comes with Fluoroscope and is missing; install Fluoroscope again."
+        return f"{takes}, which comes with Fluoroscope and is missing; install Fluoroscope again."
     if known is not None or hub_id(source) is not None:
-        return f"This takes the model {name}, which is not on this computer; fluoroscope fetch {source} brings it."
-    return f"This takes the model {name}, which was opened from {source}; open it here once, then this run again."
+        return f"{takes}, which is not on this computer; fluoroscope fetch {source} brings it."
+    return f"{takes}, which was opened from {source}; open it here once, then this run again."

@@ -102,15 +102,15 @@ def _model(
     except Cancelled:
         raise
     except EngineError as error:
-        return None, f"This takes the model {facts.name}, which cannot be loaded. {error}"
+        return None, f"What is not recorded takes the model {facts.name}, which cannot be loaded. {error}"
 
 
 def _understood_alike(file: RunFile, loaded: Loaded) -> tuple[Loaded | None, str]:
     if loaded.config == file.facts.model.config:
         return loaded, ""
     return None, (
-        f"This takes the model {loaded.name}, whose configuration this version of Fluoroscope reads otherwise; run the "
-        "prompt again."
+        f"What is not recorded takes the model {loaded.name}, whose configuration this version of Fluoroscope reads "
+        "otherwise; run the prompt again."
     )
 
 

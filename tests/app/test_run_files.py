@@ -188,7 +188,7 @@ def test_the_model_that_is_loaded_is_not_loaded_again(
 def test_without_the_model_what_is_recorded_is_answered(worker: Worker, reader: Reader, orphan: Path) -> None:
     worker.open_run(OpenRequest(orphan))
     why = reader.next(OpenedFrame).why
-    assert why.startswith("This takes the model tiny")
+    assert why.startswith("What is not recorded takes the model tiny")
     reader.next(EndFrame)
     worker.ask("residual", AskResidualNorms())
     assert reader.next(AnswerFrame).answer.n == len("hello abc") + 5

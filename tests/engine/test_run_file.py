@@ -221,7 +221,7 @@ def test_a_missing_model_is_named_with_the_way_to_get_it(
     path = rewritten(sound, tmp_path / "run.fluoro", with_facts(lambda table: table["model"].update(source=source)))
     opened = open_run(path)
     assert words in opened.why
-    assert opened.why.startswith(f"This takes the model {opened.model_frame.name}")
+    assert opened.why.startswith(f"What is not recorded takes the model {opened.model_frame.name}")
     assert opened.session.answer(ask.AskAttentionGrid(0)) == NeedsModel(opened.why)
 
 
@@ -239,7 +239,7 @@ def test_nothing_can_be_run_without_the_model(sound: Path) -> None:
         lambda: opened.session.steps(3),
         lambda: opened.session.check_room(),
     ):
-        with pytest.raises(ModelNeeded, match="This takes the model"):
+        with pytest.raises(ModelNeeded, match="takes the model"):
             attempt()
 
 
