@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -158,3 +159,10 @@ def make_window(qtbot, no_leaks: None) -> Iterator[MakeWindow]:
         assert window.closed_in_time
         window.deleteLater()
         del window
+
+
+def slow_passes(window: Window, seconds: float) -> None:
+    """Let each pass of the loaded model take longer, so that a run lasts while a loaded computer shows it."""
+    session = window.worker._session
+    assert session is not None, "a model is loaded"
+    session.loaded.model.points["hook_tokens"].observe(lambda tensor: time.sleep(seconds))

@@ -17,7 +17,7 @@ from app.panels import PANELS
 from app.window import Window
 from engine.frames import AnswerFrame, StepFrame
 from engine.settings import Record
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, slow_passes
 
 LONG = 400
 PROMPT = "hello world"
@@ -47,6 +47,7 @@ def live(make_window: MakeWindow, qtbot: Any, tiny_model: Path) -> tuple[Window,
     answers = Answers()
     window.received.connect(answers.take)
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+    slow_passes(window, 0.03)
     window.bar.prompt.setPlainText(PROMPT)
     return window, answers
 

@@ -15,7 +15,7 @@ from app.detail import Pace
 from app.window import Window
 from engine.frames import EndFrame, StepFrame
 from engine.questions import AskAttentionGrid
-from tests.app.conftest import GREEDY, MakeWindow, PlainPanel, panel_class
+from tests.app.conftest import GREEDY, MakeWindow, PlainPanel, panel_class, slow_passes
 
 SLOW = 0.02
 
@@ -46,10 +46,11 @@ PANELS = (SlowToPaint, *(panel_class(key) for key in ("layers", "attention", "re
 
 @pytest.fixture
 def live(make_window: MakeWindow, qtbot, tiny_model: Path) -> tuple[Window, Journal]:
-    window = make_window(Options(model=str(tiny_model), sampling=GREEDY, tokens=200), panels=PANELS, start=True)
+    window = make_window(Options(model=str(tiny_model), sampling=GREEDY, tokens=100), panels=PANELS, start=True)
     journal = Journal()
     window.received.connect(journal.append)
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+    slow_passes(window, 0.015)
     window.bar.prompt.setPlainText("hello")
     return window, journal
 
@@ -159,7 +160,7 @@ def test_a_picture_ages_with_every_token_until_its_answer_comes(live, qtbot) -> 
     panel = window.workspace.docks["attention"].panel
     panel.asked = {"attention.grid": AskAttentionGrid(0, 128)}
     run_through(window, journal, qtbot)
-    assert journal.count_of(StepFrame) == 200
+    assert journal.count_of(StepFrame) == 100
     asked = {part for step in window.context.run.steps for part, _ in step.watch.parts}
     assert "answer attention.grid" in asked, "metered under the key of who asked"
     board = window.board
@@ -167,4 +168,4 @@ def test_a_picture_ages_with_every_token_until_its_answer_comes(live, qtbot) -> 
     before = board.late
     board.pieces(True, [], 3)
     assert board.late == before + 3
-    assert before <= 200
+    assert before <= 100
