@@ -30,6 +30,7 @@ BAD_LINES = (
 WINDOW_S, TOKEN_S = 1.0, 5.0  # from the start of the process, warm
 PATIENCE_S = 240.0
 PICTURE = "picture.png"
+RUN = "run.fluoro"
 MODEL = "small.gguf"
 Environment = dict[str, str]
 
@@ -38,7 +39,8 @@ Environment = dict[str, str]
 class Trial:
     """A start of the program, the code it must end with, and what it must say (to either stream).
 
-    In ``arguments`` and ``writes`` the folder of the trial is the present one. ``writes``: a file it must leave.
+    In ``arguments`` and ``writes`` the folder of the trial is the present one. ``writes``: a picture or run that it
+    must leave.
     """
 
     name: str
@@ -63,6 +65,8 @@ TRIALS = (
           writes=PICTURE),
     Trial("a picture of a GGUF file, in its chat template",
           (MODEL, "--chat", "--prompt", "hello", "--tokens", "4", "--screenshot", PICTURE), writes=PICTURE),
+    Trial("a run without a window", ("run", "--prompt", "12 + 30 =", "--tokens", "4", "--record", RUN), writes=RUN),
+    Trial("a picture of that run", (RUN, "--screenshot", PICTURE), writes=PICTURE),
     Trial("--install-desktop", ("--install-desktop",), "wrote "),
     Trial("--uninstall-desktop", ("--uninstall-desktop",), "removed "),
     Trial("--self-test", ("--self-test",), "self-test passed", windows=True),
@@ -125,11 +129,11 @@ def attempt(program: Path, trial: Trial, place: Path, environment: Mapping[str, 
         f"ended with {code} instead of {trial.code}" if code != trial.code else "",
         *(f"said {line!r}" for line in bad_lines(said)),
         f"did not say {trial.says!r}" if trial.says not in said else "",
-        f"did not write {trial.writes}" if trial.writes and not is_picture(written) else "",
+        f"did not write {trial.writes}" if trial.writes and not is_whole(written) else "",
     ):
         if failure:
             raise TrialError(f"The build {failure} for: {trial.name}\n{said[-4000:]}")
-    if trial.writes:
+    if trial.writes == PICTURE:  # a run is opened by the next trial
         written.unlink()
     return f"{time.monotonic() - began:6.2f} s  {trial.name}"
 
@@ -158,8 +162,10 @@ def bad_lines(said: str, markers: Sequence[str] = BAD_LINES) -> list[str]:
     return [line for line in said.splitlines() if any(marker in line for marker in markers)]
 
 
-def is_picture(path: Path) -> bool:
-    return path.is_file() and path.read_bytes().startswith(b"\x89PNG") and path.stat().st_size > 10_000
+def is_whole(path: Path) -> bool:
+    """Whether a picture or a run (a zip) was written."""
+    begins = b"\x89PNG" if path.suffix == ".png" else b"PK\x03\x04"
+    return path.is_file() and path.read_bytes().startswith(begins) and path.stat().st_size > 10_000
 
 
 @contextmanager
