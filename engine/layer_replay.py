@@ -1,9 +1,9 @@
 """One layer of a finished pass once more: its own forward code on the recorded stream, with the run's hooks put aside.
 
 Any tensor between the stream that enters a layer and the stream that leaves it can be had this way, of every family,
-because nothing is written down twice. What listeners
-replaced in that pass (its interventions) is replaced again; then the whole pass is repeated, since a listener saw it
-whole. Else only the positions asked for are: to rounding the same, and bit for bit where the shapes are the pass's.
+because nothing is written down twice. What listeners replaced in that pass (its interventions) is replaced again; then
+the whole pass is repeated, since a listener saw it whole. Else only the positions asked for are: to rounding the same,
+and bit for bit where the shapes are the pass's.
 """
 
 from __future__ import annotations
@@ -84,18 +84,6 @@ def layer_edits(model: Decoder, trace: Trace, layer: int, position: int) -> Edit
     }
 
 
-def mlp_reads(model: Decoder, trace: Trace, cache: KVCache, layer: int, start: int, end: int) -> Tensor:
-    """What the MLP of an edited layer read at positions [start, end), ``[end - start, d_model]``."""
-    seen = Seen(["mlp"])
-    (first, last), edits = trace.span(start), layer_edits(model, trace, layer, start)
-    handle = model.layers[layer].mlp.register_forward_pre_hook(lambda module, given: seen.take("mlp", given[0]))
-    try:
-        _forward(model, trace, cache, layer, first, last, edits, seen, [])
-    finally:
-        handle.remove()
-    return seen.tensors["mlp"][0, start - first : end - first]
-
-
 def repeated(model: Decoder, trace: Trace, cache: KVCache, ids: Tensor, first: int, last: int, reached: int) -> Tensor:
     """The stream that positions [first, last) of one pass left at the first boundaries, ``[reached, last - first,
     d_model]``, from their ids ``[1, last - first]``. An edited pass must be given whole."""
@@ -129,7 +117,6 @@ def _made(
     model: Decoder, trace: Trace, cache: KVCache, layer: int, part: int, start: int, end: int
 ) -> Iterator[Tensor]:
     """Pass by pass, since dynamic rope depends on a pass's length."""
-    attn = model.layers[layer].attn
     while start < end:
         first, last = trace.span(start)
         stop = min(end, last)
@@ -137,13 +124,25 @@ def _made(
         if edits:
             yield _appended(model, trace, cache, layer, first, last, edits)[part][:, :, start - first : stop - first]
         else:
-            x = model.layers[layer].attention_input(trace.residual(layer, start, stop)[None])
-            if part == 0:
-                yield attn.keys(x, model.turn(layer, start, stop, last, x))
-            else:
-                assert isinstance(attn, Attention), "a latent is the only part of its cache"
-                yield attn.values(x)
+            yield made_parts(model, trace, layer, start, stop, [part])[0]
         start = stop
+
+
+def made_parts(
+    model: Decoder, trace: Trace, layer: int, start: int, end: int, parts: Sequence[int]
+) -> tuple[Tensor, ...]:
+    """Parts of what a layer stored of positions [start, end) of one pass that was not edited, ``[1, heads, end - start,
+    width]`` each, from the stream that entered it."""
+    block = model.layers[layer]
+    x = block.attention_input(trace.residual(layer, start, end)[None])
+
+    def made(part: int) -> Tensor:
+        if part == 0:
+            return block.attn.keys(x, model.turn(layer, start, end, trace.span_end(start), x))
+        assert isinstance(block.attn, Attention), "a latent is the only part of its cache"
+        return block.attn.values(x)
+
+    return tuple(map(made, parts))
 
 
 # -- the forward code itself -------------------------------------------------------------------------------------

@@ -12,9 +12,9 @@ from engine import questions as ask
 from engine.errors import EngineError
 from engine.frames import NeuronLayers, Neurons
 from engine.gate import Answering
-from engine.layer_replay import layer_edits, layer_tensors
+from engine.layer_replay import layer_tensors
 from engine.model.mlp import GatedMLP, PlainMLP
-from engine.recompute import mlp_input, mlp_known
+from engine.recompute import mlp_known
 from engine.transfer import to_host
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def neurons(session: Session, question: ask.AskNeurons) -> Answering:
     position = session.newest if question.position is None else question.position
     if not _known(session, layer, position):
         return _nothing(layer, position, mlp.down.in_features)
-    parts = _computed(session, mlp, layer, position)
+    parts = _computed(session, layer, position)
     host = to_host(_strongest(mlp, parts, question.most))
     return Neurons(
         layer,
@@ -57,12 +57,12 @@ def neuron_layers(session: Session, question: ask.AskNeuronLayers) -> Answering:
     top = min([max(0, question.most), *(mlp.down.in_features for mlp in dense.values())])
     rows: dict[int, tuple[Tensor, Tensor]] = {}
     posts, captured = session.posts(), 0
-    for layer, mlp in dense.items():
+    for layer in dense:
         if not _known(session, layer, position):
             continue
         post = posts.at(layer, position)
         captured += post is not None
-        rows[layer] = _ranked(_computed(session, mlp, layer, position)[2] if post is None else post, top)
+        rows[layer] = _ranked(_computed(session, layer, position)[2] if post is None else post, top)
         yield None
     ids = torch.stack([ids for ids, _ in rows.values()]) if rows else torch.zeros(0, top, dtype=torch.int64)
     post = torch.stack([post for _, post in rows.values()]) if rows else torch.zeros(0, top)
@@ -80,19 +80,13 @@ def _known(session: Session, layer: int, position: int) -> bool:
     return position < mlp_known(session.trace, session.cache, layer)
 
 
-def _computed(session: Session, mlp: GatedMLP | PlainMLP, layer: int, position: int) -> _Parts:
-    model, trace, cache = session.loaded.model, session.trace, session.cache
-    if layer_edits(model, trace, layer, position):
-        names = [f"blocks.{layer}.mlp.{name}" for name in ("hook_pre", "hook_pre_linear", "hook_post")]
-        there = [name for name in names if name in model.points]
-        found = layer_tensors(model, trace, cache, layer, there, position, position + 1)
-        pre, up, post = (found[name][0, 0] if name in found else None for name in names)
-        assert pre is not None, "every MLP has this point"
-        assert post is not None, "every MLP has this point"
-        return pre, up, post
-    read = mlp_input(model, trace, cache, layer, position, position + 1)
-    gate, up, post = mlp.neurons(read)
-    return gate[0], None if up is None else up[0], post[0]
+def _computed(session: Session, layer: int, position: int) -> _Parts:
+    points = [f"blocks.{layer}.mlp.{name}" for name in ("hook_pre", "hook_pre_linear", "hook_post")]
+    model = session.loaded.model
+    names = [name for name in points if name in model.points]  # a plain MLP has no up beside it
+    found = layer_tensors(model, session.trace, session.cache, layer, names, position, position + 1)
+    gate, *up, post = (tensor[0, 0] for tensor in found.values())
+    return gate, up[0] if up else None, post
 
 
 def _ranked(post: Tensor, most: int) -> tuple[Tensor, Tensor]:

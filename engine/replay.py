@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from engine.errors import EngineError, HookError
-from engine.layer_replay import Enough, Seen, layer_tensors, listened, repeated
-from engine.model.attention import Attention
+from engine.layer_replay import Enough, Seen, layer_tensors, listened, made_parts, repeated
 from engine.sampling import choose
 from engine.trace import Edits, Trace
 
@@ -256,10 +255,9 @@ def _pass_again(session: Session, start: int, end: int) -> None:
 def _parts_again(session: Session, start: int, end: int) -> None:
     """What every layer stores of these positions, of what entered it."""
     model, trace, cache = session.loaded.model, session.trace, session.cache
-    for layer, block in enumerate(model.layers):
-        x = block.attention_input(trace.residual(layer, start, end)[None])
-        keys = block.attn.keys(x, model.turn(layer, start, end, trace.span_end(start), x))
-        cache.append(layer, keys, *([block.attn.values(x)] if isinstance(block.attn, Attention) else []))
+    for layer, spec in enumerate(model.config.layers):
+        parts = range(len(spec.attention.cached))
+        cache.append(layer, *made_parts(model, trace, layer, start, end, parts))
     cache.commit(end - start)
 
 

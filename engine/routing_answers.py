@@ -14,9 +14,9 @@ from engine import questions as ask
 from engine.errors import EngineError, ModelNeeded
 from engine.frames import ExpertUse, RoutedTokens, RouterRow, Routing, RoutingLayers, RoutingShares
 from engine.gate import Answering
-from engine.layer_replay import layer_edits, layer_tensors
+from engine.layer_replay import layer_tensors
 from engine.model.moe import MoE
-from engine.recompute import mlp_known, mlp_read_and_added
+from engine.recompute import mlp_known
 from engine.routing import Blocks, LayerRouting, Sums, entropy, even
 from engine.transfer import to_host
 
@@ -223,25 +223,18 @@ def _given(session: Session, moe: MoE, question: ask.AskExpertUse, position: int
         if position >= min(mlp_known(trace, cache, layer), trace.reach[layer + 1]):
             return None  # stopped behind the router: the layer has not been computed to its end
         record = trace.routing.layers[layer]
-        read, added = mlp_read_and_added(model, trace, cache, layer, position)
-        slot = (record.ids[position : position + 1][0] == question.expert).nonzero()[0]
-        weight = record.weights[position : position + 1][:, slot]
-        adds = _adds(session, moe, question, position, read, weight).float()
-        whole = added.float() / model.layers[layer].spec.residual_scale
+        names = [f"blocks.{layer}.mlp.experts.{question.expert}.hook_out", f"blocks.{layer}.hook_mlp_out"]
+        out, added = layer_tensors(model, trace, cache, layer, names, position, position + 1).values()
+        adds = (out[0] if moe.spec.scale_input else out[0] * _weight_at(record, question.expert, position)).float()
+        whole = added[0, 0].float() / model.layers[layer].spec.residual_scale
         session.expert_adds[key] = torch.stack((adds.norm(), adds @ whole / whole.square().sum()))
     return session.expert_adds[key]
 
 
-def _adds(
-    session: Session, moe: MoE, question: ask.AskExpertUse, position: int, read: Tensor, weight: Tensor
-) -> Tensor:
-    """What the expert adds at a position, weight included, ``[d_model]``; as it was where the layer was edited."""
-    layer, model, trace, cache = question.layer, session.loaded.model, session.trace, session.cache
-    if not layer_edits(model, trace, layer, position):
-        return moe.recompute_weighed(read[None], weight, question.expert)[0]
-    name = f"blocks.{layer}.mlp.experts.{question.expert}.hook_out"
-    given = layer_tensors(model, trace, cache, layer, [name], position, position + 1)[name][0]
-    return given if moe.spec.scale_input else given * weight[0]
+def _weight_at(record: LayerRouting, expert: int, position: int) -> Tensor:
+    """The weight ``[1]`` of an expert that was chosen at a position."""
+    slot = (record.ids[position : position + 1][0] == expert).nonzero()[0]
+    return record.weights[position : position + 1][0, slot]
 
 
 # -- exact figures -------------------------------------------------------------------------------------------------

@@ -218,15 +218,6 @@ class Attention(nn.Module):
         """Values as the cache stores them: ``[batch, n_kv_heads, pos, d_head]``."""
         return self._clipped(self._rows(x, self.n_rotated, self.n_all)).transpose(1, 2)
 
-    def written(
-        self, x: Tensor, turn: Turn | None, stored: tuple[Tensor, ...], start: int, *, one_by_one: bool
-    ) -> Tensor:
-        """What the heads write together, ``[batch, pos, d_model]``; ``stored`` are keys and values from the first that
-        is seen to the last query's own. Of a pass over one position as decode computes it, else as prefill does."""
-        keys, values = stored
-        q, attend = self.queries(x, turn, start), self._explicit if one_by_one else self._in_blocks
-        return self.out(attend(q, keys, values, start).flatten(2))
-
     def _rows(self, x: Tensor, first: int, stop: int) -> Tensor:
         """Heads [first, stop) of queries, keys and values: only their rows of the map are read."""
         rows = slice(first * self.spec.d_head, stop * self.spec.d_head)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from torch import Tensor, nn
 
 from engine.cache import KVCache
@@ -54,22 +52,6 @@ class Block(nn.Module):
     def attention_input(self, x: Tensor) -> Tensor:
         """What attention reads of a residual stream, without hooks."""
         return x if self.ln1 is None else self.ln1.recompute(x)
-
-    def resid_mid(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
-        """The stream with what attention adds, without hooks; ``attend`` maps what attention reads to what it gives."""
-        given = attend(self.attention_input(x))
-        return x + self._scaled(given if self.ln1_post is None else self.ln1_post.recompute(given))
-
-    def mlp_input(self, x: Tensor, attend: Callable[[Tensor], Tensor]) -> Tensor:
-        """What the MLP reads, without hooks; ``attend`` as in ``resid_mid``, not called where the layer is parallel."""
-        return self.mlp_read(x, x if self.spec.parallel else self.resid_mid(x, attend))
-
-    def mlp_read(self, x: Tensor, mid: Tensor) -> Tensor:
-        """The same, where ``resid_mid`` is known (a parallel layer does not look at it)."""
-        if self.spec.parallel and self.ln2 is None:
-            return self.attention_input(x)
-        read = x if self.spec.parallel else mid
-        return read if self.ln2 is None else self.ln2.recompute(read)
 
     def _added(self, x: Tensor, norm: Norm | None) -> Tensor:
         return self._scaled(x if norm is None else norm(x))

@@ -165,17 +165,6 @@ class LatentAttention(nn.Module):
         """What the cache stores: ``[batch, 1, pos, d_latent + d_rope]``."""
         return torch.cat(self._latent(x, turn, hooked=False), dim=-1)[:, None]
 
-    def written(
-        self, x: Tensor, turn: Turn | None, stored: tuple[Tensor, ...], start: int, *, one_by_one: bool
-    ) -> Tensor:
-        """What the heads write together, ``[batch, pos, d_model]``; ``stored`` is what the cache keeps of every
-        position up to the last query's own. Of a pass over one position as decode computes it, else as prefill does."""
-        (entries,), (nope, rotated) = stored, self._queries(x, turn, hooked=False)
-        if not one_by_one:
-            return self.out(self._fused(nope, rotated, entries, start).flatten(2))
-        pattern = self.softmax(self.scores(self._absorbed(nope, rotated), entries, start))
-        return self.out(self._values_of(mixed(pattern, entries[..., : self.spec.d_latent])).flatten(2))
-
     def head_part(self, part: Tensor, head: int | None) -> Tensor:
         """Of what is stored what a head reads: every head reads all of it."""
         return part

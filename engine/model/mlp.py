@@ -67,11 +67,6 @@ class GatedMLP(nn.Module):
         gate, up = self.hook_pre(gate), self.hook_pre_linear(up)
         return self.down(self.hook_post(self.join(gate, up)))
 
-    def neurons(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Gate, up and what the neurons give, ``[..., d_mlp]`` each, without hooks."""
-        gate, up = self.gate_up(x).chunk(2, dim=-1)
-        return gate, up, self.join(gate, up)
-
 
 class PlainMLP(nn.Module):
     """down(activation(up(x)))."""
@@ -85,11 +80,6 @@ class PlainMLP(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.down(self.hook_post(self.activation(self.hook_pre(self.up(x)))))
-
-    def neurons(self, x: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """What the neurons get and give, ``[..., d_mlp]`` each, without hooks; there is no up beside it."""
-        pre = self.up(x)
-        return pre, None, self.activation(pre)
 
 
 def _unhooked(tensor: Tensor) -> Tensor:

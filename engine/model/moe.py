@@ -6,8 +6,6 @@ Formulas: transformers' routers of Mixtral, Qwen-MoE, DeepSeek-V2/V3, Llama 4 an
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -111,10 +109,6 @@ class Experts(nn.Module):
         post = hook_post(self.join(hook_pre(gate), hook_pre_linear(up)))
         return hook_out(self._out(post, expert))
 
-    def recompute(self, x: Tensor, expert: int) -> Tensor:
-        """The same without hooks."""
-        return self._out(self.join(*self._gate_and_up(x, expert)), expert)
-
     def _gate_and_up(self, x: Tensor, expert: int) -> tuple[Tensor, Tensor]:
         gate, up = project(x, self.gate_up[expert], _row(self.gate_up_bias, expert)).chunk(2, dim=-1)
         return gate, up
@@ -170,14 +164,10 @@ class MoE(nn.Module):
         return out
 
     def _weighed(self, rows: Tensor, weight: Tensor, expert: int) -> Tensor:
-        return self._with_weight(self.experts, rows, weight, expert)
-
-    def recompute_weighed(self, rows: Tensor, weight: Tensor, expert: int) -> Tensor:
-        """What one expert adds, ``[routed, d_model]``, with its weights ``[routed, 1]``, without hooks."""
-        return self._with_weight(self.experts.recompute, rows, weight, expert)
-
-    def _with_weight(self, given: Callable[[Tensor, int], Tensor], x: Tensor, weight: Tensor, expert: int) -> Tensor:
-        return given(x * weight, expert) if self.spec.scale_input else given(x, expert) * weight
+        """What one expert adds, ``[routed, d_model]``, with its weights ``[routed, 1]``."""
+        if self.spec.scale_input:
+            return self.experts(rows * weight, expert)
+        return self.experts(rows, expert) * weight
 
     def _shared(self, x: Tensor) -> Tensor:
         shared = self.shared(x)

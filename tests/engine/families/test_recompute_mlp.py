@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 import engine
+from engine.layer_replay import layer_tensors
 from engine.loading import Loaded
-from engine.recompute import mlp_input, mlp_known, mlp_read_and_added
+from engine.recompute import mlp_known
 from engine.trace import Trace
 from tests.engine.families.oracle import Oracle
 from tests.engine.families.test_recompute import CUTS, _read
@@ -36,6 +37,16 @@ def _given(loaded: Loaded) -> Iterator[list[list[Tensor]]]:
             handle.remove()
 
 
+def _again(
+    loaded: Loaded, trace: Trace, cache: engine.KVCache, layer: int, start: int, end: int
+) -> tuple[Tensor, Tensor]:
+    """What the layer's MLP reads and adds where the layer is repeated at positions [start, end)."""
+    name = f"blocks.{layer}.hook_mlp_out"
+    with _given(loaded) as seen:
+        added = layer_tensors(loaded.model, trace, cache, layer, [name], start, end)[name]
+    return seen[layer][-1], added[0]
+
+
 def _spans(trace: Trace, rows: int) -> list[tuple[int, int]]:
     """Parts of every pass, some rows at a time."""
     return [(at, min(at + rows, end)) for start, end in trace.spans for at in range(start, end, rows)]
@@ -53,7 +64,7 @@ def test_what_the_mlp_reads_made_anew(oracle: Oracle, loaded: Loaded, rows: int)
             theirs = torch.cat(parts)
             assert mlp_known(trace, cache, layer) == ids.shape[1] == len(theirs)
             for start, end in _spans(trace, rows):
-                ours = mlp_input(loaded.model, trace, cache, layer, start, end)
+                ours, _ = _again(loaded, trace, cache, layer, start, end)
                 allowed = PROMISE * float(theirs.abs().max())
                 torch.testing.assert_close(ours, theirs[start:end], rtol=0, atol=allowed, msg=f"{layer=} {start=}")
 
@@ -66,6 +77,6 @@ def test_what_the_mlp_added_is_not_what_a_hook_made_of_it_behind_the_layer(oracl
         with loaded.model.hooks(hooks):
             next(session.generate(oracle.ids[0].tolist(), 1))
         with torch.inference_mode():
-            found.append(mlp_read_and_added(loaded.model, session.trace, session.cache, 0, 7))
+            found.append(_again(loaded, session.trace, session.cache, 0, 7, 8))
     for ours, theirs in zip(*found, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=0, atol=PROMISE * float(theirs.abs().max()) * 10)

@@ -15,8 +15,8 @@ from engine import questions as ask
 from engine.config import MoESpec
 from engine.errors import EngineError
 from engine.hooks import layer_stages
+from engine.layer_replay import layer_tensors
 from engine.loading import Loaded
-from engine.recompute import mlp_read_and_added
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.families.reference import reference
 from tests.engine.families.variants import VARIANTS
@@ -308,10 +308,10 @@ def test_an_expert_is_computed_once_for_a_position(
     expert, calls = int(session.answer(ask.AskRouterRow(0, 3)).ids[0]), []
 
     def counted(*place: Any) -> Any:
-        calls.append(place[-1])
-        return mlp_read_and_added(*place)
+        calls.append(place[-2])
+        return layer_tensors(*place)
 
-    monkeypatch.setattr("engine.routing_answers.mlp_read_and_added", counted)
+    monkeypatch.setattr("engine.routing_answers.layer_tensors", counted)
     first = session.answer(ask.AskExpertUse(0, expert, most=50))
     assert sorted(calls) == sorted(first.positions.tolist())
     calls.clear()
