@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QKeyEvent, QWheelEvent
+from PySide6.QtGui import QKeyEvent
 
 from app.theme import Theme
 from app.widgets.canvas import pen, tint
 from app.widgets.lettering import Painter
-from app.widgets.row_picture import RowPicture
-
-_STEPS = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1, Qt.Key.Key_PageUp: -10, Qt.Key.Key_PageDown: 10}
+from app.widgets.row_table import RowTable
 
 
 @dataclass(frozen=True)
@@ -35,44 +33,23 @@ class Entries:
     value: str
 
 
-class EntryTable(RowPicture):
-    """One row an entry. ``describe(row)`` gives its text for screen readers and the status bar."""
+class EntryTable(RowTable):
+    """One row an entry."""
 
     def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
-        super().__init__(theme)
+        super().__init__(theme, name, describe)
         self.entries: Entries | None = None
-        self.describe = describe
-        self.first = 0
-        self.row: int | None = None
-        self.setAccessibleName(name)
 
     def show_entries(self, entries: Entries | None) -> None:
         """Show others; the picked row stays where there is one."""
-        self.entries, self.hovered = entries, None
-        self.first = min(self.first, self._last_first())
-        if self.row is not None and self.row >= self.count:
-            self.row = None
-        self.refresh()
+        self.entries = entries
+        self.rows_changed()
 
     @property
     def count(self) -> int:
         return 0 if self.entries is None else len(self.entries.rows)
 
     # --- layout -----------------------------------------------------------------------------------------------
-
-    def _high(self) -> float:
-        return self.metrics().height() * 1.35
-
-    def fits(self) -> int:
-        """Rows below the heading."""
-        return max(1, int((self.height() - self._high()) / self._high()))
-
-    def visible_rows(self) -> range:
-        """Which rows are on screen."""
-        return range(self.first, min(self.first + self.fits(), self.count))
-
-    def _last_first(self) -> int:
-        return max(0, self.count - self.fits())
 
     def _columns(self, entries: Entries) -> tuple[float, float, float]:
         """Widths of place, bar and figure: the bar takes what is left, and gives way first."""
@@ -117,43 +94,9 @@ class EntryTable(RowPicture):
             painter.setPen(pen(self.theme.faint))
             painter.drawLine(QPointF(zero, ground.top()), QPointF(zero, ground.bottom()))
 
-    def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for row, colour in ((self.hovered, self.theme.hover), (self.row, self.theme.accent)):
-            if row in self.visible_rows():
-                painter.setPen(pen(colour))
-                top = (row - self.first + 1) * self._high()  # type: ignore[operator]  # None is in no range
-                painter.drawRect(QRectF(1, top, self.width() - 2, self._high()))
-
-    # --- mouse and keys ---------------------------------------------------------------------------------------
-
-    def row_at(self, place: QPointF) -> int | None:
-        row = self.first + int(place.y() / self._high()) - 1
-        return row if row in self.visible_rows() else None
-
-    def pick(self, row: int) -> None:
-        """Pick a row and bring it on screen."""
-        if not 0 <= row < self.count:
-            return
-        self.row = row
-        first = min(max(self.first, row - self.fits() + 1), row)
-        if first != self.first:
-            self.first = first
-            self.refresh()
-        self.setAccessibleDescription(self.describe(row))
-        self.row_picked.emit(row)
-        self.refresh_marks()
-
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        step = _STEPS.get(Qt.Key(event.key()))
-        if step is None or not self.count or event.modifiers() != Qt.KeyboardModifier.NoModifier:
+        """With Ctrl or Shift the arrows move something else."""
+        if event.modifiers() == Qt.KeyboardModifier.NoModifier:
+            super().keyPressEvent(event)
+        else:
             event.ignore()
-            return
-        self.pick(min(max(0 if self.row is None else self.row + step, 0), self.count - 1))
-
-    def wheelEvent(self, event: QWheelEvent) -> None:  # noqa: N802
-        lines = -round(event.angleDelta().y() / 40)
-        self.first = min(max(self.first + lines, 0), self._last_first())
-        self.refresh()
-        event.accept()
