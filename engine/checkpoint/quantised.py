@@ -18,7 +18,7 @@ from engine.checkpoint.tensors import TensorInfo
 from engine.errors import CheckpointError
 
 FP8, MXFP4 = "FP8", "MXFP4"  # what the presented tensors say they are stored as
-STEP = 2**14  # blocks of MXFP4 unpacked at a time
+STEP = 2**11  # blocks of MXFP4 unpacked at a time: so few that temporary arrays hardly add to the heap
 
 SCALES = ("F64", "F32", "F16", "BF16", "F8_E8M0")  # types of FP8's scales
 
