@@ -15,6 +15,7 @@ from pathlib import Path
 
 from tests.bench.job import TITLES
 from tests.bench.measure import Plan, measure
+from tests.bench.options import numbers, sides
 from tests.bench.report import lines
 from tests.real import real_gguf
 
@@ -47,31 +48,19 @@ def _plan(given: argparse.Namespace) -> Plan:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
-    parser.add_argument("--threads", type=_numbers, default=(1, 2), help="for every side (default: 1,2)")
+    parser.add_argument("--threads", type=numbers, default=(1, 2), help="for every side (default: 1,2)")
     parser.add_argument("--tokens", type=int, default=64, help="decode passes a round (default: %(default)s)")
     parser.add_argument("--prompt-tokens", type=int, default=512, help="of prefill (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=5, help="of each side (default: %(default)s)")
     parser.add_argument("--model", type=Path, help="a .gguf file or a folder (default: SmolLM2-135M-Instruct Q4_1)")
-    parser.add_argument("--only", type=_sides, default=tuple(TITLES), help=f"sides, of {','.join(TITLES)}")
-    parser.add_argument("--spin", type=_numbers, default=(), help="values of GOMP_SPINCOUNT to compare, e.g. 300,10000")
+    parser.add_argument("--only", type=sides(TITLES), default=tuple(TITLES), help=f"sides, of {','.join(TITLES)}")
+    parser.add_argument("--spin", type=numbers, default=(), help="values of GOMP_SPINCOUNT to compare, e.g. 300,10000")
     parser.add_argument("--bandwidth-mib", type=int, default=512, help="memory to read (default: %(default)s)")
     said = "of side c: as the window first opens, or all panels at once (default: %(default)s)"
     parser.add_argument("--layout", choices=("focus", "grid"), default="grid", help=said)
     parser.add_argument("--at-once", action="store_true", help="start all sides together; load times mean nothing then")
     parser.add_argument("--json", type=Path, help="write every figure of every round here")
     return parser
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _sides(text: str) -> tuple[str, ...]:
-    sides = tuple(dict.fromkeys(text.split(",")))
-    unknown = [side for side in sides if side not in TITLES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {','.join(TITLES)}")
-    return sides
 
 
 if __name__ == "__main__":

@@ -26,11 +26,9 @@ def measure(given: argparse.Namespace, note: Note) -> dict[str, Any]:
     """Every figure, as plain data."""
     before = machine_facts()
     model = str(given.model or real_gguf())
-    job, facts = prompt_job(model, given.threads, given.prompt_tokens, note)
-    if given.tokens > facts["n_ctx"]:
-        raise SystemExit(f"{given.tokens} tokens are more than the context of {facts['n_ctx']:,}.")
-    job = replace(job, endless=True, layout=given.layout)
     count = given.tokens - given.prompt_tokens
+    job, facts = prompt_job(model, given.threads, given.prompt_tokens, note, more=count)
+    job = replace(job, endless=True, layout=given.layout)
     note("loading the engine twice")
     engines = {name: Process(replace(job, side="growth", recording=name == "r")) for name in "ar"}
     runs = {name: [process.ask("begin")] for name, process in engines.items()}

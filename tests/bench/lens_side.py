@@ -14,44 +14,24 @@ import torch
 from transformer_lens import ActivationCache
 from transformer_lens.model_bridge import TransformerBridge
 from transformers import AutoTokenizer, DynamicCache
-from transformers.utils import logging
 
-from tests.bench.job import Job
 from tests.bench.timing import round_of
-from tests.bench.transformers_side import loaded, place
+from tests.bench.transformers_side import GreedySide, loaded, place
 
 
-class LensSide:
+class LensSide(GreedySide):
     """A greedy loop of ``run_with_cache``; the keys and values of the passes before are given to each."""
 
-    def __init__(self, job: Job) -> None:
-        logging.disable_progress_bar()
-        torch.set_num_threads(job.threads)
-        self._job = job
-        began = time.perf_counter()
-        folder, where = place(Path(job.model))
-        model, tokenizer = loaded(Path(job.model), "eager"), AutoTokenizer.from_pretrained(folder, **where)
+    def _load(self, model: Path) -> None:
+        folder, where = place(model)
+        eager, tokenizer = loaded(model, "eager"), AutoTokenizer.from_pretrained(folder, **where)
         self._bridge = TransformerBridge.boot_transformers(
-            str(folder), hf_model=model, tokenizer=tokenizer, device="cpu", dtype=torch.float32
+            str(folder), hf_model=eager, tokenizer=tokenizer, device="cpu", dtype=torch.float32
         )
-        self._config = model.config
-        self._seconds = time.perf_counter() - began
+        self._config = eager.config
 
     def ready(self) -> dict[str, Any]:
-        return {"load": self._seconds, "version": version("transformer-lens")}
-
-    def warm(self, most: int | None = None) -> dict[str, Any]:
-        """A short run, of the first ``most`` tokens of the prompt."""
-        self._run(3, most)
-        return {}
-
-    def round(self, threads: int) -> dict[str, Any]:
-        """Prefill and decode once with this many threads."""
-        torch.set_num_threads(threads)
-        return self._run(self._job.tokens + 1)
-
-    def close(self) -> None:
-        """Nothing to end."""
+        return super().ready() | {"version": version("transformer-lens")}
 
     @torch.inference_mode()
     def _run(self, count: int, most: int | None = None) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from tests.bench.machine import machine_facts
+from tests.bench.options import numbers
 from tests.bench.prompt import TEXT
 from tests.bench.summary import percentile, spread
 from tests.real import real_gguf
@@ -154,15 +155,11 @@ def _prompt(loaded: Any, n: int) -> list[int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.maps", description=__doc__)
-    parser.add_argument("--positions", type=_numbers, default=(1000, 1024, 4096), help="(default: 1000,1024,4096)")
+    parser.add_argument("--positions", type=numbers, default=(1000, 1024, 4096), help="(default: 1000,1024,4096)")
     parser.add_argument("--rounds", type=int, default=3, help="of each case (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=2, help="(default: %(default)s)")
     parser.add_argument("--model", type=Path, help="a .gguf file or a folder (default: SmolLM2-135M-Instruct Q4_1)")
     return parser
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
 
 
 if __name__ == "__main__":

@@ -50,12 +50,17 @@ def measure(plan: Plan, note: Note) -> dict[str, Any]:
     return figures | {"machine": {"before": before, "after": machine_facts()}}
 
 
-def prompt_job(model: str, threads: int, tokens: int, note: Note) -> tuple[Job, dict[str, Any]]:
-    """A job with a prompt of this many tokens, of no side yet, and facts about the model."""
+def prompt_job(model: str, threads: int, tokens: int, note: Note, more: int = 0) -> tuple[Job, dict[str, Any]]:
+    """A job with a prompt of this many tokens, of no side yet, and facts about the model.
+
+    Ends the program where ``more`` tokens behind the prompt do not fit into the model's context.
+    """
     note(f"making the prompt of {tokens} tokens")
     process = Process(Job("prompt", model, threads, prompt_tokens=tokens))
     facts = process.ready
     process.close()
+    if tokens + more > facts["n_ctx"]:
+        raise SystemExit(f"{tokens + more} tokens are more than the context of {facts['n_ctx']:,}.")
     ids, text, opening = (facts.pop(name) for name in ("ids", "text", "opening"))
     return Job("", model, threads, ids=tuple(ids), text=text, opening=opening), facts
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from tests.bench.job import TITLES, Job
 from tests.bench.machine import machine_facts
+from tests.bench.options import numbers
 from tests.bench.process import Process
 from tests.bench.summary import of, ratio, spread, tokens_by_side
 
@@ -112,15 +113,11 @@ def _over(sides: dict[str, Any], figure: str) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.moe", description=__doc__)
-    parser.add_argument("--threads", type=_numbers, default=(1, 2), help="for both sides (default: 1,2)")
+    parser.add_argument("--threads", type=numbers, default=(1, 2), help="for both sides (default: 1,2)")
     sizes = {"layers": 8, "width": 512, "experts": 32, "expert-width": 512, "top": 4}
     for name, value in {**sizes, "prompt-tokens": 256, "tokens": 32, "rounds": 3}.items():
         parser.add_argument(f"--{name}", type=int, default=value, help="(default: %(default)s)")
     return parser
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
 
 
 if __name__ == "__main__":

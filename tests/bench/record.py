@@ -21,6 +21,7 @@ import psutil
 from tests.bench.job import RECORD_TITLES, Job
 from tests.bench.machine import machine_facts
 from tests.bench.measure import Note, in_turn, prompt_job
+from tests.bench.options import numbers, sides
 from tests.bench.process import Process
 from tests.bench.record_report import lines
 from tests.real import real_gguf
@@ -49,9 +50,7 @@ def measure(plan: Plan, note: Note) -> dict[str, Any]:
     """Every figure of the plan, as plain data."""
     before, lengths, facts = machine_facts(), {}, {}
     for length in plan.lengths:
-        job, facts = prompt_job(plan.model, plan.threads, length, note)
-        if length + plan.tokens + 1 > facts["n_ctx"]:
-            raise SystemExit(f"{length} tokens and {plan.tokens} more are beyond the context of {facts['n_ctx']:,}.")
+        job, facts = prompt_job(plan.model, plan.threads, length, note, more=plan.tokens + 1)
         left_out = dict(_left_out(plan, length, facts))
         sides = [side for side in plan.sides if side not in left_out]
         job = replace(job, tokens=plan.tokens, bandwidth_mib=plan.bandwidth_mib, layout=plan.layout, endless=True)
@@ -125,29 +124,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     plan = Plan("")
     parser = argparse.ArgumentParser(prog="python -m tests.bench.record", description=__doc__)
-    parser.add_argument("--lengths", type=_numbers, default=plan.lengths, help="of the prompt (default: %(default)s)")
+    parser.add_argument("--lengths", type=numbers, default=plan.lengths, help="of the prompt (default: %(default)s)")
     parser.add_argument("--tokens", type=int, default=plan.tokens, help="decode passes a round (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=plan.rounds, help="of each side (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=plan.threads, help="for every side (default: %(default)s)")
     parser.add_argument("--model", type=Path, help="a .gguf file or a folder (default: SmolLM2-135M-Instruct Q4_1)")
-    parser.add_argument("--only", dest="sides", type=_sides, default=plan.sides, help=f"of {','.join(RECORD_TITLES)}")
+    parser.add_argument(
+        "--only", dest="sides", type=sides(RECORD_TITLES), default=plan.sides, help=f"of {','.join(RECORD_TITLES)}"
+    )
     parser.add_argument("--bandwidth-mib", type=int, default=512, help="memory to read (default: %(default)s)")
     parser.add_argument("--layout", choices=("focus", "grid"), default="grid", help="of side c (default: %(default)s)")
     parser.add_argument("--lens-python", default=sys.executable, help="the interpreter that has TransformerLens")
     parser.add_argument("--json", type=Path, help="write every figure of every round here")
     return parser
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
-def _sides(text: str) -> tuple[str, ...]:
-    sides = tuple(dict.fromkeys(text.split(",")))
-    unknown = [side for side in sides if side not in RECORD_TITLES]
-    if unknown:
-        raise argparse.ArgumentTypeError(f"{unknown[0]!r} is none of {','.join(RECORD_TITLES)}")
-    return sides
 
 
 if __name__ == "__main__":

@@ -17,16 +17,23 @@ ATTENTION = {"d": "sdpa", "e": "eager"}
 OUTPUTS: dict[str, dict[str, bool]] = {"d": {}, "e": {"output_attentions": True, "output_hidden_states": True}}
 
 
-class TransformersSide:
-    """The same weights in float32, and a greedy loop that computes the last position's logits only."""
+class GreedySide:
+    """A greedy loop of one's own: subclasses load a model, and run it for ``count`` passes."""
 
     def __init__(self, job: Job) -> None:
         logging.disable_progress_bar()
         torch.set_num_threads(job.threads)
-        self._job, self._outputs = job, OUTPUTS[job.side]
+        self._job = job
         began = time.perf_counter()
-        self._model = loaded(Path(job.model), ATTENTION[job.side])
+        self._load(Path(job.model))
         self._seconds = time.perf_counter() - began
+
+    def _load(self, model: Path) -> None:
+        raise NotImplementedError
+
+    def _run(self, count: int, most: int | None = None) -> dict[str, Any]:
+        """The figures of a round; of the first ``most`` tokens of the prompt."""
+        raise NotImplementedError
 
     def ready(self) -> dict[str, Any]:
         return {"load": self._seconds}
@@ -43,6 +50,14 @@ class TransformersSide:
 
     def close(self) -> None:
         """Nothing to end."""
+
+
+class TransformersSide(GreedySide):
+    """The same weights in float32, and a loop that computes the last position's logits only."""
+
+    def _load(self, model: Path) -> None:
+        self._outputs = OUTPUTS[self._job.side]
+        self._model = loaded(model, ATTENTION[self._job.side])
 
     @torch.inference_mode()
     def _run(self, count: int, most: int | None = None) -> dict[str, Any]:

@@ -33,11 +33,9 @@ def measure(given: argparse.Namespace, note: Note) -> dict[str, Any]:
     """Every figure, as plain data."""
     before = machine_facts()
     model = str(given.model or real_gguf())
-    job, facts = prompt_job(model, given.threads, given.prompt_tokens, note)
-    if given.tokens > facts["n_ctx"]:
-        raise SystemExit(f"{given.tokens} tokens are more than the context of {facts['n_ctx']:,}.")
-    process = Process(replace(job, side="user", endless=True, layout="focus", every_ms=given.every))
     count = given.tokens - given.prompt_tokens
+    job, facts = prompt_job(model, given.threads, given.prompt_tokens, note, more=count)
+    process = Process(replace(job, side="user", endless=True, layout="focus", every_ms=given.every))
     note("a short run first")
     process.ask("run", count=min(WARM_TOKENS, count))
     note(f"a run of {given.tokens:,} tokens")
