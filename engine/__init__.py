@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from engine.cache import KVCache
+    from engine.edits import Edit
     from engine.errors import Cancelled, EngineError
     from engine.gate import Gate
     from engine.loading import Loaded, load
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Cancelled": "engine.errors",
+    "Edit": "engine.edits",
     "EngineError": "engine.errors",
     "Gate": "engine.gate",
     "KVCache": "engine.cache",
@@ -40,6 +42,7 @@ _HOMES = {
 
 __all__ = [
     "Cancelled",
+    "Edit",
     "EngineError",
     "Gate",
     "KVCache",

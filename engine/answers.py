@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, get_args
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine import (
@@ -20,12 +19,15 @@ from engine import (
     lens_answers,
     neuron_answers,
     point_answers,
+    point_numbers,
     routing_answers,
     run_file_saving,
     surprise_answers,
     tensor_answers,
+    untouched_answers,
 )
 from engine import questions as ask
+from engine.column_blocks import largest, largest_by_magnitude
 from engine.errors import Cancelled, EngineError, PositionError
 from engine.frames import (
     Answer,
@@ -45,15 +47,17 @@ if TYPE_CHECKING:
 @torch.inference_mode()  # as a decorator: a with-block would leak the mode to whoever runs between two slices
 def answering(session: Session, question: ask.Question) -> Answering:
     """The generator that answers a question. Raises EngineError for a place the model does not have, and Cancelled
-    where a new run has begun between two slices: what the work would say is of the old one."""
+    where a new run has begun between two slices, or this one was taken elsewhere: what the work would say is of the old
+    one."""
     if isinstance(question, ask.OF_FILES):
         return (yield from tensor_answers.answering(question))
+    if isinstance(question, ask.AskOn):
+        return (yield from session.answering_on(question.number, question.question))
     _check(session, question)
-    work, trace = _ANSWERS[type(question)](session, question), session.trace
-    if isinstance(question, ask.AskSaved):  # of the run as it stood
-        return (yield from work)
+    work, trace, moves = _ANSWERS[type(question)](session, question), session.trace, session.moves
+    saved = isinstance(question, ask.AskSaved)  # of the run as it stood
     with closing(work):
-        while session.trace is trace:
+        while (saved or session.trace is trace) and session.moves == moves:
             try:
                 part = next(work)
             except StopIteration as done:
@@ -89,7 +93,7 @@ def _residual_norms(session: Session, question: ask.AskResidualNorms) -> Answeri
     table = trace.norm_table()
     n = table.shape[1]
     block = -(-n // max(1, question.most)) or 1
-    norms = _host(norms=_strongest(table, block))["norms"]
+    norms = _host(norms=largest(table, block))["norms"]
     return ResidualNorms(
         n,
         block,
@@ -102,30 +106,14 @@ def _residual_norms(session: Session, question: ask.AskResidualNorms) -> Answeri
     )
 
 
-def _strongest(rows: Tensor, block: int) -> Tensor:
-    """Maximum over blocks of columns: ``[rows, ceil(columns / block)]``."""
-    if block == 1:
-        return rows
-    return F.pad(rows, (0, -rows.shape[1] % block)).view(rows.shape[0], -1, block).amax(-1)
-
-
 def _residual_vectors(session: Session, question: ask.AskResidualVectors) -> Answering:
     yield from ()
     position = session.newest if question.position is None else question.position
     column = session.trace.column(position).float()  # [rows, d_model]
     block = -(-column.shape[1] // max(1, question.most))
-    vectors = _host(vectors=_largest(column, block))["vectors"]
+    vectors = _host(vectors=largest_by_magnitude(column, block))["vectors"]
     source = session.trace.source(position, position + 1)
     return ResidualVectors(position, vectors, session.loaded.config.n_layers + 1, block, source)
-
-
-def _largest(rows: Tensor, block: int) -> Tensor:
-    """The entry of largest magnitude of each block of columns, with its sign."""
-    if block == 1:
-        return rows
-    columns = -(-rows.shape[1] // block)
-    padded = F.pad(rows, (0, -rows.shape[1] % block)).view(rows.shape[0], columns, block)
-    return padded.gather(-1, padded.abs().argmax(-1, keepdim=True)).squeeze(-1)
 
 
 # -- cache -------------------------------------------------------------------------------------------------------
@@ -259,6 +247,8 @@ _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
     ask.AskPoints: point_answers.points,
     ask.AskPoint: point_answers.point,
     ask.AskPointOver: point_answers.point_over,
+    ask.AskWorked: point_numbers.worked,
+    ask.AskUntouched: untouched_answers.untouched,
     ask.AskSaved: run_file_saving.answer,
     ask.AskExactValue: _exact_value,
 }

@@ -107,6 +107,10 @@ class AttentionMaps:
         """A view ``[heads, rows, columns]``."""
         return self._maps[:, : -(-(self.n - self.first) // self.block), : -(-self.columns // self.block)]
 
+    def reaches(self, length: int) -> bool:
+        """Whether queries from position ``length`` on are in, or the last row that was captured is of one of them."""
+        return self.n > length or (self.row is not None and self.row.shape[1] > length)
+
     def make_room(self, positions: int) -> None:
         """So many queries or keys must have their place: cells stand for more of them where they have not."""
         while -(-positions // self.block) > self._most:

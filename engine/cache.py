@@ -7,7 +7,10 @@ and commits once at its end, so a cancelled pass leaves no trace.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -56,6 +59,50 @@ class _LayerCache:
         if self.capacity > max(4 * (self.end - oldest), 4 * FIRST_CAPACITY) and oldest > self.base:
             self._move(max(FIRST_CAPACITY, 2 * (self.end - oldest)), oldest)
 
+    def cut(self, length: int) -> None:
+        """What is there of the positions that the next query sees; all that lies in the buffers may be."""
+        self.base = self._there(length)
+        self.first = self.first_before = max(self.base, min(length, self.spec.first_seen(length)))
+        self.end = length
+
+    def _there(self, length: int) -> int:
+        """From which position on the first ``length`` lie in the buffers."""
+        return self.base if self.base < length else length
+
+    def missing(self, length: int) -> tuple[int, int]:
+        """[start, end) of the positions that the next query sees and that are not there, were it cut to ``length``."""
+        return min(length, self.spec.first_seen(length)), self._there(length)
+
+    def tail(self, start: int, end: int) -> tuple[int, tuple[Tensor, ...]]:
+        """The first position stored of [start, end), and copies of those from there on."""
+        first = min(max(start, self.first), end)
+        column = first - self.base if first < end else 0
+        return first, tuple(buffer.narrow(2, column, end - first).clone() for buffer in self.buffers)
+
+    def extend(self, first: int, end: int, parts: tuple[Tensor, ...]) -> None:
+        """Go on with positions [first, end); what does not border on them is let go."""
+        if first > self.end or first == end:
+            self.base = self.first = self.end = first
+        self.append(first, parts)
+        self.first = self.first_before = max(self.first, min(end, self.spec.first_seen(end)))
+
+    def fill(self, parts: tuple[Tensor, ...]) -> None:
+        """The positions before the first one stored."""
+        kept, count = self.views(), parts[0].shape[2]
+        self.buffers = [torch.cat((part, old), dim=2) for part, old in zip(parts, kept, strict=True)]
+        self.base = self.first = self.first_before = self.first - count
+
+    def bytes_of(self, start: int, end: int) -> int:
+        """Of what is stored of positions [start, end)."""
+        count = max(0, min(end, self.end) - max(start, self.first))
+        return sum(part.shape[1] * count * part.shape[3] * part.element_size() for part in self.buffers)
+
+    def twin(self) -> _LayerCache:
+        """The same, in buffers of its own."""
+        made = copy(self)
+        made.buffers = [buffer.clone() for buffer in self.buffers]
+        return made
+
     def first_of(self, last_pass_undone: bool) -> int:
         """The first position stored, or what it was before the last pass if that lies in the buffers still."""
         return min(self.first, max(self.base, self.first_before)) if last_pass_undone else self.first
@@ -75,6 +122,34 @@ class _LayerCache:
             larger[:, :, :kept] = buffer.narrow(2, oldest - self.base, kept)
             self.buffers[index] = larger
         self.base = oldest
+
+
+@dataclass(frozen=True)
+class CacheTail:
+    """What every layer stored of positions [start, end): its first position, and its parts from there on, ``[batch,
+    heads, pos, width]``. A layer that forgets may have none of the first ones."""
+
+    start: int
+    end: int
+    layers: tuple[tuple[int, tuple[Tensor, ...]], ...]
+
+    @property
+    def bytes(self) -> int:
+        """Of all parts."""
+        return sum(part.numel() * part.element_size() for _, parts in self.layers for part in parts)
+
+    def split(self, at: int) -> tuple[CacheTail, CacheTail]:
+        """The positions before ``at``, and those from it on: copies, so that each goes with its memory."""
+        before, behind = [], []
+        for first, parts in self.layers:
+            middle = max(first, at)
+            before.append((min(first, at), _columns(parts, 0, middle - first if first < at else 0)))
+            behind.append((middle, _columns(parts, middle - first, self.end - first)))
+        return CacheTail(self.start, at, tuple(before)), CacheTail(at, self.end, tuple(behind))
+
+
+def _columns(parts: tuple[Tensor, ...], start: int, end: int) -> tuple[Tensor, ...]:
+    return tuple(part[:, :, start:end].clone() for part in parts)
 
 
 class KVCache:
@@ -145,6 +220,54 @@ class KVCache:
             stored.base = min(stored.base, stored.first)
         self._before = length
         self.rollback()
+
+    def cut(self, length: int) -> None:
+        """Keep what is there of the first ``length`` positions; a layer that has let go of some misses them then."""
+        for stored in self._layers:
+            stored.cut(length)
+        self.length = self._before = length
+        self.remade = min(self.remade, length)
+
+    def missing(self, length: int | None = None) -> dict[int, tuple[int, int]]:
+        """By layer: positions [start, end) that the next query sees and that are not there, see ``fill``; ``length``:
+        those that would not be there if it were cut to that."""
+        length = self.length if length is None else length
+        bounds = {layer: stored.missing(length) for layer, stored in enumerate(self._layers)}
+        return {layer: (start, end) for layer, (start, end) in bounds.items() if start < end}
+
+    def fill(self, layer: int, parts: tuple[Tensor, ...]) -> None:
+        """Put back positions that lie before those stored, up to them: ``[batch, heads, pos, width]`` of every part."""
+        self._layers[layer].fill(parts)
+
+    def tail(self, start: int, end: int) -> CacheTail:
+        """Copies of what is stored of committed positions [start, end)."""
+        return CacheTail(start, end, tuple(stored.tail(start, end) for stored in self._layers))
+
+    def extend(self, tail: CacheTail) -> None:
+        """Go on with the positions of a tail, which begins where this ends; a layer may miss some then."""
+        if tail.start == tail.end:  # nothing was read in it
+            return
+        for stored, (first, parts) in zip(self._layers, tail.layers, strict=True):
+            stored.extend(first, tail.end, parts)
+        self.length = self._before = tail.end
+
+    @contextmanager
+    def windows_kept(self) -> Iterator[None]:
+        """Whatever is cut and extended inside, afterwards the layers that forget hold what they held before. The
+        others, and ``length``, are the caller's."""
+        forgetful = [layer for layer, stored in enumerate(self._layers) if stored.spec.first_seen(self.config.n_ctx)]
+        kept = {layer: self._layers[layer] for layer in forgetful}
+        for layer, stored in kept.items():
+            self._layers[layer] = stored.twin()
+        try:
+            yield
+        finally:
+            for layer, stored in kept.items():
+                self._layers[layer] = stored
+
+    def bytes_of(self, start: int, end: int) -> int:
+        """Bytes of what is stored of positions [start, end)."""
+        return sum(stored.bytes_of(start, end) for stored in self._layers)
 
     def restore(self, firsts: Sequence[int], length: int, parts: Mapping[int, tuple[Tensor, ...]]) -> None:
         """Stand at ``length``, with the positions [firsts[layer], length) of ``parts``, ``[heads, pos, width]`` each.

@@ -63,6 +63,10 @@ class Cancelled(EngineError):  # noqa: N818
         super().__init__(sentence)
 
 
+class NotNow(EngineError):  # noqa: N818
+    """This cannot be answered where the pass stands; it can later."""
+
+
 class RunFileError(EngineError):
     """A file of a saved run is damaged, hostile, of a newer version, or no such file at all."""
 

@@ -170,7 +170,8 @@ class SamplingFrame:
     ``cut_by`` int64 [n_top]: the index in ``stages`` of the stage that cut the candidate, -1 if none.
     The draw: ``drawn`` in [0, 1) fell into [low, high) of the final distribution's cumulative sum, taken over
     falling final probability, ties by id. For greedy, drawn is None and [low, high) is [0, 1).
-    ``entropy_raw`` and ``entropy_final`` are in nats.
+    ``entropy_raw`` and ``entropy_final`` are in nats. ``by_hand``: the token was put in by a user; ``drawn`` is the
+    number of the draw nevertheless, which fell elsewhere.
     """
 
     position: int
@@ -190,6 +191,7 @@ class SamplingFrame:
     final: Array
     cut_by: Array
     stages: tuple[StageFrame, ...]
+    by_hand: bool = False
 
 
 @dataclass(frozen=True)
@@ -233,7 +235,8 @@ class WatchCost:
 
 @dataclass(frozen=True)
 class StepFrame:
-    """One step is done. ``candidates`` are the pieces of ``sampling.ids`` in the same order."""
+    """One step is done. ``candidates`` are the pieces of ``sampling.ids`` in the same order. ``edited``: something was
+    replaced in this pass, by an edit or a hook."""
 
     index: int
     kind: Kind
@@ -247,6 +250,53 @@ class StepFrame:
     finish: Finish | None
     record: RecordUse = RecordUse()
     watch: WatchCost = WatchCost()
+    edited: bool = False
+
+
+@dataclass(frozen=True)
+class BackFrame:
+    """The run was taken back to ``n_tokens``: the steps that chose later tokens are no part of it any more.
+
+    ``refilled``: so many positions of caches that forget were computed again for that.
+    """
+
+    n_tokens: int
+    refilled: int = 0
+
+
+@dataclass(frozen=True)
+class BranchFacts:
+    """One branch of the tree. Its tokens from position ``start`` on are its own; those before are ``parent``'s.
+
+    ``pieces`` are its own tokens; ``log_probability`` is the sum of the natural logarithms of the probabilities (of the
+    raw distribution) that they were chosen with. ``bytes``: what it keeps beside what it shares, cache and record.
+    """
+
+    number: int
+    parent: int | None
+    start: int
+    pieces: tuple[Piece, ...]
+    log_probability: float
+    edited: bool
+    bytes: int
+
+
+@dataclass(frozen=True)
+class TreeFrame:
+    """Every branch of the run, in the order of their making; the first one is the run as it began. ``current``: the
+    number of the one that the session stands on."""
+
+    branches: tuple[BranchFacts, ...]
+    current: int
+
+
+@dataclass(frozen=True)
+class SwitchedFrame:
+    """The session stands on another branch now: these steps are the run from here on. ``refilled`` as in BackFrame."""
+
+    number: int
+    steps: tuple[StepFrame, ...]
+    refilled: int = 0
 
 
 @dataclass(frozen=True)
@@ -646,6 +696,47 @@ class PointTensor:
 
 
 @dataclass(frozen=True)
+class Term:
+    """One of the numbers that a figure is made of: ``name`` in the formula's signs, ``factors`` whose product it is."""
+
+    name: str
+    factors: tuple[float, ...]
+
+    @property
+    def value(self) -> float:
+        return float(np.prod(self.factors))
+
+
+@dataclass(frozen=True)
+class Worked:
+    """A figure of a hook point, worked out in float64 of the tensors that go into it.
+
+    ``place`` as in AskWorked. ``value`` is what the pass has there. ``kind``: what is made of the ``count`` terms;
+    ``terms`` are all of them, or of a long sum the strongest, and ``rest`` is the sum of the others. ``outcome`` is
+    that of the terms; ``steps`` are what is done with it then ("·" stands for it) and what comes out each time.
+    ``replaced``: an edit or a hook put ``value`` in its place. ``sentence``: why there is none; no ``terms`` then.
+    """
+
+    name: str
+    position: int
+    place: tuple[int, ...]
+    value: float
+    kind: Literal["sum", "product", "quotient"]
+    terms: tuple[Term, ...]
+    count: int
+    rest: float
+    outcome: float
+    steps: tuple[tuple[str, float], ...]
+    replaced: bool = False
+    sentence: str = ""
+
+    @property
+    def result(self) -> float:
+        """What comes out in the end."""
+        return self.steps[-1][1] if self.steps else self.outcome
+
+
+@dataclass(frozen=True)
 class Lens:
     """The logit lens over positions [start, start + columns) of ``n_total``: the last norm and the unembedding on the
     stream of every boundary. Arrays [n_layers + 1, columns], rows as in ResidualNorms, float32 unless said otherwise.
@@ -824,6 +915,41 @@ class SingularValues:
 
 
 @dataclass(frozen=True)
+class Untouched:
+    """A pass beside the same pass without edits and hooks, from the state before it: the cache as it stood then, with
+    what earlier passes were edited to. The pass read [start, end) and chooses the token at ``end``.
+
+    ``points``: the hook points at which it was edited so far, by name; none: both sides are the same.
+    ``chosen`` and ``otherwise``: the token that was chosen, and the one that the untouched logits give by the same
+    settings and the same draw; -1 where it is not chosen yet.
+    ``ids`` int64 [n]: the most probable tokens of the pass, then those of the untouched one that are not among them;
+    ``probabilities`` and ``logits`` [2, n]: as edited, and untouched; raw, before sampling.
+    ``change`` [d_vocab]: logit as edited less the untouched one, -inf where banned. ``moved`` int64: the tokens with
+    the largest |change|, falling; their changes are ``change[moved]``. ``pieces``: of ids, moved, chosen and otherwise,
+    by rising id.
+    ``parting`` [n_layers + 1, columns]: L2 norm of the difference of the two residual streams at every boundary and
+    position of the pass, the maximum over the ``block`` positions of a column; NaN where the pass has not come to.
+    While the pass is not at its logits ``ids``, ``change`` and ``moved`` are empty; of a position that was not read
+    everything is, and ``end`` is ``start``.
+    """
+
+    start: int
+    end: int
+    points: tuple[str, ...]
+    chosen: int
+    otherwise: int
+    ids: Array
+    probabilities: Array
+    logits: Array
+    change: Array
+    moved: Array
+    pieces: tuple[Piece, ...]
+    block: int
+    parting: Array
+    source: str = "recomputed"
+
+
+@dataclass(frozen=True)
 class Saved:
     """A run lies at ``path``: ``done`` of ``size`` bytes (about, while it is not whole) are written, in ``seconds``."""
 
@@ -863,7 +989,9 @@ Answer = (
     | LensColumn
     | Points
     | PointTensor
+    | Worked
     | ExactValue
+    | Untouched
     | Saved
     | NeedsModel
     | OfFiles

@@ -214,6 +214,11 @@ class HookPoints(Mapping[str, HookPoint]):
         """The points that have listeners now."""
         return tuple(self._book.hooked)
 
+    @property
+    def replaced(self) -> bool:
+        """Whether a listener has replaced a tensor in the pass under way, or in the last one."""
+        return any(self._book.applied.values())
+
     def passed(self, name: str, layer: int | None, stage: str) -> bool:
         """Whether a pass that stands at the end of a stage has come by a point."""
         return self._order[name] <= self._stages.get((layer, stage), -1)

@@ -61,7 +61,7 @@ def layer_tensors(
     edits = layer_edits(model, trace, layer, start)
     first, last = trace.span(start) if edits else (start, end)
     lazy = [name for name in names if model.points[name].info.lazy]
-    _check_size(model, trace, layer, lazy if not edits else names, first, last)
+    check_size(model, layer, lazy if not edits else names, first, last)
     found: dict[str, Tensor] = {}
     for wanted in (lazy, [name for name in names if name not in lazy]):
         if wanted:
@@ -90,7 +90,7 @@ def repeated(model: Decoder, trace: Trace, cache: KVCache, ids: Tensor, first: i
     edits, n_layers = trace.edits(first), model.config.n_layers
     boundaries: dict[str, Tensor] = {}
     names = [*(f"blocks.{layer}.{_ENTERS}" for layer in range(n_layers)), f"blocks.{n_layers - 1}.hook_resid_post"]
-    listeners: dict[str, tuple[Listener, ...]] = {name: found or (_form,) for name, found in edits.items()}
+    listeners = formed(edits)
     for layer in trace.routing.layers:
         listeners |= _same_experts(model, trace, layer, first, last)
     observers = {name: partial(boundaries.__setitem__, name) for name in names}
@@ -122,7 +122,7 @@ def _made(
         stop = min(end, last)
         edits = layer_edits(model, trace, layer, start)
         if edits:
-            yield _appended(model, trace, cache, layer, first, last, edits)[part][:, :, start - first : stop - first]
+            yield appended(model, trace, cache, layer, first, last, edits)[part][:, :, start - first : stop - first]
         else:
             yield made_parts(model, trace, layer, start, stop, [part])[0]
         start = stop
@@ -177,9 +177,11 @@ class _Stop:
         raise Enough
 
 
-def _appended(
+def appended(
     model: Decoder, trace: Trace, cache: KVCache, layer: int, first: int, last: int, edits: Edits
 ) -> tuple[Tensor, ...]:
+    """What a layer adds to the cache in the pass over [first, last), ``[1, heads, last - first, width]`` of each part:
+    by the pass's own code in its own shapes, so bit for bit."""
     stop = _Stop(first)
     _forward(model, trace, cache, layer, first, last, edits, Seen([""]), [], stop)
     return stop.parts
@@ -221,9 +223,7 @@ def _listeners(
     model: Decoder, trace: Trace, layer: int, names: Sequence[str], edits: Edits, seen: Seen, first: int, last: int
 ) -> Mapping[str, tuple[Listener, ...]]:
     """The pass's edits, then what looks at lazy tensors; experts are those that the router chose then."""
-    listeners: dict[str, tuple[Listener, ...]] = {}
-    for name, found in edits.items():
-        listeners[name] = found or (_form,)
+    listeners = formed(edits)
     listeners |= _same_experts(model, trace, layer, first, last)
     for name in names:
         if model.points[name].info.lazy:
@@ -243,8 +243,18 @@ def _same_experts(model: Decoder, trace: Trace, layer: int, first: int, last: in
     return {f"blocks.{layer}.mlp.hook_expert_indices": (choose,)}
 
 
+def formed(edits: Edits) -> dict[str, tuple[Listener, ...]]:
+    """A pass's interventions as listeners: where a lazy tensor was only looked at, it is formed again."""
+    return {name: found or (_form,) for name, found in edits.items()}
+
+
 def _form(tensor: Tensor, point: HookPoint) -> None:
     """A listener that only makes a lazy tensor be formed, as one did in the pass."""
+
+
+def turn_of(model: Decoder, trace: Trace, layer: int, first: int, last: int, like: Tensor) -> Turn | None:
+    """How a layer turns the positions [first, last) of one pass, as it would have been without edits."""
+    return _turn(model, trace, layer, first, last, {}, like)
 
 
 def _turn(model: Decoder, trace: Trace, layer: int, first: int, last: int, edits: Edits, like: Tensor) -> Turn | None:
@@ -273,7 +283,7 @@ def listened(tensor: Tensor, point: HookPoint, edits: Edits) -> Tensor:
 # -- what came of it ---------------------------------------------------------------------------------------------
 
 
-def _check_size(model: Decoder, trace: Trace, layer: int, names: Sequence[str], first: int, last: int) -> None:
+def check_size(model: Decoder, layer: int, names: Sequence[str], first: int, last: int) -> None:
     """Raises EngineError where scores of all heads would be formed that no memory holds."""
     if not any(name.endswith(_PER_HEAD) for name in names):
         return

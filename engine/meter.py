@@ -21,6 +21,7 @@ MAPS = "maps"  # attention maps of viewed layers
 NEURONS = "neurons"  # what neurons gave in the last pass
 HOOKS = "hooks"  # listeners that the user attached
 FRAME = "frame"  # the step as plain data
+BREAK = "break "  # and the number of a breakpoint
 ANSWER = "answer "  # and who asked: questions answered inside the pass
 
 Parts = tuple[tuple[str, float], ...]

@@ -189,6 +189,18 @@ class AskPointOver:
 
 
 @dataclass(frozen=True)
+class AskWorked:
+    """Answer: Worked: one figure of a hook point at one position (None: the newest), worked out with its numbers.
+
+    ``place``: on each axis of the point's shape but batch and pos; a key by its position.
+    """
+
+    name: str
+    position: int | None
+    place: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class AskLens:
     """Answer: Lens of ``count`` (at most 128) positions from ``start`` on (None: the newest) that are read."""
 
@@ -204,6 +216,16 @@ class AskLensColumn:
     position: int | None
     top: int = 10
     words: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class AskUntouched:
+    """Answer: Untouched of the pass that read one position (None: the newest that has been read), the ``top`` most
+    probable tokens of both sides (64 at most) and the ``top`` that moved most."""
+
+    position: int | None
+    top: int = 12
+    most: int = 1024
 
 
 @dataclass(frozen=True)
@@ -300,6 +322,14 @@ class AskSingularValues:
     matrix: int
 
 
+@dataclass(frozen=True)
+class AskOn:
+    """Answer: that to ``question``, about another branch; NotNow inside of a pass."""
+
+    number: int
+    question: Question
+
+
 MOST_SIDE = 4096  # of the Gram matrix of singular values: 134 MB, and seconds for its eigenvalues
 OF_HEADERS = (AskInventory,)  # answered beside the engine's thread
 OF_FILES = (AskTensorFigures, AskTensorHistogram, AskTensorBlock, AskSingularValues)
@@ -327,6 +357,9 @@ Question = (
     | AskPoints
     | AskPoint
     | AskPointOver
+    | AskWorked
+    | AskUntouched
+    | AskOn
     | AskSaved
     | AskExactValue
     | AskInventory

@@ -126,6 +126,9 @@ class RecordedRun:
     """Tokens, choices and record of a run, in the shape of a Session. ``why``: which model is needed, a sentence."""
 
     gate = None
+    moves = 0  # it stays where it is
+    tokens = ()  # of which other branches could be made
+    edits = ()  # it has no passes to come
     watched: Callable[[], Iterable[Question]] | None = None
 
     def __init__(
@@ -136,6 +139,7 @@ class RecordedRun:
         self.prompt = [piece.id for piece in prompt]
         self.output: list[int] = []
         self.settings: list[Sampling] = []
+        self.check: Callable[[], None] = lambda: None  # nothing is ever made again here
         self.expert_adds: dict[tuple[int, int, int], Tensor] = {}
         self.point_rows: PointRows | None = None
         self.trace = Trace(loaded.config, loaded.dtype, loaded.device, self.record)

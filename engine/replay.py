@@ -12,7 +12,7 @@ from torch import Tensor
 
 from engine.errors import EngineError, HookError
 from engine.layer_replay import Enough, Seen, layer_tensors, listened, made_parts, repeated
-from engine.sampling import choose
+from engine.sampling import Choice, choose
 from engine.trace import Edits, Trace
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SAMPLER, _ROPES = "sampler.", "rotary_emb."
 _AFTER = ("ln_final.", "hook_logits")
+_POSITIONS_AT_ONCE = 512
 
 
 @torch.inference_mode()
@@ -46,6 +47,20 @@ def replay(session: Session, names: Sequence[str], start: int, end: int) -> dict
         work = _PLACES[place] if isinstance(place, str) else partial(_layer, place)
         found |= work(session, wanted, start, end)
     return {name: found[name] for name in names}
+
+
+@torch.inference_mode()
+def replay_over(session: Session, name: str, start: int, end: int) -> Iterator[Tensor]:
+    """The tensor of one point in or before the layers at positions [start, end) of finished passes, part by part.
+
+    Passes over one position that were not edited are made together, to rounding.
+    """
+    work = partial(_layer, place) if isinstance(place := _place(name), int) else _PLACES[place]
+    for first, last in _passes(session, start, end):
+        while first < last:
+            stop = last if session.trace.edits(first) else min(last, first + _POSITIONS_AT_ONCE)
+            yield work(session, [name], first, stop)[name]
+            first = stop
 
 
 def known(session: Session, name: str) -> int:
@@ -162,6 +177,27 @@ def _chosen_with(session: Session, name: str, index: int, end: int, logits: Tens
             points={key.removeprefix(_SAMPLER): shown(key) for key in (*edits, name)},
         )
     return seen.tensors[name]
+
+
+@torch.inference_mode()
+def choice_again(session: Session, position: int, instead: Callable[[Tensor], Tensor]) -> Choice:
+    """The choice of the token at a position once more, with another token (int64 [1]) than was drawn."""
+    index, end = _step_choosing(session, position), position
+    kept = session.kept_logits(end - 1)
+    logits = _after(session, ["hook_logits_final"], end - 1, end)["hook_logits_final"][0, 0] if kept is None else kept
+    edits = {key: listeners for key, listeners in session.trace.edits(end - 1).items() if key.startswith(_SAMPLER)}
+    points = session.loaded.model.points
+    listening: dict[str, Callable[[Tensor], Tensor]] = {
+        key.removeprefix(_SAMPLER): partial(listened, point=points[key], edits=edits) for key in edits
+    }
+    return choose(
+        logits,
+        prompt=session.prompt,
+        output=session.output[:index],
+        position=end,
+        settings=session.settings[index],
+        points={**listening, "hook_token": instead},
+    )
 
 
 def _run(session: Session, names: list[str], edits: Edits, work: Callable[[], object]) -> dict[str, Tensor]:

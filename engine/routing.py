@@ -54,6 +54,11 @@ class Rows:
         self._settle()
         return torch.zeros(0, 0) if self._rows is None else self._rows[: self.reach][positions]
 
+    def bytes_of(self, start: int, end: int) -> int:
+        """Of the rows of positions [start, end) that were put."""
+        rows = self[start:end]
+        return rows.numel() * rows.element_size()
+
     def _settle(self) -> None:
         if self._staged:
             start, rows = self._staged[0][0], torch.cat([row for _, row in self._staged])[:, 0]
@@ -149,6 +154,10 @@ class RoutingRecord:
         """Forget what was recorded from this position on."""
         for routing in self.layers.values():
             routing.truncate(length)
+
+    def bytes_of(self, start: int, end: int) -> int:
+        """Of all rows of positions [start, end). In inference mode only."""
+        return sum(rows.bytes_of(start, end) for own in self.layers.values() for rows in own.parts().values())
 
     def attach(self, points: HookPoints) -> list[Callable[[], None]]:
         """Listen to a model's passes; call the results to stop."""

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from engine import questions as ask
+from engine.column_blocks import blocks
 from engine.errors import EngineError, ModelNeeded
 from engine.frames import ExpertUse, RoutedTokens, RouterRow, Routing, RoutingLayers, RoutingShares
 from engine.gate import Answering
@@ -37,7 +37,7 @@ def routing(session: Session, question: ask.AskRouting) -> Answering:
     last = _block(record, moe, slice(whole.reach, n), block)
     parts = {name: torch.cat((getattr(whole, name), part), dim=1) for name, part in last.items()}
     shared = _shared(record, moe, n)  # it comes later than the rest, and is one figure a position
-    shared = _blocks(shared, block).amax(-1) if shared.shape[1] else shared
+    shared = blocks(shared, block).amax(-1) if shared.shape[1] else shared
     host = to_host({**parts, "shared": shared.flatten()})
     arrays = (host["weights"], host["scores"], host["chosen"], host["shared"])
     return Routing(question.layer, n, session.n_read, block, *arrays)
@@ -65,9 +65,9 @@ def _block(record: LayerRouting, moe: MoE, where: slice, block: int) -> dict[str
         nothing = record.logits[:0].new_zeros(moe.spec.n_experts, 0, dtype=torch.float32)
         return {"weights": nothing, "scores": nothing, "chosen": nothing.long()}
     return {
-        "weights": _blocks(_used(record, moe, where), block).amax(-1),
-        "scores": _blocks(moe.router.scores(record.logits[where]).float().T, block).amax(-1),
-        "chosen": _blocks(_chosen(record, moe, where).long(), block).sum(-1),
+        "weights": blocks(_used(record, moe, where), block).amax(-1),
+        "scores": blocks(moe.router.scores(record.logits[where]).float().T, block).amax(-1),
+        "chosen": blocks(_chosen(record, moe, where).long(), block).sum(-1),
     }
 
 
@@ -290,8 +290,3 @@ def _shared(record: LayerRouting, moe: MoE, n: int) -> Tensor:
         return record.shared_gate[:n].float().T
     always_on = moe.spec.shared is not None and not moe.spec.shared_gate
     return record.logits[:0].new_ones(1, n if always_on else 0, dtype=torch.float32)
-
-
-def _blocks(rows: Tensor, block: int) -> Tensor:
-    """``[rows, positions]`` as ``[rows, columns, block]``, filled up with 0."""
-    return F.pad(rows, (0, -rows.shape[1] % block)).unflatten(1, (-1, block))

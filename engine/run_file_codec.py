@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from engine.errors import EngineError, RunFileError
 
 _CLASS = "is"
+LATER = {"later": True}  # of a field that files of the first programs lack: its default holds there
 _NOT_FINITE = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
 
 
@@ -28,6 +29,11 @@ def hints(kind: Any) -> dict[str, Any]:
 def _hints(kind: type) -> dict[str, Any]:
     known = get_type_hints(kind)
     return {field.name: known[field.name] for field in fields(kind)}
+
+
+@cache
+def _later(kind: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(kind) if field.metadata == LATER)
 
 
 def options(kind: Any) -> tuple[Any, ...]:
@@ -78,8 +84,9 @@ def _one_of(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
 
 
 def _table(kind: Any, value: Any, where: str) -> Any:
-    known = hints(kind)
-    if not isinstance(value, dict) or value.get(_CLASS) != kind.__name__ or value.keys() != {_CLASS, *known}:
+    _checked(isinstance(value, dict), value, where)
+    known = {name: type_ for name, type_ in hints(kind).items() if name in value or name not in _later(kind)}
+    if value.get(_CLASS) != kind.__name__ or value.keys() != {_CLASS, *known}:
         raise _unfitting(value, where)
     found = {name: from_json(type_, value[name], f"{where}.{name}") for name, type_ in known.items()}
     try:

@@ -21,6 +21,7 @@ Columns = dict[str, np.ndarray]
 
 _PLAIN: dict[Any, type[np.generic]] = {bool: np.bool_, int: np.int64, float: np.float64}
 _LENGTHS, _THERE = ".lengths", ".there"
+LATER = frozenset({"edited", "by_hand"})  # fields that files of the first programs lack: their default holds there
 
 
 def to_columns(kind: Any, values: Sequence[Any], name: str) -> Columns:
@@ -88,7 +89,12 @@ def _beside(parts: Mapping[str, tuple[Any, list[Any]]], name: str) -> Columns:
 
 
 def _objects(kind: Any, count: int, columns: Mapping[str, np.ndarray], name: str) -> list[Any]:
-    parts = [from_columns(type_, count, columns, f"{name}.{field}") for field, type_ in hints(kind).items()]
+    parts = [
+        [getattr(kind, field)] * count
+        if field in LATER and f"{name}.{field}" not in columns
+        else from_columns(type_, count, columns, f"{name}.{field}")
+        for field, type_ in hints(kind).items()
+    ]
     try:
         return [kind(*values) for values in zip(*parts, strict=True)]
     except EngineError as error:

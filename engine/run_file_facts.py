@@ -10,15 +10,19 @@ come out the same), ``thumbnail.png``.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field, fields, is_dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from engine.checkpoint.identity import Identity
 from engine.config import ModelConfig, MoESpec
-from engine.errors import RunFileError
+from engine.edit_checks import check_alone, names
+from engine.edits import Edit
+from engine.errors import EngineError, RunFileError
 from engine.frames import ModelFrame
-from engine.run_file_codec import from_json, to_json
+from engine.run_file_codec import LATER, from_json, to_json
 from engine.settings import Sampling
 
 FORMAT, VERSION = "fluoroscope run", 1
@@ -32,6 +36,8 @@ FACTS, STEPS, ROUTING, CACHE, THUMBNAIL = (
 )
 LARGEST_FACTS, LARGEST_THUMBNAIL = 2**24, 2**22  # bytes
 MOST_LAYERS, LARGEST_SIZE = 4096, 2**26
+MOST_EDITS, MOST_PLACES = 1000, 20_000  # different ones, and the layers of all of them together
+MOST_MADE = 500_000  # listeners of all passes
 
 
 @dataclass(frozen=True)
@@ -64,18 +70,22 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Point:
-    """A hook point: a listener ``replaced`` its tensor, or only made it be formed."""
+    """A hook point: a listener ``replaced`` its tensor, or only made it be formed. ``made_by``: the numbers of the
+    edits that did it, in their order; None where a hook did, or what is not kept."""
 
     name: str
     replaced: bool
+    made_by: tuple[int, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
 class Edited:
-    """The hook points that listeners had a hand in, in the pass that began at a position."""
+    """The hook points that listeners had a hand in, in the passes that began at a position, or further on before the
+    position ``until``."""
 
     start: int
     points: tuple[Point, ...]
+    until: int = field(default=0, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -92,7 +102,8 @@ class Branch:
     """One line of tokens. The root has no ``parent`` and begins at 0; a branch parts from its parent at ``start``.
 
     ``n_read`` positions were read by finished passes. ``reason``: how it ended (see EndFrame). ``sampling``: the
-    settings that were in force last; those of each step are in its stages.
+    settings that were in force last; those of each step are in its stages. ``interventions``: the edits that points
+    were ``made_by``.
     """
 
     parent: int | None
@@ -106,6 +117,7 @@ class Branch:
     sampling: Sampling
     edits: tuple[Edited, ...]
     cache: CacheFacts
+    interventions: tuple[Edit, ...] = field(default=(), metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -223,6 +235,33 @@ def _check_branch(branch: Branch, config: ModelConfig) -> None:
     )
     if not seen or not 0 <= cache.allocated < 2**63 or not all(0 <= start < max(1, read) for start in starts):
         raise RunFileError("what it says of the cache does not fit together")
+    _check_edits(branch, config)
+
+
+def _check_edits(branch: Branch, config: ModelConfig) -> None:
+    edits, passes = branch.interventions, branch.edits
+    if too_many(edits) or any(len(set(edit.layers)) < len(edit.layers) for edit in edits):
+        raise RunFileError("its edits are too many")
+    for edit in edits:
+        try:
+            check_alone(edit, config)
+        except EngineError as error:
+            raise RunFileError(f"its edits do not fit its model: {error}") from error
+    if any(one.start >= other.start or one.until > other.start for one, other in pairwise(passes)):
+        raise RunFileError("its edited passes are not in their order")
+    known = [frozenset(names(edit)) for edit in edits]
+    if not all(_made_by_these(point, known) for edited in passes for point in edited.points):
+        raise RunFileError("its edits are not at their points")
+
+
+def too_many(edits: Iterable[Edit]) -> bool:
+    """Whether a file keeps no more than some of these: to take in more would take too long."""
+    layers = [len(edit.layers) for edit in edits]
+    return len(layers) > MOST_EDITS or sum(layers) > MOST_PLACES
+
+
+def _made_by_these(point: Point, known: list[frozenset[str]]) -> bool:
+    return all(0 <= number < len(known) and point.name in known[number] for number in point.made_by or ())
 
 
 def _check_marks(marks: tuple[Mark, ...], branch: Branch, config: ModelConfig) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
 
 from engine.errors import Cancelled, EngineError
 from engine.frames import ModelFrame, Piece, ProgressFrame, StepFrame
 from engine.loading import DTYPES, Loaded, layer_facts, load
 from engine.point_table import outer_points
 from engine.recorded_run import AbsentLoaded, AbsentModel, RecordedCache, RecordedRun
+from engine.run_file_edits import forgotten, made_again
 from engine.run_file_facts import RunFacts
 from engine.run_file_model import absence, find_model
 from engine.run_file_reading import RunFile, block_shapes, require_memory
@@ -24,7 +24,6 @@ from engine.stream_store import BLOCK
 
 if TYPE_CHECKING:
     from engine.gate import Gate
-    from engine.hooks import HookPoint
     from engine.session import Session
 
 Progress = Callable[[ProgressFrame], None]
@@ -120,8 +119,9 @@ def _live(file: RunFile, loaded: Loaded, gate: Gate | None, record: Record | Non
 
     branch = file.facts.branch
     session = Session(loaded, branch.sampling, gate, record=record or Record())
-    session.take_up([piece.id for piece in file.prompt], [step.piece.id for step in file.steps], file.settings)
+    session.take_up([piece.id for piece in file.prompt], file.steps, file.settings)
     _fill(session, file, progress)
+    session.trace.applied.update(made_again(session, branch))
     stored = file.cache(loaded.config)
     if stored:
         session.cache.restore(branch.cache.firsts, branch.n_read, stored)
@@ -170,16 +170,7 @@ def _fill(session: Session | RecordedRun, file: RunFile, progress: Progress) -> 
         layer, _, part = name.partition(".")
         if part != "choice_bias" and n:
             trace.routing.layers[int(layer)].parts()[part].put(0, rows[None].to(device))
-    for edited in file.facts.branch.edits:
-        trace.applied[edited.start] = {point.name: (_forgotten,) * point.replaced for point in edited.points}
-
-
-def _forgotten(tensor: Tensor, point: HookPoint) -> Tensor:
-    """In the place of a hook that replaced a tensor: it was a piece of a program, which a file of a run never holds."""
-    raise EngineError(
-        f"A hook changed {point.name} in this pass, and a saved run does not keep hooks; what lies behind it in this "
-        "layer cannot be recomputed."
-    )
+    trace.applied.update(forgotten(file.facts.branch, trace.spans))
 
 
 def _frame(facts: RunFacts) -> ModelFrame:

@@ -19,7 +19,7 @@ from engine.errors import MemoryShortage, RunFileError
 from engine.frames import Piece, ProgressFrame, StepFrame
 from engine.loading import DTYPES
 from engine.run_file_checks import check_pieces, check_steps
-from engine.run_file_columns import from_columns, names
+from engine.run_file_columns import LATER, from_columns, names
 from engine.run_file_facts import (
     CACHE,
     FACTS,
@@ -84,7 +84,8 @@ class RunFile:
         size = self._members.sizes.get(STEPS, 0)
         require_memory(size)
         with self._sound():
-            return unpack_arrays(STEPS, self._members.read(STEPS, size), known)
+            later = {name for name in known if name.rpartition(".")[2] in LATER}
+            return unpack_arrays(STEPS, self._members.read(STEPS, size), known, later)
 
     @cached_property
     def prompt(self) -> tuple[Piece, ...]:

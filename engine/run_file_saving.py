@@ -19,6 +19,7 @@ from engine.errors import EngineError
 from engine.frames import Piece, Saved, StepFrame
 from engine.model.moe import MoE
 from engine.run_file_columns import Columns, to_columns
+from engine.run_file_edits import edit_facts
 from engine.run_file_facts import (
     CACHE,
     FACTS,
@@ -30,8 +31,6 @@ from engine.run_file_facts import (
     Beside,
     Branch,
     CacheFacts,
-    Edited,
-    Point,
     RunFacts,
     facts_bytes,
     model_facts,
@@ -46,7 +45,6 @@ if TYPE_CHECKING:
     from engine.questions import AskSaved
     from engine.recorded_run import RecordedRun
     from engine.session import Session
-    from engine.trace import Trace
 
 _STEPS_PER_SLICE = 32
 
@@ -112,7 +110,7 @@ class _Snapshot:
             raise EngineError("This run was not recorded from its first token on, so it cannot be saved.")
         self._blocks = session.trace.blocks()
         self._routing = routing_tensors(session, self._n_read)
-        self._edits = edits(session.trace, self._n_read)
+        self._edits, self._interventions = edit_facts(session.trace, self._n_read)
         replaced = any(point.replaced for edited in self._edits for point in edited.points)
         narrow = session.loaded.dtype != torch.float32  # where making it again rounds too roughly for the same tokens
         self._cache = cache_tensors(session, self._n_read) if replaced or narrow else {}
@@ -167,6 +165,7 @@ class _Snapshot:
             cache=CacheFacts(
                 tuple(session.cache.firsts_at(self._n_read)), session.cache.bytes_allocated, bool(self._cache)
             ),
+            interventions=self._interventions,
         )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         model = model_facts(session.loaded.model_frame(), session.loaded.config, identity)
@@ -176,14 +175,6 @@ class _Snapshot:
 def block_name(index: int) -> str:
     """The member that holds a block of positions."""
     return f"stream/{index:06d}.safetensors"
-
-
-def edits(trace: Trace, n: int) -> tuple[Edited, ...]:
-    """The hooks of passes over the first ``n`` positions, by name: what they did is code, and not saved."""
-    passes = [(start, listeners) for start, listeners in sorted(trace.applied.items()) if start < n]
-    return tuple(
-        Edited(start, tuple(Point(name, bool(own)) for name, own in listeners.items())) for start, listeners in passes
-    )
 
 
 @torch.inference_mode()

@@ -79,10 +79,11 @@ def unpack(name: str, data: bytes, shapes: Shapes, optional: frozenset[str] = fr
     return safetensors.torch.load(data)
 
 
-def unpack_arrays(name: str, data: bytes, known: set[str]) -> dict[str, np.ndarray]:
-    """The arrays of ``data`` by name, of one axis each; they must be those that are ``known``."""
+def unpack_arrays(name: str, data: bytes, known: set[str], optional: set[str]) -> dict[str, np.ndarray]:
+    """The arrays of ``data`` by name, of one axis each; they must be those that are ``known``, where ``optional`` ones
+    may be missing."""
     headers = _headers(name, data)
-    if headers.keys() != known or any(len(info.shape) != 1 for info in headers.values()):
+    if not known - optional <= headers.keys() <= known or any(len(info.shape) != 1 for info in headers.values()):
         raise RunFileError(f"{name} holds other tables than it should")
     if any(info.dtype not in ("BOOL", "U8", "I64", "F32", "F64") for info in headers.values()):
         raise RunFileError(f"{name} holds numbers of a wrong type")

@@ -103,16 +103,24 @@ class Choice:
 
     def token_id(self) -> int:
         """The chosen id. Raises EngineError where the logits allow no choice."""
-        return self._id
+        return self._told[0]
+
+    @property
+    def log_probability(self) -> float:
+        """The natural logarithm of the chosen token's probability in the raw distribution, from float32 figures."""
+        return self._told[1]
 
     def frame(self) -> SamplingFrame:
         """How the token was chosen, as numbers. Raises EngineError where the logits allow no choice."""
         return self._frame
 
     @cached_property
-    def _id(self) -> int:
-        host = to_host({"token": self._token, "peaks": self._peaks()})
-        return self._checked(host["token"], host["peaks"])
+    def _told(self) -> tuple[int, float]:
+        """The chosen id, and the logarithm of its raw probability."""
+        raw = self._record[0].before
+        logit = raw.gather(0, self._token.clamp(0, raw.numel() - 1))  # one out of range is reported below
+        host = to_host({"token": self._token, "peaks": self._peaks(), "log": logit - raw.logsumexp(0)})
+        return self._checked(host["token"], host["peaks"]), float(host["log"][0])
 
     @cached_property
     def _frame(self) -> SamplingFrame:

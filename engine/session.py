@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -12,11 +13,16 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from engine import break_checks
 from engine.answers import answering, whole
 from engine.attention_maps import AttentionMaps
+from engine.branches import Place, Tail, Token
+from engine.branching import LEAST, Branching, Looks
 from engine.cache import KVCache
+from engine.edit_listeners import Interventions, Pass
+from engine.edits import Edit
 from engine.errors import ContextError, EngineError, TokenizerError
-from engine.frames import Answer, Finish, Kind, Piece, RecordUse, SamplingFrame, StepFrame, WatchCost
+from engine.frames import Answer, Finish, Kind, Piece, RecordUse, SamplingFrame, StepFrame, TreeFrame, WatchCost
 from engine.gate import Answering, Gate
 from engine.last_posts import LastPosts
 from engine.lens import Readings
@@ -29,7 +35,7 @@ from engine.replay import replay, stream_of
 from engine.sampling import Choice, choose
 from engine.settings import Record, Sampling
 from engine.tokenizer import PieceStream
-from engine.trace import Trace
+from engine.trace import Edits, Trace
 
 _MAPS_KEPT = 4  # maps of viewed layers that are followed at once
 
@@ -69,6 +75,8 @@ class Step:
     hooked: tuple[str, ...]
     record: RecordUse
     watch: WatchCost
+    edited: bool  # something was replaced in it
+    number: int  # one of its own among the steps of all branches
     _choice: Choice = field(repr=False)
     _session: Session = field(repr=False)
     _trace: Trace = field(repr=False)
@@ -85,7 +93,10 @@ class Step:
 
     @property
     def logits(self) -> Tensor:
-        """Logits ``[d_vocab]`` the token was chosen from; recomputed from the record once a newer step exists."""
+        """Logits ``[d_vocab]`` the token was chosen from; recomputed from the record once a newer step exists.
+
+        Raises EngineError for a step that was taken back, or is on another branch.
+        """
         return self._session.logits_of(self)
 
     @property
@@ -110,6 +121,7 @@ class Step:
             self.finish,
             record=self.record,
             watch=replace(self.watch, parts=(*self.watch.parts, (FRAME, time.perf_counter() - began))),
+            edited=self.edited,
         )
 
 
@@ -119,6 +131,9 @@ class NumberedTokens:
     def add(self, token: int) -> Piece:
         """The next token as a piece."""
         return Piece(token, f"⟨{token}⟩", b"", 0, 0)
+
+    def go_back(self, last: Piece) -> None:
+        """A number depends on nothing before it."""
 
 
 class Session:
@@ -147,6 +162,13 @@ class Session:
         self.prompt: list[int] = []
         self.output: list[int] = []
         self.settings: list[Sampling] = []  # by which each token of the output was chosen
+        self.tokens: list[Token] = []  # the output, with what is known of each token
+        self.check: Callable[[], None] = lambda: None  # between two passes of a refill; what it raises ends that
+        self.refilled = 0  # positions that layers which forget were given back when it was taken elsewhere last
+        self.moves = 0  # how often the run was taken elsewhere: back, or to another branch
+        self.computing = False  # a pass has begun to compute
+        self._stepping = False  # a pass is under way
+        self._number = 0  # of the next token
         self._record = record is not False
         self.record = record if isinstance(record, Record) else Record()
         self._newest: tuple[int, Tensor] | None = None  # the last step's index and logits
@@ -161,6 +183,7 @@ class Session:
         )
         self._vocabulary: dict[int, Piece] = {}
         self._detach: list[Callable[[], None]] = []
+        self._interventions = Interventions(self)
         self._pass_end = 0
         self._renew()
 
@@ -189,7 +212,7 @@ class Session:
         stream = self._new_stream()
         pieces = tuple(stream.add(i) for i in ids)
         self.prompt, self.output, self.settings, self._stream = ids, [], [], stream
-        self._renew()
+        self._renew(pieces[-1])
         return pieces
 
     def steps(self, max_new_tokens: int) -> Iterator[Step]:
@@ -200,6 +223,11 @@ class Session:
                 yield step
                 if step.finish is not None:
                     break
+
+    @property
+    def records(self) -> bool:
+        """Whether the residual stream is kept."""
+        return self._record
 
     @property
     def n_tokens(self) -> int:
@@ -216,6 +244,165 @@ class Session:
         """The newest position that has been read, or is being read."""
         return max(0, self.n_read - 1)
 
+    # -- back and branches: in the engine's thread, with no pass under way -----------------------------------------
+
+    @torch.inference_mode()
+    def take_back(self, n_tokens: int) -> int:
+        """Stand where the run stood when it had so many tokens; the prompt stays whole. What comes then, comes as it
+        did: the same tokens from the same logits, bit for bit, by the same settings.
+
+        Tokens that other branches share, or that came before this branch began, stay with those: the run goes on as a
+        new branch then. Returns how many positions were given back to layers which forget. Raises EngineError for a
+        number of tokens that the run has not had, and where the cache cannot be had back.
+        """
+        return self._moved().take_back(n_tokens)
+
+    @torch.inference_mode()
+    def branch(self, position: int, token: int) -> int:
+        """Put this token at a position that has a generated one, and stand behind it on a new branch: its number.
+
+        Raises EngineError for a position of the prompt, or without a token, and for an id that the model does not have.
+        """
+        return self._moved().branch(position, token)
+
+    @torch.inference_mode()
+    def switch(self, number: int) -> int:
+        """Stand at the end of another branch; returns as ``take_back``. Raises EngineError where there is none."""
+        return self._moved().switch(number)
+
+    @torch.inference_mode()
+    def drop_branch(self, number: int) -> int:
+        """Forget a branch; from the current one the session goes to that from which it parted. Returns as ``switch``.
+
+        Raises EngineError for the first branch, and for one that another goes on from.
+        """
+        return self._moved().drop_branch(number)
+
+    @torch.inference_mode()
+    def tree(self) -> TreeFrame:
+        """The branches, with what each keeps."""
+        return self._branching.facts()
+
+    @property
+    def branch_number(self) -> int:
+        """Of the branch that the session stands on."""
+        return self._branching.tree.current
+
+    def known_tokens(self) -> set[int]:
+        """The numbers of the tokens, and so of the steps, of all branches."""
+        return self._branching.tree.numbers(self.tokens)
+
+    def token_of(self, text: str) -> int:
+        """The token whose text this is. Raises TokenizerError where there is none."""
+        if self.loaded.tokenizer is None:
+            raise TokenizerError("This model's folder has no tokenizer, so it cannot read text; give a token id.")
+        return self.loaded.tokenizer.token_of(text)
+
+    def answering_on(self, number: int, question: Question) -> Answering:
+        """An answer about another branch: the session goes there for each slice of work, and back.
+
+        Raises EngineError where there is no such branch, NotNow inside of a pass, and Cancelled where the session has
+        been taken elsewhere between two slices.
+        """
+        return self._branching.answering_on(number, question)
+
+    def _moved(self) -> Branching:
+        if self._stepping:
+            raise EngineError("A pass is under way; it must end or be cancelled before the run can go elsewhere.")
+        return self._branching
+
+    # -- what going elsewhere is made of; for ``engine.branching`` ---------------------------------------------------
+
+    def add_token(
+        self,
+        token: int,
+        settings: Sampling,
+        log_probability: float,
+        *,
+        edited: bool = False,
+        sampling: SamplingFrame | None = None,
+    ) -> Piece:
+        """The next token of the output."""
+        piece = self._stream.add(token)
+        self.output.append(token)
+        self.settings.append(settings)
+        self.tokens.append(Token(self._number, piece, settings, log_probability, edited, sampling))
+        self._number += 1
+        return piece
+
+    def cut(self, place: Place, prompt_end: Piece | None) -> None:
+        """End the path here; what layers have let go of is missing then."""
+        count = place.tokens - len(self.prompt)
+        del self.output[count:], self.settings[count:], self.tokens[count:]
+        last = self.tokens[-1].piece if self.tokens else prompt_end
+        if last is not None:
+            self._stream.go_back(last)
+        self.cache.cut(place.reads)
+        self.trace.cut(place.reads)
+        self._newest, self._pass_end = None, 0
+
+    def extend(self, tail: Tail) -> None:
+        """Go on with what was set aside; it begins where the path ends."""
+        for token in tail.tokens:
+            self.output.append(token.piece.id)
+            self.settings.append(token.settings)
+            self.tokens.append(token)
+            self._stream.go_back(token.piece)
+        self.cache.extend(tail.cache)
+        if tail.trace is not None:
+            self.trace.extend(tail.trace)
+
+    def forget(self, length: int) -> None:
+        """What answers and edits have worked out of positions from this one on."""
+        self._pass_end = 0
+        if self._posts is not None:
+            self._posts.forget(length)
+        self.expert_adds = {key: kept for key, kept in self.expert_adds.items() if key[2] < length}
+        self.lens.truncate(length)
+        self._interventions.sources.truncate(length)
+        if self.point_rows is not None:
+            self.point_rows.truncate(length - self.point_rows.start)
+        for key in [key for key, maps in self._maps.items() if maps.reaches(length)]:
+            self._maps.pop(key).leave()
+
+    @contextmanager
+    def looking(self, looks: Looks) -> Iterator[None]:
+        """Answers keep what they work out in ``looks`` inside a ``with`` block; nothing new follows the passes."""
+        own = Looks(self._interventions.sources, self._maps, self._posts, self.expert_adds, self.lens, self.point_rows)
+        beside = (self._detach, self._newest, self._pass_end)
+        self._detach = []
+        self._use(looks)
+        try:
+            yield
+        finally:
+            looks.posts, looks.expert_adds, looks.point_rows = self._posts, self.expert_adds, self.point_rows
+            self._use(own)
+            self._detach, self._newest, self._pass_end = beside
+
+    def _use(self, looks: Looks) -> None:
+        self._interventions.sources = looks.sources
+        self._maps, self._posts, self.expert_adds = looks.maps, looks.posts, looks.expert_adds
+        self.lens, self.point_rows = looks.lens, looks.point_rows
+
+    # -- intervening ---------------------------------------------------------------------------------------------
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """What is changed in passes."""
+        return self._interventions.edits
+
+    def set_edits(self, edits: Sequence[Edit]) -> None:
+        """These edits from now on, in their order; of a pass that stands, what it has computed stays as it is.
+
+        Call in the engine's thread: between two stages of a pass (``gate.do``), or with none under way. Raises
+        EngineError where one does not fit the model; then nothing changes.
+        """
+        self._interventions.set(edits)
+
+    def edits_again(self, made: Pass, points: Mapping[str, Sequence[Edit]]) -> Edits:
+        """The listeners of a finished pass whose points (by name) were edited like this: of a run that was saved."""
+        return self._interventions.again(made, points)
+
     # -- looking -------------------------------------------------------------------------------------------------
 
     def answer(self, question: Question) -> Answer:
@@ -231,6 +418,11 @@ class Session:
         """Logits ``[d_vocab]`` of a step of this run. Raises EngineError where they are neither kept nor recorded."""
         if step._trace is not self.trace:
             raise EngineError("This step belongs to a run that a newer prompt has replaced; its logits are gone.")
+        if step.index >= len(self.tokens) or self.tokens[step.index].number != step.number:
+            raise EngineError(
+                "This step is not on the branch that the run stands on: it was taken back, or is on another branch; "
+                "switch there to see its logits."
+            )
         if self._newest is not None and self._newest[0] == step.index:
             return self._newest[1]
         if not self._record:
@@ -311,14 +503,21 @@ class Session:
         meter = self.loaded.model.points.meter
         meter.take()  # what was measured between passes is not this one's
         self.let_maps_go()
+        with torch.inference_mode():
+            self._branching.refill()
+        self._stepping = True
         try:
             self._take_hold()
-            choice, token = self._pass(index, kind, start, end, first)
+            with self._interventions.during(Pass(index, start, end)):
+                choice, token = self._pass(index, kind, start, end, first)
+                hooked = self.loaded.model.points.hooked
         except BaseException:
             self._roll_back(start)
             raise
-        self.output.append(token)
-        self.settings.append(choice.settings)
+        finally:
+            self._stepping = self.computing = False
+        edited = self.loaded.model.points.replaced
+        piece = self.add_token(token, choice.settings, choice.log_probability, edited=edited)
         seconds = time.perf_counter() - began - (self._waited - waited)
         return Step(
             index=index,
@@ -326,13 +525,15 @@ class Session:
             start=start,
             end=end,
             id=token,
-            piece=self._stream.add(token),
+            piece=piece,
             seconds=seconds,
             cache_bytes=self.cache.bytes_now,
-            finish=self._finish(token, end, last),
-            hooked=self.loaded.model.points.hooked,
+            finish=self.finish(token, end, last),
+            hooked=hooked,
             record=self.trace.use(),
             watch=pass_cost(seconds, meter.take()),
+            edited=edited,
+            number=self.tokens[-1].number,
             _choice=choice,
             _session=self,
             _trace=self.trace,
@@ -344,10 +545,11 @@ class Session:
         if self.gate is not None:
             self.gate.meter = meter
             self.gate.begin_pass(index, kind, start, end, self.answering, first=first)
-        ids = self.ids(start, end)
+        self.computing = True
+        ids, applied = self.ids(start, end), self.loaded.model.points.begin_pass()
         if self._record:
             with meter.time(RECORD):
-                self.trace.begin_pass(start, end, self.loaded.model.points.begin_pass())
+                self.trace.begin_pass(start, end, applied)
             self._pass_end = end
         logits = self.loaded.model(ids, self.cache, logits="last")[0, -1]
         points = self.loaded.model.points
@@ -367,7 +569,8 @@ class Session:
         """Seconds spent stopped in the gate so far: they are not the pass's."""
         return 0.0 if self.gate is None else self.gate.waited
 
-    def _finish(self, token: int, end: int, last: bool) -> Finish | None:
+    def finish(self, token: int, end: int, last: bool = False) -> Finish | None:
+        """Why a run ends with a token at position ``end``; None: it goes on."""
         if token in self._eos_ids:
             return "end of sequence"
         if end >= self.loaded.config.n_ctx:
@@ -378,15 +581,7 @@ class Session:
         """A pass that did not finish leaves no trace."""
         self.cache.truncate(length)
         self.trace.truncate(length)
-        self._pass_end = 0
-        if self._posts is not None:
-            self._posts.forget(length)
-        self.expert_adds = {key: kept for key, kept in self.expert_adds.items() if key[2] < length}
-        self.lens.truncate(length)
-        if self.point_rows is not None:
-            self.point_rows.truncate(length - self.point_rows.start)
-        for key in [key for key, maps in self._maps.items() if maps.n > length]:
-            self._maps.pop(key).leave()
+        self.forget(length)
 
     # -- listening -----------------------------------------------------------------------------------------------
 
@@ -435,6 +630,7 @@ class Session:
             for point in stages:
                 point.stop_at(self.gate.arrive)
                 detach.append(partial(point.stop_at, None))
+            detach.append(self.gate.look_out(partial(break_checks.attach, self)))
         for question in self._maps:
             self._follow(question)
         if self._posts is not None:
@@ -491,31 +687,36 @@ class Session:
         """Raises ContextError where the context is full, so that the run cannot go on."""
         self.cache.check(self.n_tokens)
 
-    def take_up(self, prompt: Sequence[int], output: Sequence[int], settings: Sequence[Sampling]) -> None:
+    def take_up(self, prompt: Sequence[int], steps: Sequence[StepFrame], settings: Sequence[Sampling]) -> None:
         """Stand where a saved run ended, with nothing in record and cache yet: ``engine.run_file_opening`` fills them.
 
         ``settings``: by which each token of the output was chosen.
         """
         stream = self._new_stream()
-        for token in (*prompt, *output):
-            stream.add(token)
-        self.prompt, self.output, self.settings, self._stream = list(prompt), list(output), list(settings), stream
-        self._renew()
+        pieces = [stream.add(token) for token in prompt]
+        self.prompt, self.output, self.settings, self._stream = list(prompt), [], [], stream
+        self._renew(pieces[-1])
+        for step, own in zip(steps, settings, strict=True):
+            log = math.log(max(step.sampling.chosen_raw, LEAST))
+            by_hand = step.sampling if step.sampling.by_hand else None
+            self.add_token(step.piece.id, own, log, edited=step.edited, sampling=by_hand)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 
-    def _renew(self) -> None:
+    def _renew(self, prompt_end: Piece | None = None) -> None:
         model, config = self.loaded.model, self.loaded.config
         dtype, device = model.embed.weight.dtype, self.loaded.device
         self.cache = KVCache(config, dtype=dtype, device=device)
         self.trace = Trace(config, dtype, device, self.record)
         self.trace.refill = partial(stream_of, self)
         self._newest, self._pass_end = None, 0
+        self.tokens, self._branching = [], Branching(self, prompt_end)
         self._let_go()
         self._maps.clear()
         self._posts = None
         self.expert_adds = {}
         self.lens = Readings()
+        self._interventions.sources.truncate(0)
         self.point_rows = None
 
     def _encoded(self, prompt: str | Sequence[int], chat: bool) -> list[int]:

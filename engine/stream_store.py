@@ -68,14 +68,15 @@ class StreamStore:
         self.record, self.trouble = record, ""
         self._arrange(len(self._blocks))
 
-    def put(self, index: int, block: Tensor | None) -> None:
-        """Fill a block of a restored record, ``[n_layers + 1, positions, d_model]``; None: it was dropped."""
+    def put(self, index: int, block: Tensor | None, column: int = 0) -> None:
+        """Fill a block of a restored record from a column on, ``[n_layers + 1, positions, d_model]``; None: that part
+        was dropped, and the block is."""
         target = self._blocks[index]
         if block is None or target is None:
             self._blocks[index] = None
             self._on_disk.discard(index)
         else:
-            target[:, : block.shape[1]] = block
+            target[:, column : column + block.shape[1]] = block
 
     def _in_memory(self, index: int, count: int) -> bool:
         return index >= count - max(1, self.record.memory // self._block_bytes)

@@ -111,6 +111,20 @@ class Tokenizer:
         stream = PieceStream(self)
         return tuple(stream.add(token) for token in ids)
 
+    def token_of(self, text: str) -> int:
+        """The one token whose text this is. Raises TokenizerError where there is none."""
+        ids = self.encode(text, special=False)
+        wanted = text.encode()
+        if len(ids) == 1 and self.piece(ids[0]).raw == wanted:
+            return ids[0]
+        found = next((i for i in range(self.n_vocab) if self.piece(i).raw == wanted), None) if wanted else None
+        if found is None:
+            raise TokenizerError(
+                f"{text!r:.60} is {len(ids)} tokens to this model, and one is needed; type a shorter text, or with a "
+                "space before it."
+            )
+        return found
+
     def vocabulary_text(self, token: int) -> str:
         """A short name of an id: its text, its bytes in hexadecimal where they are no text, or its number."""
         piece = self.piece(token)
@@ -148,6 +162,10 @@ class PieceStream:
         piece = self._tokenizer.piece(token, self._end, first=self._first)
         self._end, self._first = piece.end, False
         return piece
+
+    def go_back(self, last: Piece) -> None:
+        """Stand behind a piece that was given before: the ones after it are no part of the sequence any more."""
+        self._end = last.end
 
 
 def backend_call(task: str, work: Any) -> Any:

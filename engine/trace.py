@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
@@ -22,6 +23,53 @@ from engine.settings import Record
 from engine.stream_store import BLOCK, StreamStore
 
 Edits = dict[str, tuple[Listener, ...]]
+
+
+@dataclass(frozen=True)
+class TraceTail:
+    """What is recorded of positions [start, end), which finished passes have read.
+
+    ``blocks``: the first position, the stream ``[n_layers + 1, positions, d_model]`` (None: it was dropped) and norms
+    ``[rows, positions]``, block by block. ``routing``: by layer and point ``[positions, width]``. ``spans`` and
+    ``applied`` are those of the passes that began here.
+    """
+
+    start: int
+    end: int
+    blocks: tuple[tuple[int, Tensor | None, Tensor], ...]
+    routing: Mapping[tuple[int, str], Tensor]
+    spans: tuple[tuple[int, int], ...]
+    applied: Mapping[int, Edits]
+
+    @property
+    def stream_bytes(self) -> int:
+        """Of the stream alone."""
+        return sum(stream.numel() * stream.element_size() for _, stream, _ in self.blocks if stream is not None)
+
+    @property
+    def bytes(self) -> int:
+        """Of all tensors."""
+        blocks = [part for _, stream, norms in self.blocks for part in (stream, norms)]
+        return sum(t.numel() * t.element_size() for t in (*blocks, *self.routing.values()) if t is not None)
+
+    def split(self, at: int) -> tuple[TraceTail, TraceTail]:
+        """The positions before ``at``, and those from it on: copies, so that each goes with its memory."""
+        return self._of(self.start, at), self._of(at, self.end)
+
+    def _of(self, start: int, end: int) -> TraceTail:
+        blocks = []
+        for first, stream, norms in self.blocks:
+            low, high = max(start, first), min(end, first + norms.shape[1])
+            if low < high:
+                inside = slice(low - first, high - first)
+                blocks.append((low, None if stream is None else stream[:, inside].clone(), norms[:, inside].clone()))
+        rows = {key: rows[start - self.start : end - self.start].clone() for key, rows in self.routing.items()}
+        spans = tuple(span for span in self.spans if start <= span[0] < end)
+        return TraceTail(start, end, tuple(blocks), rows, spans, _between(self.applied, start, end))
+
+
+def _between(applied: Mapping[int, Edits], start: int, end: int) -> dict[int, Edits]:
+    return {first: edits for first, edits in applied.items() if start <= first < end}
 
 
 class Trace:
@@ -96,6 +144,58 @@ class Trace:
             del self.applied[start]
         for index in [index for index in self._refilled if (index + 1) * BLOCK > length]:
             del self._refilled[index]
+
+    def cut(self, length: int) -> None:
+        """As ``truncate``, of finished passes; what memory and disk held behind it is let go."""
+        self.truncate(length)
+        self._stream.reserve(length, length)
+        del self._norms[-(-length // BLOCK) :]
+        self._start, self._end = self.spans[-1] if self.spans else (0, 0)
+
+    def tail(self, start: int, end: int, room: int) -> TraceTail:
+        """Copies of what finished passes over positions [start, end) left; of the stream no more bytes than ``room``:
+        what is let go of is made of the tokens again, like other blocks that were dropped."""
+        self._settle()
+        blocks: list[tuple[int, Tensor | None, Tensor]] = []
+        boundary = self.config.d_model * self._like.element_size() * (self.config.n_layers + 1)
+        for index, inside, outside in reversed(_parts(start, end)):  # the newest are kept first
+            block, norms = self._stream[index], self._norms[index][:, inside].clone()
+            room -= (inside.stop - inside.start) * boundary
+            stream = None if block is None or room < 0 else block[:, inside].to(self._like.device, copy=True)
+            blocks.insert(0, (start + outside.start, stream, norms))
+        routing = {
+            (layer, name): rows[start:end].clone()
+            for layer, own in self.routing.layers.items()
+            for name, rows in own.parts().items()
+            if rows.reach >= end > start
+        }
+        spans = tuple(span for span in self.spans if start <= span[0] < end)
+        return TraceTail(start, end, tuple(blocks), routing, spans, _between(self.applied, start, end))
+
+    def extend(self, tail: TraceTail) -> None:
+        """Go on with a tail, which begins where the record ends."""
+        self._stream.reserve(tail.start, tail.end)
+        while len(self._norms) * BLOCK < tail.end:
+            self._norms.append(self._like.new_empty(len(self._reach), BLOCK, dtype=torch.float32))
+        for first, stream, norms in tail.blocks:
+            column = first % BLOCK
+            self._stream.put(first // BLOCK, stream, column)
+            self._norms[first // BLOCK][:, column : column + norms.shape[1]] = norms
+        for (layer, name), rows in tail.routing.items():
+            self.routing.layers[layer].parts()[name].put(tail.start, rows[None])
+        self._reach = [tail.end] * len(self._reach)
+        self.spans.extend(tail.spans)
+        self.applied.update(tail.applied)
+        self._start, self._end = self.spans[-1] if self.spans else (0, 0)
+
+    def bytes_of(self, start: int, end: int) -> int:
+        """What is kept of positions [start, end), in memory or on disk: stream, norms and routing."""
+        boundary = self.config.d_model * self._like.element_size() * (self.config.n_layers + 1)
+        kept = 0
+        for index, inside, _ in _parts(start, end):
+            count = inside.stop - inside.start
+            kept += count * (4 * len(self._reach) + (0 if self._stream[index] is None else boundary))
+        return kept + self.routing.bytes_of(start, end)
 
     def attach(self, points: HookPoints) -> list[Callable[[], None]]:
         """Listen to a model's passes; call the results to stop."""

@@ -6,7 +6,7 @@ run through the fused kernel, unless a hook asks for scores or pattern, or the s
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -139,6 +139,8 @@ class Attention(nn.Module):
             scores = self.hook_attn_scores(self.scores(q, keys, start))
             return mixed(self._hooked_pattern(scores), values)
         self.hook_attn_scores.visit()
+        if self.hook_pattern.wanted:  # since the pass stood at the scores
+            return mixed(self._hooked_pattern(self.scores(q, keys, start)), values)
         self.hook_pattern.visit()
         return self._in_blocks(q, keys, values, start)
 
@@ -209,6 +211,27 @@ class Attention(nn.Module):
         first, stop = (head, head + 1) if head is not None and alone else (0, self.spec.n_heads)
         q = self._tempered(self._recomputed(x, turn, first, stop), start)
         return q if alone or head is None else q[:, :, head : head + 1]
+
+    @property
+    def query_points(self) -> tuple[str, ...]:
+        """Points of the layer where a pass shows what its queries are made of, last thing before the scores."""
+        turned = () if self.spec.rope is None else ("attn.hook_rot_q",)
+        normed = () if self.spec.qk_norm is None else ("attn.hook_q_normed",)
+        order = (*turned, *normed) if self.spec.qk_norm_over == "rotated" else (*normed, *turned)
+        return ("attn.hook_q", *order)[-1:]
+
+    @property
+    def key_point(self) -> str:
+        """The point of the layer where a pass shows the keys that its queries read."""
+        return "kv.hook_k"
+
+    def shown_queries(self, shown: Sequence[Tensor], start: int, head: int) -> Tensor:
+        """One head's queries of a pass as scores take them, ``[1, pos, 1, d]``, from what ``query_points`` showed."""
+        return self._tempered(shown[0][:, :, head : head + 1], start)
+
+    def shown_keys(self, shown: Tensor, head: int) -> Tensor:
+        """The keys that a head reads, ``[1, 1, key, d]``, from what ``key_point`` showed."""
+        return self.head_part(shown.transpose(1, 2), head)
 
     def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
         """Keys as the cache stores them: ``[batch, n_kv_heads, pos, d_head]``."""

@@ -85,6 +85,10 @@ class Decoder(nn.Module):
         """Logits of the tokens [first, end) of what the final norm gave, without hooks: ``[..., end - first]``."""
         return self._final(project(normed, self._unembedding()[first:end]))
 
+    def unembedding_row(self, token: int) -> Tensor:
+        """What the final norm's result is multiplied with to give the token's logit: ``[d_model]``."""
+        return self._unembedding()[token]
+
     def turn(self, layer: int, start: int, end: int, n_positions: int, like: Tensor) -> Turn | None:
         """How a layer turns positions [start, end) in a pass whose sequence was ``n_positions`` long; None: not."""
         rope = self.config.layers[layer].attention.rope

@@ -7,6 +7,8 @@ value of an old position is made again: q · (W_k c) = (q W_k) · c.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -95,11 +97,16 @@ class LatentAttention(nn.Module):
             return self._with_keys(nope, rotated, stored, start)
         if nope.shape[1] == 1 or self.hook_attn_scores.wanted or self.hook_pattern.wanted:
             scores = self.scores(self._absorbed(nope, rotated), stored, start)
-            pattern = self.hook_pattern(self.softmax(self.hook_attn_scores(scores)))
-            return self._values_of(mixed(pattern, stored[..., : self.spec.d_latent]))
+            return self._latent_mixed(self.hook_attn_scores(scores), stored)
         self.hook_attn_scores.visit()
+        if self.hook_pattern.wanted:  # since the pass stood at the scores
+            return self._latent_mixed(self.scores(self._absorbed(nope, rotated), stored, start), stored)
         self.hook_pattern.visit()
         return self._fused(nope, rotated, stored, start)
+
+    def _latent_mixed(self, scores: Tensor, stored: Tensor) -> Tensor:
+        pattern = self.hook_pattern(self.softmax(scores))
+        return self._values_of(mixed(pattern, stored[..., : self.spec.d_latent]))
 
     def _absorbed(self, nope: Tensor, rotated: Tensor, head: int | None = None) -> Tensor:
         """Queries that read the latent itself: ``[batch, pos, n_heads, d_latent + d_rope]``; or of one head."""
@@ -160,6 +167,25 @@ class LatentAttention(nn.Module):
     def queries(self, x: Tensor, turn: Turn | None, start: int, head: int | None = None) -> Tensor:
         """Queries as scores take them: ``[batch, pos, n_heads, d_latent + d_rope]``; ``head``: of this one alone."""
         return self._absorbed(*self._queries(x, turn, hooked=False), head)
+
+    @property
+    def query_points(self) -> tuple[str, ...]:
+        """Points of the layer where a pass shows what its queries are made of, last thing before the scores."""
+        return ("attn.hook_q_nope", "attn.hook_rot_q")
+
+    @property
+    def key_point(self) -> str:
+        """The point of the layer where a pass shows what its queries read."""
+        return "kv.hook_latent"
+
+    def shown_queries(self, shown: Sequence[Tensor], start: int, head: int) -> Tensor:
+        """One head's queries of a pass as scores take them, ``[1, pos, 1, d]``, from what ``query_points`` showed."""
+        nope, rotated = shown
+        return self._absorbed(nope, rotated, head)
+
+    def shown_keys(self, shown: Tensor, head: int) -> Tensor:
+        """What every head reads, ``[1, 1, key, d]``, from what ``key_point`` showed."""
+        return shown[:, None]
 
     def keys(self, x: Tensor, turn: Turn | None) -> Tensor:
         """What the cache stores: ``[batch, 1, pos, d_latent + d_rope]``."""

@@ -20,7 +20,7 @@ from engine.loading import Loaded
 from engine.run_file_facts import Beside
 from engine.run_file_saving import save_run
 
-NOT_OF_RUNS = {*ask.OF_FILES, *ask.OF_HEADERS, ask.AskSaved}
+NOT_OF_RUNS = {*ask.OF_FILES, *ask.OF_HEADERS, ask.AskSaved, ask.AskOn}
 
 
 def made(loaded: Loaded, prompt: Any, steps: int, **settings: Any) -> tuple[engine.Session, list[StepFrame]]:
@@ -67,6 +67,7 @@ def _of_layers(config: Any, layers: list[int], positions: list[int]) -> Iterator
         yield ask.AskNeuronLayers(position)
         yield ask.AskRoutingLayers(position)
         yield ask.AskLensColumn(position)
+        yield ask.AskUntouched(position)
     for layer in layers:
         last_head = config.layers[layer].attention.n_heads - 1
         yield ask.AskAttentionGrid(layer)
@@ -77,6 +78,7 @@ def _of_layers(config: Any, layers: list[int], positions: list[int]) -> Iterator
         for name in ("attn.hook_q", "attn.hook_z", "hook_resid_mid", "hook_mlp_out"):
             yield ask.AskPoint(f"blocks.{layer}.{name}", positions[-1])
         yield ask.AskPointOver(f"blocks.{layer}.hook_resid_pre", 0, 0, positions[-1])
+        yield ask.AskWorked(f"blocks.{layer}.hook_resid_post", positions[-1], (3,))
         yield from _of_mlp(config, layer, positions)
 
 
@@ -121,7 +123,7 @@ def _same(one: Any, other: Any, tolerance: float) -> bool:
         return one == other or abs(one - other) <= tolerance * max(1.0, abs(one)) or (one != one and other != other)
     if is_dataclass(one):
         return not differences(one, other, tolerance)
-    if isinstance(one, tuple) and one and is_dataclass(one[0]):
+    if isinstance(one, tuple) and one and (is_dataclass(one[0]) or isinstance(one[0], float)):
         return len(one) == len(other) and all(_same(a, b, tolerance) for a, b in zip(one, other, strict=True))
     return one == other
 

@@ -210,3 +210,52 @@ def test_only_the_last_pass_can_be_taken_back() -> None:
     cache.truncate(14)
     with pytest.raises(ContextError, match=r"Layer 0 keeps positions from 10 on"):
         cache.truncate(7)
+
+
+@pytest.mark.parametrize("passes", [(7,), (7, 1), (390, 10), (399, 1, 1), (800, 1), (3, 900, 1, 1, 1)])
+@pytest.mark.parametrize("cut", [0, 1, 3, 396])
+def test_what_is_cut_off_comes_back_and_what_is_gone_is_said(passes: tuple[int, ...], cut: int) -> None:
+    cache, whole, n = KVCache(MIXED), KVCache(MIXED), sum(passes)
+    for number, count in enumerate(passes):
+        _read(cache, count, seed=number)
+        _read(whole, count, seed=number)
+    length = max(0, n - cut)
+    tail, gone = cache.tail(length, n), cache.missing(length)
+    first, last = tail.split((length + n) // 2)
+    assert (first.end, first.bytes + last.bytes) == (last.start, tail.bytes)
+    assert cache.length == n
+    cache.cut(length)
+    assert cache.missing() == gone
+    assert cache.lengths == [length] * 3
+    for layer, spec in enumerate(MIXED.layers):
+        needed = min(length, spec.attention.first_seen(length))
+        assert cache.firsts[layer] == gone.get(layer, (0, needed))[1]
+    for part in (first, last):
+        cache.extend(part)
+    assert (cache.length, cache.lengths) == (n, [n] * 3)
+    for layer, (start, end) in cache.missing().items():
+        cache.fill(
+            layer, tuple(part[:, :, start - whole.firsts[layer] :][:, :, : end - start] for part in whole.parts(layer))
+        )
+    assert cache.missing() == {}
+    assert (cache.firsts, cache.bytes_now) == (whole.firsts, whole.bytes_now)
+    for layer in range(3):
+        assert all(map(torch.equal, cache.parts(layer), whole.parts(layer)))
+    _read(cache, 2, seed=77)
+    _read(whole, 2, seed=77)
+    assert all(map(torch.equal, cache.parts(1), whole.parts(1)))
+
+
+def test_layers_that_forget_hold_again_what_they_held() -> None:
+    cache = KVCache(MIXED)
+    _read(cache, 30, seed=0)
+    for number in range(1, 20):
+        _read(cache, 1, seed=number)
+    before = [[part.clone() for part in cache.parts(layer)] for layer in range(2)]
+    with cache.windows_kept():
+        cache.cut(10)
+        _read(cache, 3, seed=50)
+        cache.cut(10)
+    for layer in range(2):
+        assert all(map(torch.equal, cache.parts(layer), before[layer]))
+    assert cache.lengths == [49, 49, 10]  # the others are the caller's

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
+import weakref
 from concurrent.futures import CancelledError, Future
 from typing import Any
 
@@ -13,6 +15,8 @@ import torch
 
 import engine
 from engine import questions as ask
+from engine.breakpoints import Breakpoint
+from engine.breakpoints import Test as Condition
 from engine.errors import Cancelled, EngineError
 from engine.frames import Where
 from engine.hooks import HookPoint, PointInfo, layer_stages
@@ -303,6 +307,17 @@ def test_a_running_pass_gives_questions_a_slice_a_layer_not_more() -> None:
     assert gate._quiet
 
 
+def test_a_gate_keeps_no_run_that_has_ended(tiny: Pair) -> None:
+    """It is there as long as the program, and models are large."""
+    gate = engine.Gate()
+    session = engine.Session(tiny.loaded, gate=gate)
+    list(session.generate(PROMPT, 2))
+    kept = weakref.ref(session)
+    del session
+    gc.collect()
+    assert kept() is None
+
+
 def test_a_cancelled_question_is_not_worked_on_any_more() -> None:
     gate, worked = engine.Gate(), []
     first, second = gate.ask(ask.AskCacheState()), gate.ask(ask.AskCacheState())
@@ -357,7 +372,12 @@ def test_commands_hammered_from_other_threads_neither_hang_nor_change_the_tokens
             commands = [
                 run.gate.pause,
                 run.gate.resume,
-                *(lambda k=k: run.gate.step(k) for k in ("stage", "layer", "token")),
+                *(lambda k=k: run.gate.step(k) for k in ("stage", "layer", "next layer", "token")),
+                lambda: run.gate.run_to(1, "rope"),
+                lambda: run.gate.pace(5000),
+                lambda: run.gate.pace(None),
+                lambda: run.gate.set_breakpoints([Breakpoint(1, (Condition("stage", 1, stage="rope"),))]),
+                lambda: run.gate.set_breakpoints([]),
             ]
             while not done.is_set():
                 commands[generator.integers(len(commands))]()
@@ -374,6 +394,9 @@ def test_commands_hammered_from_other_threads_neither_hang_nor_change_the_tokens
         done.set()
         for thread in threads:
             thread.join(PATIENCE)
+        run.gate.set_breakpoints([])
+        run.gate.pace(None)
+        run.gate.on_stop = lambda where: run.gate.resume()  # a hit may be reported at this very moment
         run.finish()
     assert [step.id for step in run.steps[: len(free)]] == [step.id for step in free]
     undisturbed = [step.id for step in engine.Session(tiny.loaded).generate(PROMPT, 60)]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import safetensors.numpy
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +25,7 @@ from engine.loading import Loaded
 from engine.run_file_facts import Beside, Mark
 from engine.run_file_opening import RunFile, open_run
 from engine.run_file_saving import save_run, saving
-from engine.run_file_tensors import pack
+from engine.run_file_tensors import pack, pack_arrays
 from engine.settings import Record
 from tests.engine.run_files import answered, differences, made, questions, rewritten, saved, with_facts
 from tests.engine.tiny import tiny_llama
@@ -442,6 +443,19 @@ def add(path: Path, name: str, data: bytes, compression: int = zipfile.ZIP_STORE
     return path
 
 
+def test_a_file_of_the_first_programs_has_no_columns_for_what_came_later(
+    sound: Path, loaded: Loaded, tmp_path: Path
+) -> None:
+    def older(data: bytes) -> bytes:
+        columns = safetensors.numpy.load(data)
+        later = [name for name in columns if name.endswith((".edited", ".by_hand"))]
+        assert len(later) == 2
+        return pack_arrays({name: column for name, column in columns.items() if name not in later})
+
+    opened = open_run(rewritten(sound, tmp_path / "older.fluoro", {"steps.safetensors": older}), loaded=loaded)
+    assert [step.edited or step.sampling.by_hand for step in opened.steps] == [False] * len(opened.steps)
+
+
 @pytest.mark.filterwarnings("ignore:Duplicate name")
 def test_zips_that_lie_are_refused(sound: Path, tmp_path: Path) -> None:
     def copy(name: str) -> Path:
@@ -581,7 +595,11 @@ def test_without_the_model_recorded_points_are_shown_and_others_say_which_model_
     assert stream.source == "captured"
     over = opened.session.answer(ask.AskPointOver("blocks.1.hook_resid_post", 0, 0, None))
     assert over.shape[0] == opened.session.n_read
-    for question in (ask.AskPoint("blocks.1.attn.hook_q", 7), ask.AskPointOver("blocks.1.attn.hook_q", 0, 0, None)):
+    for question in (
+        ask.AskPoint("blocks.1.attn.hook_q", 7),
+        ask.AskPointOver("blocks.1.attn.hook_q", 0, 0, None),
+        ask.AskWorked("blocks.1.attn.hook_q", 7, (0, 0)),
+    ):
         assert opened.session.answer(question).sentence == opened.why
     exact = ask.AskExactValue("point", (7, 3), "blocks.1.hook_resid_pre")
     assert opened.session.answer(exact).value == float(stream.values[0, 3])

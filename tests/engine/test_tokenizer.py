@@ -253,6 +253,24 @@ def test_a_stream_and_short_names(from_folder: Tokenizer) -> None:
     assert from_folder.decode([padding]) == ""
 
 
+def test_the_token_of_a_text(from_folder: Tokenizer) -> None:
+    for token in {*from_folder.encode("a cat, 42 times"), 2}:
+        text = from_folder.piece(token).text
+        assert from_folder.piece(from_folder.token_of(text)).text == text
+    for text in ("a cat, 42 times", "", "😀"):
+        with pytest.raises(TokenizerError, match="tokens to this model, and one is needed"):
+            from_folder.token_of(text)
+    with pytest.raises(TokenizerError, match="surrogate"):
+        from_folder.token_of("\ud800")
+
+
+def test_a_stream_goes_back(from_folder: Tokenizer) -> None:
+    ids, stream = from_folder.encode("a cat, 42 times"), PieceStream(from_folder)
+    pieces = [stream.add(token) for token in ids]
+    stream.go_back(pieces[2])
+    assert [stream.add(token) for token in ids[3:]] == pieces[3:]
+
+
 @pytest.mark.parametrize("bad", ["\ud800", None, 3, b"bytes", "x" * 8_000_001])
 def test_what_cannot_be_encoded_is_an_error(from_folder: Tokenizer, bad: object) -> None:
     with pytest.raises(TokenizerError):

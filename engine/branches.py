@@ -1,0 +1,162 @@
+"""A run as a tree: branches share what was read up to where they part; the rest of each is set aside, once.
+
+The session holds one path from the first token to the newest. Of every other branch its own part lies here as tails:
+tokens, what the passes left in the cache, and what was recorded of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from engine.cache import CacheTail
+from engine.errors import EngineError
+from engine.frames import Piece, SamplingFrame
+from engine.settings import Sampling
+from engine.trace import TraceTail
+
+
+class Place(NamedTuple):
+    """So many tokens of a path, and so many positions of it read: all of them, or all but the last."""
+
+    tokens: int
+    reads: int
+
+    def clipped(self, low: Place, high: Place) -> Place:
+        """The nearest place between two others, in both counts."""
+        tokens = min(max(self.tokens, low.tokens), high.tokens)
+        return Place(tokens, min(max(self.reads, low.reads), high.reads))
+
+
+@dataclass(frozen=True)
+class Token:
+    """A token of the output. ``number`` is one of its own among those of all branches. ``log_probability``: the natural
+    logarithm of its probability in the raw distribution.
+
+    ``sampling``: how a token came about that was put in by hand; None: a pass chose it. ``edited``: in that pass
+    something was replaced.
+    """
+
+    number: int
+    piece: Piece
+    settings: Sampling
+    log_probability: float
+    edited: bool = False
+    sampling: SamplingFrame | None = None
+
+
+@dataclass(frozen=True)
+class Tail:
+    """A part of a branch that is set aside: tokens [start, end), and what reading positions [start, end) left."""
+
+    start: Place
+    end: Place
+    tokens: tuple[Token, ...]
+    cache: CacheTail
+    trace: TraceTail | None  # None: the session records nothing
+
+    @property
+    def bytes(self) -> int:
+        """Of its tensors."""
+        return self.cache.bytes + (0 if self.trace is None else self.trace.bytes)
+
+    def split(self, at: Place) -> tuple[Tail, Tail]:
+        """What lies before a place, and what behind it."""
+        at = at.clipped(self.start, self.end)
+        count = at.tokens - self.start.tokens
+        caches = self.cache.split(at.reads)
+        traces = (None, None) if self.trace is None else self.trace.split(at.reads)
+        before = Tail(self.start, at, self.tokens[:count], caches[0], traces[0])
+        return before, Tail(at, self.end, self.tokens[count:], caches[1], traces[1])
+
+
+@dataclass
+class Branch:
+    """``start``: where it parts from ``parent``. ``tails``: what of its own part is set aside, in order to its end.
+
+    ``looks`` are what answers have worked out about it while the session stood elsewhere.
+    """
+
+    number: int
+    parent: int | None
+    start: Place
+    tails: list[Tail] = field(default_factory=list)
+    looks: object = None
+
+    def take(self, stop: Place | None) -> Iterator[Tail]:
+        """The tails up to a place (None: all), which are not set aside any more; one that goes on behind it is cut."""
+        while self.tails and (stop is None or _begins_before(self.tails[0], stop)):
+            tail = self.tails.pop(0)
+            if stop is not None and tail.end.clipped(tail.start, stop) != tail.end:
+                tail, rest = tail.split(stop)
+                self.tails.insert(0, rest)
+            yield tail
+
+
+def _begins_before(tail: Tail, stop: Place) -> bool:
+    return tail.start.tokens < stop.tokens or tail.start.reads < stop.reads
+
+
+class Tree:
+    """The branches by number, in the order of their making, and on which of them the session stands."""
+
+    def __init__(self, n_prompt: int) -> None:
+        self.branches = {0: Branch(0, None, Place(n_prompt, 0))}
+        self.current = 0
+        self._next = 1
+
+    def branch(self, number: int) -> Branch:
+        """Raises EngineError where there is none of this number."""
+        if number not in self.branches:
+            numbers = ", ".join(map(str, self.branches))
+            raise EngineError(f"There is no branch {number}; this run has {numbers}.")
+        return self.branches[number]
+
+    def chain(self, number: int) -> list[Branch]:
+        """A branch with all that it goes on from, the first one of the run first."""
+        chain = [self.branch(number)]
+        while (parent := chain[0].parent) is not None:
+            chain.insert(0, self.branches[parent])
+        return chain
+
+    def children(self, number: int) -> list[Branch]:
+        """The branches that begin inside of one."""
+        return [branch for branch in self.branches.values() if branch.parent == number]
+
+    def add(self, start: Place) -> Branch:
+        """A new branch that shares the current path up to a place; the session stands on it from now on."""
+        parent = [b for b in self.chain(self.current) if b.start.tokens < start.tokens or b.start.reads < start.reads]
+        made = Branch(self._next, parent[-1].number if parent else 0, start)
+        self.branches[made.number] = made
+        self.current, self._next = made.number, self._next + 1
+        return made
+
+    def owns(self, place: Place) -> bool:
+        """Whether what lies behind a place of the current path belongs to the current branch alone."""
+        mine, others = self.branches[self.current], self.children(self.current)
+        inside = mine.start.tokens <= place.tokens and mine.start.reads <= place.reads
+        return inside and all(c.start.tokens <= place.tokens and c.start.reads <= place.reads for c in others)
+
+    def parting(self, number: int) -> Place:
+        """Up to where the current path and that of another branch are the same."""
+        mine, other = self.chain(self.current), self.chain(number)
+        shared = sum(1 for one, two in zip(mine, other, strict=False) if one is two)
+        ends = [chain[shared].start for chain in (mine, other) if len(chain) > shared]
+        return Place(min(end.tokens for end in ends), min(end.reads for end in ends))
+
+    def segments(self, number: int, start: Place, end: Place | None) -> list[tuple[Branch, Place, Place | None]]:
+        """What of a path lies behind a place, up to ``end`` (None: to its own end): branch by branch, from and to."""
+        chain = self.chain(number)
+        found: list[tuple[Branch, Place, Place | None]] = []
+        for branch, following in zip(chain, [*chain[1:], None], strict=True):
+            stop = end if following is None else following.start
+            first = Place(max(start.tokens, branch.start.tokens), max(start.reads, branch.start.reads))
+            if stop is None or first.tokens < stop.tokens or first.reads < stop.reads:
+                found.append((branch, first, stop))
+        return found
+
+    def numbers(self, current: Sequence[Token]) -> set[int]:
+        """The numbers of all tokens of all branches, with those of the current path."""
+        tails = [tail for branch in self.branches.values() for tail in branch.tails]
+        return {token.number for token in (*current, *(token for tail in tails for token in tail.tokens))}
