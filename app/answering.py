@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from app.inquiries import Inquiries, Inquiry
 from app.mailbox import Mailbox
-from engine.errors import Cancelled, EngineError, PositionError
+from engine.errors import Cancelled, EngineError, NotNow, PositionError
 from engine.frames import Answer, AnswerFrame, ErrorFrame, Unreadable
-from engine.questions import BETWEEN_RUNS, OF_FILES
+from engine.questions import BETWEEN_RUNS, OF_FILES, AskOn, Question
 
 if TYPE_CHECKING:
     import engine
@@ -36,7 +36,8 @@ class Answering:
     def ask_in_pass(self, gate: engine.Gate, inquiry: Inquiry) -> None:
         """Hand the question to the pass under way; an older one of the same key is cancelled.
 
-        One that cannot be answered in slices stays open until the run has ended.
+        One that cannot be answered in slices stays open until the run has ended; one about another branch, until a pass
+        stops before it computes anything.
         """
         with self._lock:
             before = self._asked.get(inquiry.key)
@@ -44,7 +45,7 @@ class Answering:
                 return  # the engine is behind: the answer that is under way will do
             if before is not None:
                 before[1].cancel()
-            if isinstance(inquiry.question, BETWEEN_RUNS):
+            if _must_wait(gate, inquiry.question):
                 return
             future = gate.ask(inquiry.question, partial(self._deliver_part, inquiry), inquiry.key)
             self._asked[inquiry.key] = (inquiry, future)
@@ -89,7 +90,7 @@ class Answering:
     def _came(self, inquiry: Inquiry, future: Future) -> None:
         try:
             self._deliver(inquiry, future.result())
-        except (CancelledError, Cancelled):
+        except (CancelledError, Cancelled, NotNow):
             return
         except Exception as error:
             self._failed(inquiry, error)
@@ -117,3 +118,11 @@ class Answering:
         if isinstance(inquiry.question, OF_FILES):  # whoever waits for it says so, too
             answer = Unreadable(inquiry.question.tensor, sentence)
             self._mailbox.post(AnswerFrame(inquiry.key, inquiry.ticket, 0, answer))
+
+
+def _must_wait(gate: engine.Gate, question: Question) -> bool:
+    """Whether this cannot be answered where the pass stands."""
+    if not isinstance(question, AskOn):
+        return isinstance(question, BETWEEN_RUNS)
+    where = gate.where
+    return where.state != "paused" or where.stage != "start" or isinstance(question.question, BETWEEN_RUNS)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Protocol
 
+from app.compare import Other
+from app.compare_pairs import Pairs, is_of_other
 from app.detail import reduced
 from app.ledger import BARS
 from app.panels.panel import Panel
@@ -19,6 +21,10 @@ class Asked(Protocol):
     def watch(self, key: str, question: Question | None) -> int: ...
 
     def ask(self, key: str, question: Question) -> int: ...
+
+    def watch_on(self, number: int, key: str, question: Question) -> int: ...
+
+    def ask_on(self, number: int, key: str, question: Question) -> int: ...
 
 
 class Board:
@@ -38,6 +44,7 @@ class Board:
         self._halvings = 0  # of what pictures ask for
         self._lowered: frozenset[str] = frozenset()  # panels that ask for less than they can show
         self._ages: dict[str, int] = {}  # of watches that were answered: the tokens that came since
+        self._pairs: Pairs | None = None  # while differences of two branches are shown
 
     def add(self, panels: Iterable[Panel]) -> None:
         for panel in panels:
@@ -78,9 +85,37 @@ class Board:
 
     def ask(self, key: str, question: Question) -> None:
         """Ask once for a panel; the answer comes to its ``show_answer``."""
-        self._tickets[key] = self._worker.ask(key, question)
-        self._missing.add(key)
+        for full, wanted in self._of_both(key, question).items():
+            self._tickets[full] = self._ask(full, wanted)
+            self._missing.add(full)
         (self._lasting.add if isinstance(question, (*OF_FILES, *OF_HEADERS)) else self._lasting.discard)(key)
+
+    def compare(self, other: Other | None) -> None:
+        """Show panels what the branch that the engine stands on and another one differ by, from now on (None: what is
+        asked about the first alone). Every watch is asked anew."""
+        self._pairs = None if other is None else Pairs(other)
+        for panel in self._panels.values():
+            panel.forget_asides()
+        self._let_go_of_watches()
+        self.sync()
+
+    def _of_both(self, key: str, question: Question) -> dict[str, Question]:
+        """What is to be asked for a question of a panel, by full key."""
+        panel = self._panels.get(key.partition(".")[0])
+        if self._pairs is None or panel is None or not panel.compares:
+            return {key: question}
+        return self._pairs.ask(key, question)
+
+    def _ask(self, key: str, question: Question) -> int:
+        """Of the engine as it stands, or about the other branch."""
+        if self._pairs is not None and is_of_other(key):
+            return self._worker.ask_on(self._pairs.other.number, key, question)
+        return self._worker.ask(key, question)
+
+    def _watch(self, key: str, question: Question) -> int:
+        if self._pairs is not None and is_of_other(key):
+            return self._worker.watch_on(self._pairs.other.number, key, question)
+        return self._worker.watch(key, question)
 
     def unask(self, key: str) -> None:
         """Nobody waits for this any more: work on it ends soon, and an answer that is under way is dropped."""
@@ -155,14 +190,24 @@ class Board:
 
     def forget(self) -> None:
         """Another model: questions about the old one mean nothing, also those that were asked while it loaded."""
-        for key in self._watches:
-            self._worker.watch(key, None)
-        self._watches.clear()
+        self._pairs = None
+        self._let_go_of_watches()
         self._tickets.clear()
         self._missing.clear()
         self._needs.clear()
         for panel in self._panels.values():
             panel.set_need("")
+
+    def _let_go_of_watches(self) -> None:
+        for key in self._watches:
+            self._let_go(key)
+        self._watches.clear()
+
+    def _let_go(self, key: str) -> None:
+        """An answer to this watch that is on its way would be taken for another one's."""
+        self._worker.watch(key, None)
+        self._missing.discard(key)
+        self._tickets.pop(key, None)
 
     def show_answer(self, frame: AnswerFrame) -> bool:
         """Hand an answer to the panel that asked; False if nobody waits for it any more."""
@@ -177,8 +222,15 @@ class Board:
             return True
         if self._needs.pop(frame.key, None) is not None:
             self._tell_needs(panel)
-        panel.show_answer(frame.key, frame.answer)
+        self._hand(panel, frame)
         return True
+
+    def _hand(self, panel: Panel, frame: AnswerFrame) -> None:
+        """An answer to a panel, or two together."""
+        if self._pairs is None or not self._pairs.holds(frame.key):
+            panel.show_answer(frame.key, frame.answer)
+        elif pair := self._pairs.take(frame):
+            panel.show_difference(*pair)
 
     def _tell_needs(self, panel: Panel) -> None:
         """What of a panel's questions only a model that is not here could answer."""
@@ -191,19 +243,24 @@ class Board:
         wanted, lowered = self._wanted()
         self._lowered = lowered
         for key in self._watches.keys() - wanted.keys():
-            self._worker.watch(key, None)
-            self._missing.discard(key)
+            self._let_go(key)
             if self._needs.pop(key, None) is not None:
                 self._tell_needs(self._panels[key.partition(".")[0]])
         for key, question in wanted.items():
             if self._watches.get(key) != question:
-                self._tickets[key] = self._worker.watch(key, question)
+                self._tickets[key] = self._watch(key, question)
                 self._missing.add(key)
                 self._ages.pop(key, None)
         self._watches = wanted
         for panel in self._visible():
             if panel.need:
                 self._tell_needs(panel)
+            if panel.differs and self._pairs is not None:
+                self._say_common(panel, self._pairs)
+
+    def _say_common(self, panel: Panel, pairs: Pairs) -> None:
+        lacking = any(map(pairs.lacks, panel.watches().values()))
+        panel.say_common(pairs.other.n if lacking else None)
 
     def _wanted(self) -> tuple[dict[str, Question], frozenset[str]]:
         """What visible panels watch, and which of them get less than they ask for."""
@@ -211,8 +268,9 @@ class Board:
         lowered: set[str] = set()
         for panel in self._visible():
             for key, question in panel.watches().items():
-                wanted[key] = reduced(question, self._halvings)
-                if wanted[key] is not question:
+                smaller = reduced(question, self._halvings)
+                wanted.update(self._of_both(key, smaller))
+                if smaller is not question:
                     lowered.add(panel.key)
         return wanted, frozenset(lowered)
 

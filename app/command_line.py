@@ -30,6 +30,10 @@ PANELS = (
     "cache",
     "tensors",
     "models",
+    "sampling",
+    "branches",
+    "edits",
+    "breakpoints",
 )  # those that may lie behind another one
 TASKS = {
     "self-test": "drive the window from check to check, say what held, and end",

@@ -27,10 +27,20 @@ class Situation:
     has_examples: bool = False
     missing: str = ""  # which model the run that is open lacks, a sentence
     filing: bool = False  # a run is being saved or opened
+    comparing: bool = False  # two branches of the run
+    stands: bool = False  # where the run was taken to after it had ended
+    edits: int = 0  # in the tray, on or off
+    can_undo: bool = False  # a change of the edits
+    can_redo: bool = False
 
     @property
     def active(self) -> bool:
         return self.state != "idle"
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether what runs next is the run that is there."""
+        return self.state == "paused" or (self.state == "idle" and self.stands)
 
     @property
     def can_run(self) -> bool:
@@ -60,7 +70,7 @@ class Command:
     short: str = ""  # on a button of the toolbar
 
 
-FILE, RUN, GO, VIEW, HELP = "&File", "&Run", "&Go", "&View", "&Help"
+FILE, RUN, EDIT, GO, VIEW, HELP = "&File", "&Run", "&Edit", "&Go", "&View", "&Help"
 
 COMMANDS: tuple[Command, ...] = (
     Command("open_folder", FILE, "Open &folder…", "Open a folder with config.json and safetensors",
@@ -75,23 +85,51 @@ COMMANDS: tuple[Command, ...] = (
             enabled=lambda now: now.filing),
     Command("show_models", FILE, "&Models", "What can be opened or downloaded", ("Ctrl+M",), icon="model"),
     Command("close", FILE, "&Quit", "Close Fluoroscope", ("Ctrl+Q",), icon="close"),
-    Command("run", RUN, "&Run", "Run the prompt, or go on after a pause", ("F5",), icon="run",
+    Command("run", RUN, "&Run", "Run the prompt, or go on: after a pause, a step back, a branch", ("F5",), icon="run",
             enabled=lambda now: now.can_run and now.state != "running"),
     Command("go_on", RUN, "&Go on", "Make more tokens where the run ended", ("Ctrl+F5",), icon="run",
-            enabled=lambda now: now.can_run and now.has_run and now.state == "idle"),
+            enabled=lambda now: now.can_run and now.has_tokens and now.state == "idle"),
     Command("pause", RUN, "&Pause", "Stop inside the pass, or go on", ("F6",), picture_key="Space", icon="pause",
             enabled=lambda now: now.active),
-    Command("step_layer", RUN, "Step &layer", "Compute one more layer and stop", ("F10",), icon="step-layer",
-            short="Layer", enabled=lambda now: now.can_run),
+    Command("step_layer", RUN, "Step &layer", "Compute up to the same stage of the next layer and stop", ("F10",),
+            icon="step-layer", short="Layer", enabled=lambda now: now.can_run),
+    Command("finish_layer", RUN, "To the en&d of the layer", "Compute the rest of this layer and stop", ("Shift+F11",),
+            enabled=lambda now: now.can_run),
     Command("step_stage", RUN, "Step st&age", "Compute one more stage and stop", ("F11",), icon="step-stage",
             short="Stage", enabled=lambda now: now.can_run),
     Command("step_token", RUN, "Step &token", "Finish this token and stop", ("F12",), icon="step-token",
             short="Token", enabled=lambda now: now.can_run),
+    Command("run_here", RUN, "Run to &here", "Compute up to the end of the pinned stage, or of the pinned layer",
+            ("Ctrl+F10",), enabled=lambda now: now.can_run),
+    Command("break_here", RUN, "&Breakpoint here", "Stop at the pinned stage whenever a pass comes to it, or no more",
+            ("F9",), enabled=lambda now: now.has_model),
+    Command("toggle_breakpoints", RUN, "All breakpoints &off or on", "Switch all breakpoints off, or on again",
+            ("Ctrl+Shift+F9",)),
+    Command("show_breakpoints", RUN, "Breakpo&ints", "The list of breakpoints: add, change, remove", ("Ctrl+Shift+B",)),
+    Command("slower", RUN, "Slo&wer", "Go through the stages more slowly, to be watched", ("Alt+-",)),
+    Command("faster", RUN, "&Faster", "Go through the stages faster, at last at full speed", ("Alt+=", "Alt++")),
+    Command("step_back", RUN, "Step bac&k a token", "Leave the newest token; what comes next can be another",
+            ("Shift+F12",), enabled=lambda now: now.can_run and now.has_run),
+    Command("branch", RUN, "Bra&nch…", "Choose or type another token at the pinned position", ("Ctrl+B",),
+            enabled=lambda now: now.can_run and now.has_run),
     Command("stop", RUN, "&Stop", "End the run, in the middle of a layer if need be", ("Shift+F5",), icon="stop",
             enabled=lambda now: now.active),
-    Command("focus_prompt", RUN, "Edit &prompt", "Go to the prompt", ("Ctrl+L",)),
+    Command("focus_prompt", RUN, "Edit pro&mpt", "Go to the prompt", ("Ctrl+L",)),
     Command("show_examples", RUN, "&Examples", "Put an example into the prompt field", ("Ctrl+Shift+L",),
             icon="examples", enabled=lambda now: now.has_examples),
+    Command("undo_edit", EDIT, "&Undo the edit", "Take back the last change of the edits", ("Ctrl+Z",),
+            enabled=lambda now: now.can_undo),
+    Command("redo_edit", EDIT, "&Redo the edit", "Make the change of the edits again", ("Ctrl+Shift+Z",),
+            enabled=lambda now: now.can_redo),
+    Command("new_edit", EDIT, "&New edit…", "Change a head, the residual stream, a neuron, an expert, a logit …",
+            ("Ctrl+I",), icon="edit", enabled=lambda now: now.has_model and not now.missing),
+    Command("switch_edits", EDIT, "All edits &off or on", "Go on untouched, or with the edits again", ("Ctrl+Shift+I",),
+            enabled=lambda now: now.edits > 0),
+    Command("copy_edits", EDIT, "&Copy as Python", "A script against the engine that does the same",
+            ("Ctrl+Shift+C",), enabled=lambda now: now.edits > 0),
+    Command("clear_edits", EDIT, "C&lear the edits", "Delete all edits; undo brings them back",
+            enabled=lambda now: now.edits > 0),
+    Command("show_edits", EDIT, "&Edits", "The tray of edits, and the pass without them", ("Ctrl+Alt+I",)),
     Command("previous_position", GO, "&Previous position", "Pin the position before", ("Ctrl+Left",),
             enabled=lambda now: now.has_tokens),
     Command("next_position", GO, "&Next position", "Pin the position after", ("Ctrl+Right",),
@@ -114,6 +152,11 @@ COMMANDS: tuple[Command, ...] = (
     Command("undo_one", GO, "&Undo one thing", "Close the help, restore a panel, free what is pinned", ("Esc",)),
     Command("show_tensors", VIEW, "&Tensors", "Every tensor of the model's files, from their headers", ("Ctrl+T",),
             icon="tensors"),
+    Command("show_branches", VIEW, "&Branches", "The run and its branches as a tree", ("Ctrl+Alt+B",)),
+    Command("next_side", VIEW, "A · B · A − B", "Of two compared branches show one, the other, their difference",
+            ("Ctrl+D",), enabled=lambda now: now.comparing),
+    Command("end_comparison", VIEW, "&End the comparison", "Compare no branches any more",
+            enabled=lambda now: now.comparing),
     Command("use_layout", VIEW, "&Focus layout", "One large panel", ("Ctrl+1",), group="layout", argument="focus"),
     Command("use_layout", VIEW, "&Grid layout", "All panels at once", ("Ctrl+2",), group="layout", argument="grid"),
     Command("reset_layout", VIEW, "&Reset layout", "Put every panel back where it was at first"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from app.detail import LATE_TOKENS, LIMITS, Reason
 from app.ledger import BARS, OTHER, WindowCost
 from engine.frames import WatchCost
-from engine.meter import ANSWER, FRAME, HOOKS, MAPS, NEURONS, RECORD, ROUTING
+from engine.meter import ANSWER, BREAK, FRAME, HOOKS, MAPS, NEURONS, RECORD, ROUTING
 
 Translate = Callable[[str], str]
 LITTLE = 0.05  # of the pass, or of the time: less than this needs no advice
@@ -91,6 +91,7 @@ def _engine_group(cost: WatchCost, titles: Mapping[str, str], tr: Translate) -> 
     for part, seconds in cost.parts:
         asker = part.removeprefix(ANSWER).partition(".")[0] if part.startswith(ANSWER) else ""
         text = tr("questions of {0}").format(titles.get(asker, asker)) if asker else names.get(part, part)
+        text = _breakpoint_name(part, tr) if part.startswith(BREAK) else text
         spent[(ANSWER + asker if asker else part), text] += seconds
     rows = [_engine_row(part, text, seconds, cost) for (part, text), seconds in spent.items()]
     head = _engine_row("engine", tr("Added to the pass: share of the pass"), cost.seconds, cost)
@@ -99,6 +100,12 @@ def _engine_group(cost: WatchCost, titles: Mapping[str, str], tr: Translate) -> 
 
 def _engine_row(part: str, text: str, seconds: float, cost: WatchCost) -> Row:
     return Row(part, text, seconds / cost.passes if cost.passes else None, seconds / cost.plain if cost.plain else 0.0)
+
+
+def _breakpoint_name(part: str, tr: Translate) -> str:
+    """ "breakpoint 3"; number 0 is the watch for NaN and infinity."""
+    number = part.removeprefix(BREAK)
+    return tr("watching for NaN and infinity") if number == "0" else tr("breakpoint {0}").format(number)
 
 
 def _engine_names(tr: Translate) -> dict[str, str]:
@@ -164,6 +171,8 @@ def _about(part: str, titles: Mapping[str, str], tr: Translate) -> str:
         asker = part.removeprefix(ANSWER)
         form = tr("Most goes into the questions of {0}: hide that panel, or look at a layer with fewer heads.")
         return form.format(titles.get(asker, asker))
+    if part.startswith(BREAK):
+        return tr("Most goes into {0}: switch it off where it is not needed.").format(_breakpoint_name(part, tr))
     drawn = part.removeprefix("window ")
     if drawn in titles:
         return tr("Most goes into drawing {0}: hide that panel, or make it smaller.").format(titles[drawn])

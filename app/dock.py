@@ -50,9 +50,10 @@ class PanelDock(QDockWidget):
     def refresh(self) -> None:
         """Title, badge and caption as the panel gives them now."""
         self.setWindowTitle(self.panel.title())
-        badge = " · ".join(filter(None, (self.panel.badge(), self._note)))
+        badge = " · ".join(filter(None, (self.panel.side(), self.panel.badge(), self._note)))
         self.bar.show_texts(self.panel.title(), badge, self.panel.caption())
-        self.need.say("" if self.panel.stands_alone else self.panel.need, whole=self.panel.shows_nothing)
+        need = self.panel.need or self.panel.aside()
+        self.need.say("" if self.panel.stands_alone else need, whole=self.panel.shows_nothing)
         self.panel.setVisible(not self.panel.shows_nothing)
 
     def set_note(self, note: str) -> None:
@@ -127,7 +128,7 @@ class NeedLine(QLabel):
         self.setWordWrap(True)
         self.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.setAutoFillBackground(True)
-        self.setAccessibleName(self.tr("Needs a model"))
+        self.setAccessibleName(self.tr("About this picture"))
         self._said = ("", False)
         self.hide()
 

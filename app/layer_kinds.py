@@ -41,6 +41,11 @@ def attention_words(layer: LayerFacts, tr: Translate) -> str:
     return names[layer.attention].format(layer.reach)
 
 
+def position_words(layer: LayerFacts, tr: Translate) -> str:
+    """Whether queries and keys are turned by their positions; "NoPE": they are not."""
+    return tr("rope") if {"rope", "latent"} & set(layer.stages) else tr("NoPE")
+
+
 def expert_words(layer: LayerFacts, tr: Translate) -> str:
     """ "experts 4 of 32"; "one MLP" where there is nothing to choose from."""
     if not layer.n_experts:
@@ -50,14 +55,16 @@ def expert_words(layer: LayerFacts, tr: Translate) -> str:
 
 def differing(model: ModelFrame, tr: Translate) -> tuple[str, ...]:
     """Per layer what tells it from others of its model: "window 512 · experts 4 of 32"; "" where all are alike."""
-    columns = [[words(layer, tr) for layer in model.layers] for words in (attention_words, expert_words)]
+    columns = [
+        [words(layer, tr) for layer in model.layers] for words in (attention_words, position_words, expert_words)
+    ]
     told = [column for column in columns if len(set(column)) > 1]
     return tuple(_remarkable([column[layer] for column in told], tr) for layer in range(model.n_layers))
 
 
 def _remarkable(words: list[str], tr: Translate) -> str:
     """What is usual is left out where there is something else to say: the list of layers is narrow."""
-    rare = [word for word in words if word not in (tr("full"), tr("one MLP"))]
+    rare = [word for word in words if word not in (tr("full"), tr("rope"), tr("one MLP"))]
     return " · ".join(rare or words)
 
 

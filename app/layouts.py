@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, Qt, QTimer
 from PySide6.QtGui import QShowEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabWidget, QWidget
+from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabBar, QTabWidget, QWidget
 
 from app.dock import PanelDock
 
@@ -35,7 +35,7 @@ FOCUS = Layout(
     (
         (("layers",),),
         (("attention", "experts", "residual", "lens", "activations", "cache", "tensors", "models"),),
-        (("sampling",),),
+        (("sampling", "branches", "edits", "breakpoints"),),
     ),
     (16, 58, 26),
 )
@@ -46,7 +46,7 @@ GRID = Layout(
         (("layers",),),
         (("attention",), ("cache", "models")),
         (("residual", "lens", "activations", "tensors"), ("experts",)),
-        (("sampling",),),
+        (("sampling",), ("edits", "breakpoints", "branches")),
     ),
     (12, 34, 32, 22),
     top_share=0.19,  # ten pictures share the rest
@@ -99,6 +99,16 @@ class Workspace(QMainWindow):
         rows = [self.docks[key] for key in (*layout.top, layout.columns[0][0][0]) if key in self.docks]
         heights = [layout.top_share] * (len(rows) - 1) + [1 - layout.top_share * (len(rows) - 1)]
         self.resizeDocks(rows, [round(share * self.height()) for share in heights], Qt.Orientation.Vertical)
+        self._hide_lost_bars()
+
+    def _hide_lost_bars(self) -> None:
+        """Where docks are made tabs before the window is seen, Qt forgets a bar of every stack that grows: it would
+        lie over the tokens."""
+        stacks = {frozenset(one.windowTitle() for one in (dock, *self._tabs(dock))) for dock in self.docks.values()}
+        for bar in self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
+            titles = frozenset(bar.tabText(index) for index in range(bar.count()))
+            if titles and titles not in stacks:
+                bar.hide()
 
     def save(self) -> QByteArray:
         """The state as the user left it, before a panel was maximised."""

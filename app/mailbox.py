@@ -11,6 +11,7 @@ from threading import Lock
 
 from app.notices import DownloadFrame
 from app.shelf import ShelfFrame
+from engine.breakpoints import HitFrame
 from engine.frames import AnswerFrame, ProgressFrame, Where
 
 
@@ -69,4 +70,5 @@ _SLOTS: dict[type, Callable] = {
     AnswerFrame: lambda frame: ("answer", frame.key),
     DownloadFrame: lambda frame: ("download", frame.source),
     ShelfFrame: lambda frame: ("shelf",),
+    HitFrame: lambda frame: None if frame.stops else ("hit", frame.number),  # else only the count is new
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from engine.edits import Edit
 from engine.settings import Sampling
 
 if TYPE_CHECKING:
@@ -18,6 +19,13 @@ class ReadyFrame:
     seconds: float
     threads: int
     accelerators: tuple[Device, ...] = ()
+
+
+@dataclass(frozen=True)
+class EditsFrame:
+    """The passes of the run are edited like this from now on."""
+
+    edits: tuple[Edit, ...]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from PySide6.QtCore import QByteArray, QSettings
 from app.record_sizes import LEAST
 from engine.settings import Record
 
-LAYOUT_VERSION = 4  # raise when docks are renamed or added: an older state is then forgotten
+LAYOUT_VERSION = 5  # raise when docks are renamed or added: an older state is then forgotten
 MOST_RECENT = 8
 LEAST_POINTS, MOST_POINTS, NORMAL_POINTS = 7.0, 32.0, 10.0
 _DIGITS = 15  # of a size in bytes: a petabyte is more than any machine has
@@ -82,6 +82,13 @@ class Preferences:
 
     def set_timeline(self, choice: str) -> None:
         self._write("timeline", choice)
+
+    def breakpoints(self) -> str:
+        """As ``app/breakpoint_texts.py`` writes them; "" at first."""
+        return str(self._read("breakpoints", ""))
+
+    def set_breakpoints(self, text: str) -> None:
+        self._write("breakpoints", text)
 
     def run_folder(self) -> str:
         """Where runs were last saved to or opened from; "" at first."""

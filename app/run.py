@@ -8,7 +8,18 @@ from functools import lru_cache
 from typing import Any
 
 from app.notices import GoesOnFrame
-from engine.frames import EndFrame, ModelFrame, Piece, RecordUse, RunFrame, StepFrame, Where
+from engine.frames import (
+    BackFrame,
+    EndFrame,
+    ModelFrame,
+    Piece,
+    RecordUse,
+    RunFrame,
+    StepFrame,
+    SwitchedFrame,
+    TreeFrame,
+    Where,
+)
 
 
 @dataclass
@@ -22,6 +33,8 @@ class Run:
     ended: EndFrame | None = None
     max_new_tokens: int = 0
     record: RecordUse = field(default_factory=RecordUse)  # what the record takes by now
+    tree: TreeFrame | None = None  # None: the run has one branch
+    of_branches: dict[int, list[StepFrame]] = field(default_factory=dict)  # the steps of each, by its number
 
     def absorb(self, frame: object) -> bool:
         """Take a frame in; True if something changed here (answers, progress and errors are not kept here)."""
@@ -94,12 +107,13 @@ def visible(text: str) -> str:
 def _model(run: Run, frame: ModelFrame) -> None:
     run.model = frame
     run.prompt, run.steps, run.ended, run.where = (), [], None, Where("idle")
-    run.record = RecordUse()
+    run.record, run.tree, run.of_branches = RecordUse(), None, {}
 
 
 def _run(run: Run, frame: RunFrame) -> None:
     run.prompt, run.steps, run.ended, run.record = frame.prompt, [], None, RecordUse()
     run.max_new_tokens = frame.max_new_tokens
+    run.tree, run.of_branches = None, {}
 
 
 def _goes_on(run: Run, frame: GoesOnFrame) -> None:
@@ -109,6 +123,27 @@ def _goes_on(run: Run, frame: GoesOnFrame) -> None:
 def _step(run: Run, frame: StepFrame) -> None:
     run.steps.append(frame)
     run.record = frame.record
+
+
+def _back(run: Run, frame: BackFrame) -> None:
+    """What is left is another run for panels: what they show of the end of the old one means nothing any more."""
+    _other_steps(run, run.steps[: max(0, frame.n_tokens - run.n_prompt)])
+
+
+def _switched(run: Run, frame: SwitchedFrame) -> None:
+    _other_steps(run, list(frame.steps))
+
+
+def _other_steps(run: Run, steps: list[StepFrame]) -> None:
+    """The pass that was under way is none of this run; where the next one stands is told when it begins."""
+    run.steps, run.where = steps, Where("idle")
+
+
+def _tree(run: Run, frame: TreeFrame) -> None:
+    run.tree = frame
+    known = {branch.number for branch in frame.branches}
+    run.of_branches = {number: steps for number, steps in run.of_branches.items() if number in known}
+    run.of_branches[frame.current] = run.steps
 
 
 def _record(run: Run, frame: RecordUse) -> None:
@@ -129,6 +164,9 @@ _TAKERS: dict[type, Callable[[Run, Any], None]] = {
     RunFrame: _run,
     GoesOnFrame: _goes_on,
     StepFrame: _step,
+    BackFrame: _back,
+    SwitchedFrame: _switched,
+    TreeFrame: _tree,
     RecordUse: _record,
     Where: _where,
     EndFrame: _end,

@@ -21,6 +21,7 @@ from PySide6.QtWidgets import (
 
 from app.commands import TOOLBAR
 from app.examples import Example
+from app.speed_button import SpeedButton
 from app.theme import Theme, icon
 
 MOST_LINES = 5
@@ -87,6 +88,7 @@ class RunBar(QWidget):
         self.tokens = QSpinBox()
         self.chat = QCheckBox(self.tr("Chat"))
         self.buttons = [_button(actions[name]) for name in TOOLBAR]
+        self.speed = SpeedButton()
         self._prepare(actions)
         self._arrange()
 
@@ -114,6 +116,7 @@ class RunBar(QWidget):
         self.model.setIcon(icon("model", theme))
         for button in (self.model, self.examples, *self.buttons):
             button.setIconSize(QSize(side, side))
+        self.speed.restyle(theme)
         self.prompt.fit()
         self._fit_buttons()
 
@@ -159,6 +162,7 @@ class RunBar(QWidget):
         row.addWidget(self.chat)
         for button in self.buttons:
             row.addWidget(button)
+        row.addWidget(self.speed)
         tokens = QLabel(self.tr("Tokens"))
         tokens.setBuddy(self.tokens)
         row.addWidget(tokens)

@@ -61,6 +61,17 @@ class Saving:
     def n_steps(self) -> int:
         return len(self._steps)
 
+    @property
+    def n_left(self) -> int:
+        """How many more tokens it is to have."""
+        return max(0, self.beside.max_new_tokens - self.n_steps)
+
+    @property
+    def over(self) -> str:
+        """Why it cannot or should not go on behind its last token; "" where it can."""
+        finish = self._steps[-1].finish if self._steps else None
+        return finish if finish in ("end of sequence", "full context") else ""
+
     def end(self, reason: str) -> None:
         """It has ended, for the time being."""
         self.beside = replace(self.beside, reason=reason)
@@ -81,6 +92,11 @@ class Saving:
             future.cancel()
         if cancelled:
             self._mailbox.post(CancelledFrame(TASK))
+
+    @property
+    def wanted(self) -> SaveRequest | None:
+        """The one that is not done yet."""
+        return self._wanted
 
     def ask_in_pass(self, gate: engine.Gate, request: SaveRequest, later: Callable[[SaveRequest], None]) -> None:
         """Let the pass under way save between its layers; ``later`` is called if it ends without having done so."""

@@ -27,6 +27,7 @@ from app.export import WRITERS, png_bytes
 from app.panels.panel import Panel
 from app.self_test import Check, Waiting
 from app.window import Window
+from engine.edits import Edit
 from engine.settings import Sampling
 
 EXPECTED = "self_test.json"
@@ -99,7 +100,7 @@ def steps_on(window: Window) -> Waiting:
     yield lambda: paused(window) and window.context.run.where.layer == 1
     yield from stands(window)
     assert pass_rows(window)[:3] == [2, 1, 0], f"the layers are computed as in {pass_rows(window)}"
-    press(window, "step_layer")
+    press(window, "finish_layer")
     yield lambda: paused(window) and pass_rows(window)[:3] == [2, 2, 0]
 
 
@@ -132,6 +133,32 @@ def draws_by_seed(window: Window) -> Waiting:
     window.set_sampling(before)
     assert drawn[0] == drawn[1], f"one seed drew {drawn[0]} and {drawn[1]}"
     assert drawn[0] != expected()["tokens"], "a high temperature changed nothing"
+
+
+def edits_a_run(window: Window) -> Waiting:
+    """The first token is banned; without the edit all are as before."""
+    first = expected()["tokens"][0]
+    window.context.tray.add(Edit("ban", "hook_logits_final", entries=(first,)))
+    yield from run(window)
+    assert window.context.run.steps[0].piece.id != first, "a banned token was chosen"
+    assert all(step.edited for step in window.context.run.steps), "a pass is not marked as edited"
+    press(window, "undo_edit")
+    yield from run(window)
+    assert [step.piece.id for step in window.context.run.steps] == expected()["tokens"], "the edit left something"
+
+
+def branches_a_run(window: Window) -> Waiting:
+    """Another second token begins a branch; the run is as it was when one switches back."""
+    yield from run(window)
+    context, before = window.context, [step.piece.id for step in window.context.run.steps]
+    step = context.run.steps[1]
+    other = next(token for token in step.sampling.ids.tolist() if token != step.piece.id)
+    window.branching.branch_at(step.end, other)
+    yield lambda: [each.piece.id for each in context.run.steps] == [before[0], other]
+    yield lambda: context.run.tree is not None and len(context.run.tree.branches) == 2
+    assert context.run.tree is not None
+    window.branching.switch(context.run.tree.branches[0].number)
+    yield lambda: [each.piece.id for each in context.run.steps] == before
 
 
 # ---- what is on screen -------------------------------------------------------------------------------------------
@@ -332,6 +359,8 @@ RUN_CHECKS = (
     Check("it goes on to the same tokens", goes_on),
     Check("a run is paused and stopped", pauses_a_run),
     Check("a seed draws the same tokens again", draws_by_seed),
+    Check("an edit changes the tokens, undo brings them back", edits_a_run),
+    Check("another token begins a branch, the run stays", branches_a_run),
 )
 VIEW_CHECKS = (
     Check("every layout", arranges),

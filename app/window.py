@@ -14,6 +14,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QSt
 
 from app.accounts import Accounts
 from app.board import Board
+from app.branching import Branching
 from app.command_line import DEFAULT_SIZE, RUN_SUFFIX, Options, is_run_file
 from app.commands import (
     COMMANDS,
@@ -28,12 +29,15 @@ from app.commands import (
 )
 from app.cost_words import badge_text, summary
 from app.cursor import Cursor, Look
+from app.debugging import Debugging
 from app.delivery import Delivery
 from app.dock import PanelDock
+from app.editing import Editing
 from app.error_bar import ErrorBar
 from app.examples import Example, ExamplesError, read_examples
 from app.export import png_bytes
 from app.going import Going
+from app.hit_bar import HitBar
 from app.keys_page import KeysPage
 from app.layouts import Workspace
 from app.ledger import Ledger
@@ -43,6 +47,7 @@ from app.notices import (
     CancelledFrame,
     DeletedFrame,
     DownloadFrame,
+    EditsFrame,
     GoesOnFrame,
     OpenedFrame,
     ReadyFrame,
@@ -50,6 +55,8 @@ from app.notices import (
     ToldFrame,
 )
 from app.panels.activations import ActivationsPanel
+from app.panels.edits import EditsPanel
+from app.panels.layers import LayersPanel
 from app.panels.models import ModelsPanel
 from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
@@ -65,12 +72,15 @@ from app.status import StatusBar
 from app.theme import THEMES, Theme, apply, icon
 from app.turns import Turns
 from app.widgets.amounts import bytes_text
+from app.widgets.compare_bar import CompareBar
 from app.widgets.meter_page import MeterPage
-from app.worker import QUIT_WITHIN_S, Arm, OpenRequest, RunRequest, StepKind, Worker
+from app.worker import QUIT_WITHIN_S, Arm, OpenRequest, RunRequest, Worker
+from engine.breakpoints import HitFrame
 from engine.checkpoint.catalog import catalog, entry
 from engine.errors import EngineError
 from engine.frames import (
     AnswerFrame,
+    BackFrame,
     EndFrame,
     ErrorFrame,
     ModelFrame,
@@ -79,6 +89,8 @@ from engine.frames import (
     RecordUse,
     RunFrame,
     StepFrame,
+    SwitchedFrame,
+    TreeFrame,
     Where,
 )
 from engine.run_file_facts import with_suffix
@@ -139,7 +151,7 @@ class Window(QMainWindow):
     # ---- building --------------------------------------------------------------------------------------------
 
     def _make_parts(self, panels: Iterable[Callable[[Context], Panel]]) -> None:
-        self.error_bar, self.notice_bar = ErrorBar(), NoticeBar()
+        self.error_bar, self.notice_bar, self.compare_bar = ErrorBar(), NoticeBar(), CompareBar()
         self.start_page = StartPage(known for known in catalog() if known.starter)
         self.shelving = Shelving(self.context.shelf, self.mailbox, self.preferences, self)
         self.shelving.set_dtype(self.dtype)
@@ -150,8 +162,16 @@ class Window(QMainWindow):
         self.strip = next((panel for panel in self.board.panels if isinstance(panel, TokenStrip)), None)
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
         self.going = Going(self.context, self.workspace, points, self)
-        self.actions_by_name = make_actions(self, self, self.going)
+        edits = next((panel for panel in self.board.panels if isinstance(panel, EditsPanel)), None)
+        self.editing = Editing(self.context, self.worker, self.workspace, edits, lambda: self.sampling, self)
+        self.branching = Branching(self.context, self.worker, self.board, self.workspace, self)
+        self.debugging = Debugging(
+            self.context, self.worker, self.workspace, self.preferences, self.begin, lambda: self.active, self
+        )
+        handlers = (self, self.going, self.debugging, self.branching, self.editing)
+        self.actions_by_name = make_actions(self, *handlers)
         self.bar = RunBar(self.actions_by_name)
+        self.hit_bar = HitBar(self.context.breaks, self.actions_by_name)
         self._show_sampling()
         self.pages = QStackedWidget()
         self.status = StatusBar()
@@ -166,7 +186,7 @@ class Window(QMainWindow):
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for widget in (self.bar, self.error_bar, self.notice_bar):
+        for widget in (self.bar, self.error_bar, self.notice_bar, self.hit_bar, self.compare_bar):
             column.addWidget(widget)
         column.addWidget(self.pages, 1)
         self.pages.addWidget(self.start_page)
@@ -192,11 +212,19 @@ class Window(QMainWindow):
 
     def _connect(self) -> None:
         self.bar.prompt.submitted.connect(self.run_prompt)
+        self.bar.prompt.textChanged.connect(self.branching.leave_off)
         self.bar.prompt.textChanged.connect(self.refresh_commands)
         self.context.cursor.pinned_changed.connect(self.board.show_pinned)
         self.context.cursor.hover_changed.connect(self.board.show_hovered)
         self.context.cursor.readout_changed.connect(self.status.show_value)
         self.status.meter.clicked.connect(self.show_cost)
+        self.branching.changed.connect(self._comparison_changed)
+        self.branching.said.connect(self._say)
+        self.compare_bar.side_chosen.connect(self.branching.show_side)
+        self.compare_bar.ended.connect(self.branching.end_comparison)
+        self.editing.changed.connect(self._edits_changed)
+        self.bar.speed.chosen.connect(self.debugging.set_speed)
+        self.debugging.pace_changed.connect(self.bar.speed.show_speed)
         self._look.timeout.connect(self._ask_where)
         for dock in self.workspace.docks.values():
             dock.shown_changed.connect(partial(self.board.set_shown, dock.panel.key))
@@ -204,6 +232,10 @@ class Window(QMainWindow):
             dock.failed.connect(self._show_failure)
             dock.panel.settings_changed.connect(self.set_sampling)
             dock.panel.stage_opened.connect(self.going.show_stage)
+            dock.panel.stage_asked.connect(self._do_at_stage)
+            if isinstance(dock.panel, LayersPanel):
+                self.debugging.breakpoints_changed.connect(dock.panel.show_breakpoints)
+                dock.panel.show_breakpoints(self.debugging.breakpoints)
         page = self.start_page
         page.open_asked.connect(self.open_model)
         page.fetch_asked.connect(self.fetch)
@@ -325,6 +357,9 @@ class Window(QMainWindow):
         self.context.cursor.reset(Look())
         self.start_page.show_progress(None)
         self.opened, self._arriving = self._arriving, None
+        self.editing.take_model(frame)
+        self._forget_hits()
+        self.branching.follow(frame)
         self.bar.show_model(frame.name, frame.has_chat_template)
         self.notice_bar.show_model(frame if self.opened is None else self._without_model(frame, self.opened))
         if self.opened is None:
@@ -362,9 +397,14 @@ class Window(QMainWindow):
         return replace(model, source=opened.path, warnings=(rest,))
 
     def _show_title(self) -> None:
-        """The file of the run, where it has one."""
+        """The file of the run, where it has one; whether passes are edited."""
         name = "" if self.opened is None else f"{Path(self.opened.path).name} — "
-        self.setWindowTitle(f"{name}Fluoroscope")
+        edited = self.tr("edited — ") if self.context.tray.on else ""
+        self.setWindowTitle(f"{edited}{name}Fluoroscope")
+
+    def _edits_changed(self) -> None:
+        self._show_title()
+        self.refresh_commands()
 
     def _offer_prompt(self, frame: ModelFrame) -> None:
         """The program's own model opens with a prompt that suits it, unless there is one."""
@@ -374,6 +414,9 @@ class Window(QMainWindow):
 
     def _run_began(self, frame: RunFrame) -> None:
         self.requested = False
+        self._forget_hits()
+        self.context.cursor.say("")  # what was said of the run before
+        self.branching.follow(frame)
         self.board.mark()
         self.context.cursor.follow()
         if self._coming_from_file(frame):
@@ -393,8 +436,29 @@ class Window(QMainWindow):
             raw = b"".join(piece.raw for piece in frame.prompt if not piece.special)
             self.bar.prompt.setPlainText(raw.decode("utf-8", "replace"))
 
+    def _branch_moved(self, frame: BackFrame | SwitchedFrame) -> None:
+        """Other tokens are the run from here on; what was pinned behind their end is not there any more."""
+        self.board.mark()
+        pinned = self.context.cursor.pinned.position
+        if pinned is not None and pinned >= self.context.run.n_tokens:
+            self.context.cursor.follow()
+        self.branching.follow(frame)
+
+    def _tree_changed(self, frame: TreeFrame) -> None:
+        self.branching.follow(frame)
+
+    def _comparison_changed(self) -> None:
+        self.compare_bar.show_comparison(self.context.comparison, self.context.run.tree, self.branching.note())
+        for dock in self.workspace.docks.values():
+            dock.refresh()
+        self.refresh_commands()
+
+    def _say(self, text: str) -> None:
+        self.activity = text
+
     def _goes_on(self, frame: GoesOnFrame) -> None:
         self.requested = False
+        self.branching.follow(frame)
         self.board.mark()
 
     def _record_moved(self, frame: StepFrame | RecordUse) -> None:
@@ -406,10 +470,28 @@ class Window(QMainWindow):
     def _run_ended(self, frame: EndFrame) -> None:
         self.activity = self.tr("ended: {0}").format(frame.reason)
         self.board.mark()
+        self.debugging.leave()
+        self.branching.follow(frame)
 
     def _pass_moved(self, frame: Where) -> None:
         if frame.state == "paused":
             self.board.mark()
+            if frame.stage == "start":  # two branches may have more positions in common by now
+                self.branching.follow(frame)
+        self.debugging.take_where(frame)
+
+    def _do_at_stage(self, deed: str, layer: int, stage: str) -> None:
+        """What the map of the pass offers at a stage; layer -1: outside the layers."""
+        deeds = {"run to": self.debugging.run_to, "break": self.debugging.break_at, "edit": self.editing.edit_at}
+        deeds[deed](None if layer < 0 else layer, stage)
+
+    def _breakpoint_hit(self, frame: HitFrame) -> None:
+        self.debugging.take_hit(frame)
+
+    def _forget_hits(self) -> None:
+        """Another model or run: where the one before has stopped means nothing."""
+        self.debugging.leave()
+        self.hit_bar.hide()
 
     def _show_progress(self, frame: ProgressFrame) -> None:
         self.activity = progress_text(frame)
@@ -454,6 +536,9 @@ class Window(QMainWindow):
         self.context.shelf.absorb(frame)
         self._show_shelf()
 
+    def _edits_accepted(self, frame: EditsFrame) -> None:
+        self.editing.take_accepted(frame.edits)
+
     def _deleted(self, frame: DeletedFrame) -> None:
         self.activity = self.tr("{0} was deleted, {1} are free again").format(frame.title, bytes_text(frame.freed))
         self.look_in_cache()
@@ -486,6 +571,10 @@ class Window(QMainWindow):
             self.loading = False
         if frame.task == "run":
             self.requested = False
+        if frame.task == "back":
+            self.branching.follow(frame)
+        if frame.task == "edit":
+            self.editing.take_refusal()
         if frame.task == "save":
             self.saving = False
             self.activity = self.tr("the run was not saved")
@@ -526,6 +615,11 @@ class Window(QMainWindow):
             has_examples=bool(self.examples),
             missing="" if self.opened is None else self.opened.why,
             filing=self.saving or self.loading,
+            comparing=self.context.comparison.complete,
+            stands=self.branching.stands,
+            edits=len(self.context.tray.edits),
+            can_undo=self.context.tray.can_undo,
+            can_redo=self.context.tray.can_redo,
             state="idle" if not self.active else "paused" if paused else "running",
         )
 
@@ -554,7 +648,7 @@ class Window(QMainWindow):
         now = self.situation()
         enable(self.actions_by_name, now)
         self._say_what_is_missing(now.missing)
-        self.actions_by_name["run"].setText(self.tr("&Continue") if now.state == "paused" else self.tr("&Run"))
+        self.actions_by_name["run"].setText(self.tr("&Continue") if now.goes_on else self.tr("&Run"))
         for name, chosen in (("use_layout", self.workspace.layout_name), ("use_theme", self.context.theme.name)):
             for command in COMMANDS:
                 if command.name == name:
@@ -708,7 +802,11 @@ class Window(QMainWindow):
         if self.situation().state == "paused":
             self.worker.resume()
         else:
-            self.run_prompt()
+            self.begin()
+
+    def begin(self, armed: Arm | None = None) -> None:
+        """Go on where the run was taken back, or on another branch; else run the prompt."""
+        (self.go_on if self.branching.stands else self.run_prompt)(armed)
 
     def run_prompt(self, armed: Arm | None = None) -> None:
         """Begin a new run of the prompt in the field, whatever is under way."""
@@ -720,33 +818,17 @@ class Window(QMainWindow):
         self.worker.run(RunRequest(text, self.sampling, self.bar.tokens.value(), chat, armed))
         self.refresh()
 
-    def go_on(self) -> None:
+    def go_on(self, armed: Arm | None = None) -> None:
         """More tokens where the run has ended, as many as the field says."""
         if self.situation().can_run and not self.active:
             self.requested = True
             self.activity = self.tr("going on")
-            self.worker.run(RunRequest(None, self.sampling, self.bar.tokens.value()))
+            self.worker.run(RunRequest(None, self.sampling, self.bar.tokens.value(), armed=armed))
             self.refresh()
 
     def pause(self) -> None:
         """Stop inside the pass, or go on."""
         (self.worker.resume if self.situation().state == "paused" else self.worker.pause)()
-
-    def step_layer(self) -> None:
-        self._step("layer")
-
-    def step_stage(self) -> None:
-        self._step("stage")
-
-    def step_token(self) -> None:
-        self._step("token")
-
-    def _step(self, kind: StepKind) -> None:
-        """A step while nothing runs begins a run that stops there."""
-        if self.active:
-            self.worker.step(kind)
-        else:
-            self.run_prompt(kind)
 
     def stop(self) -> None:
         self.requested = False
@@ -867,8 +949,8 @@ class Window(QMainWindow):
         for command in COMMANDS:
             if command.icon:
                 self.actions_by_name[identity(command)].setIcon(icon(command.icon, theme))
-        parts: tuple[Styled, ...] = (self.bar, self.error_bar, self.notice_bar, self.start_page)
-        for part in (*parts, self.keys_page, self.meter_page, *self.workspace.docks.values()):
+        bars: tuple[Styled, ...] = (self.bar, self.error_bar, self.notice_bar, self.hit_bar, self.compare_bar)
+        for part in (*bars, self.start_page, self.keys_page, self.meter_page, *self.workspace.docks.values()):
             part.restyle(theme)
         self.board.restyle()
         self.refresh_commands()
@@ -927,7 +1009,7 @@ def newest_answers(frames: Iterable[object]) -> list[AnswerFrame]:
     """
     answers: list[AnswerFrame] = []
     for frame in frames:
-        if isinstance(frame, ModelFrame | RunFrame):
+        if isinstance(frame, ModelFrame | RunFrame | BackFrame | SwitchedFrame):
             answers = [answer for answer in answers if isinstance(answer.answer, OfFiles)]
         elif isinstance(frame, AnswerFrame):
             answers.append(frame)
@@ -947,12 +1029,16 @@ _RECEIVERS: dict[type, Callable] = {
     ReadyFrame: Window._engine_ready,
     ModelFrame: Window._model_ready,
     RunFrame: Window._run_began,
+    BackFrame: Window._branch_moved,
+    SwitchedFrame: Window._branch_moved,
+    TreeFrame: Window._tree_changed,
     OpenedFrame: Window._run_opened,
     SavedFrame: Window._run_saved,
     GoesOnFrame: Window._goes_on,
     StepFrame: Window._record_moved,
     RecordUse: Window._record_moved,
     EndFrame: Window._run_ended,
+    HitFrame: Window._breakpoint_hit,
     Where: Window._pass_moved,
     ProgressFrame: Window._show_progress,
     DownloadFrame: Window._download_moved,
@@ -960,6 +1046,7 @@ _RECEIVERS: dict[type, Callable] = {
     SearchFrame: Window._shelf_moved,
     LookFrame: Window._shelf_moved,
     DeletedFrame: Window._deleted,
+    EditsFrame: Window._edits_accepted,
     ToldFrame: Window._told,
     CancelledFrame: Window._cancelled,
     ErrorFrame: Window._failed,

@@ -17,15 +17,18 @@ from threading import RLock, Thread
 from typing import TYPE_CHECKING, Literal
 
 from app.answering import Answering
+from app.changes import Change, Changes
 from app.inquiries import Inquiry
 from app.inventory_reader import InventoryReader
 from app.mailbox import Mailbox
-from app.notices import CancelledFrame, GoesOnFrame, OpenedFrame, ReadyFrame, SettledFrame
+from app.notices import CancelledFrame, EditsFrame, GoesOnFrame, OpenedFrame, ReadyFrame, SettledFrame
 from app.saving import SaveRequest, Saving
 from engine import threads as engine_threads
+from engine.breakpoints import NOT_FINITE, Breakpoint, check_spot
+from engine.edits import Edit
 from engine.errors import Cancelled, EngineError
 from engine.frames import EndFrame, ErrorFrame, ProgressFrame, RunFrame, Where
-from engine.questions import OF_FILES, OF_HEADERS, Question
+from engine.questions import OF_FILES, OF_HEADERS, AskOn, Question
 from engine.run_file_facts import Beside
 from engine.settings import Record, Sampling
 
@@ -35,8 +38,9 @@ if TYPE_CHECKING:
     from engine.loading import Loaded
     from engine.recorded_run import RecordedRun
 
-StepKind = Literal["stage", "layer", "token"]
-Arm = StepKind | Literal["pause"]
+StepKind = Literal["stage", "layer", "next layer", "token"]
+Spot = tuple[int | None, str]  # the end of a stage: layer (None: outside the layers) and stage
+Arm = StepKind | Literal["pause"] | Spot
 Outcome = Literal["done", "cancelled", "error"]
 QUIT_WITHIN_S = 2.0
 
@@ -75,6 +79,7 @@ class Worker:
         self._mailbox = mailbox
         self._threads = threads or engine_threads.default_threads()
         self._answering, self._saving = Answering(mailbox), Saving(mailbox)
+        self._changes = Changes(mailbox, self._saving)
         self._reader = InventoryReader(mailbox, self._answering.inquiries)
         self._commands: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._thread = Thread(target=self._live, name="fluoroscope engine", daemon=True)
@@ -87,7 +92,12 @@ class Worker:
         self._arm: Arm | None = None  # where the waiting run is to stop first
         self._sampling = Sampling()
         self._record = Record()
+        self._pace: float | None = None
+        self._breakpoints: tuple[Breakpoint, ...] = (NOT_FINITE,)
         self._running = False  # inside session.begin or session.steps
+        self._halted = False  # the run under way is to end, whatever else is wanted of it
+        self._leaving = False  # the pass under way is cancelled to take the run elsewhere, and it is not there yet
+        self._onward: Arm | None = None  # how it moves on there: it stands if it stood, or was to stop
         self._quitting = False
         self._parked = 0  # answers that are begun and have their next turn in the queue; of the engine's thread
         self._has_run = False  # the session holds a run that can be asked about
@@ -147,16 +157,71 @@ class Worker:
     def step(self, kind: StepKind) -> None:
         self._steer(kind)
 
+    def run_to(self, layer: int | None, stage: str = "") -> None:
+        """Go on to the end of this stage ("": of the layer) and stop there, in this pass or in the next one."""
+        try:
+            self._check_spot(layer, stage)
+        except EngineError as error:
+            self._mailbox.post(ErrorFrame("step", str(error)))
+        else:
+            self._steer((layer, stage))
+
+    def set_pace(self, stages_per_second: float | None) -> None:
+        """Go no faster than this through the stages, from the next one on; None: full speed."""
+        with self._lock:
+            self._pace = stages_per_second
+            if self._gate is not None:
+                self._gate.pace(stages_per_second)
+
+    def set_breakpoints(self, breakpoints: tuple[Breakpoint, ...]) -> None:
+        """Stop at these from the next stage on, in place of those before; a HitFrame for each hit."""
+        with self._lock:
+            self._breakpoints = breakpoints
+            if self._gate is not None:
+                self._gate.set_breakpoints(breakpoints)
+                if not self._running:
+                    self._commands.put(self._gate.work_off)
+
     def stop(self) -> None:
         """End the run under way, inside its pass, and forget one that has not begun."""
         with self._lock:
-            self._waiting_run = None
+            self._waiting_run, self._halted = None, True
             self._interrupt()
+
+    def back(self, n_tokens: int) -> None:
+        """Take the run back to so many tokens. A pass under way is cancelled for it; the run goes on then, or stands
+        before the next pass where it stood still. A BackFrame and a TreeFrame follow, or an ErrorFrame for "back"."""
+        self._change(self._changes.back(n_tokens))
+
+    def branch(self, position: int, token: int | str) -> None:
+        """Put another token, an id or its text, in the place of a generated one, on a new branch. As ``back``, with a
+        SwitchedFrame, or an ErrorFrame for "branch"."""
+        self._change(self._changes.branch(position, token))
+
+    def switch(self, number: int) -> None:
+        """Stand at the end of another branch; as ``branch``."""
+        self._change(self._changes.switch(number))
+
+    def drop_branch(self, number: int) -> None:
+        """Forget a branch; from the current one the run goes to that from which it parted. As ``branch``."""
+        self._change(self._changes.drop_branch(number))
 
     def set_sampling(self, sampling: Sampling) -> None:
         """Use these settings from the next pass on."""
         with self._lock:
             self._sampling = sampling
+
+    def set_edits(self, edits: tuple[Edit, ...]) -> None:
+        """Edit passes like this from now on, the one that stands too; an EditsFrame follows, or an ErrorFrame for
+        "edit" where one does not fit: then nothing has changed."""
+        with self._lock:
+            edit = partial(self._edit, edits, self._session)
+            if self._gate is None:
+                self._commands.put(edit)
+                return
+            self._gate.do(edit)  # a run that has not begun yet may stop in its first pass
+            if not self._running:
+                self._commands.put(self._gate.work_off)
 
     def set_record(self, record: Record) -> None:
         """Keep so much of the run's record in memory, from the next pass on."""
@@ -184,6 +249,14 @@ class Worker:
         """Answer this question once; a newer one of the same key cancels it. Returns its ticket."""
         return self._inquire(self._answering.inquiries.put(key, question, standing=False))
 
+    def watch_on(self, number: int, key: str, question: Question) -> int:
+        """As ``watch``, about another branch: answered whenever no pass has begun to compute."""
+        return self.watch(key, AskOn(number, question))
+
+    def ask_on(self, number: int, key: str, question: Question) -> int:
+        """As ``ask``, about another branch."""
+        return self.ask(key, AskOn(number, question))
+
     def quit(self, seconds: float = QUIT_WITHIN_S) -> bool:
         """Cancel everything and wait for both threads; True if they ended in time."""
         with self._lock:
@@ -205,7 +278,23 @@ class Worker:
             if self._waiting_run is not None:
                 self._arm = arm
             elif self._running and self._gate is not None:
-                _MOVES[arm](self._gate)
+                self._onward = arm
+                _move(self._gate, arm)
+
+    def _check_spot(self, layer: int | None, stage: str) -> None:
+        """Raises EngineError for a stage that the model does not have: a run would never come to it."""
+        loaded = self._loaded
+        if loaded is None:
+            raise EngineError("No model is loaded; open one first.")
+        check_spot(loaded.config, layer, stage)
+
+    def _change(self, change: Change) -> None:
+        with self._lock:
+            self._changes.want(change)
+            if self._running and self._gate is not None and not self._leaving:
+                self._leaving, self._onward = True, "pause" if self._gate.armed else None
+                self._gate.cancel()
+        self._commands.put(self._make_changes)
 
     def _interrupt(self) -> None:
         if self._running and self._gate is not None:
@@ -254,8 +343,10 @@ class Worker:
 
         engine_threads.set_threads(self._threads)
         gate = engine.Gate()
-        gate.on_stop = self._stopped
+        gate.on_stop, gate.on_slow, gate.on_hit = self._stopped, self._slowed, self._mailbox.post
         with self._lock:
+            gate.pace(self._pace)
+            gate.set_breakpoints(self._breakpoints)
             self._gate = gate
         self._mailbox.post(ReadyFrame(time.perf_counter() - began, self._threads, accelerators()))
 
@@ -287,13 +378,14 @@ class Worker:
             request.source, device=request.device, dtype=request.dtype, progress=partial(self._load_progress, request)
         )
         session = engine.Session(loaded, gate=self._gate, record=self._record)
-        session.watched = self._answering.inquiries.questions
+        session.watched, session.check = self._answering.inquiries.questions, self._check_hurry
         with self._lock:
             if request is not self._waiting_load:
                 raise Cancelled
             self._waiting_load, self._session, self._has_run = None, session, False
             self._loaded = loaded
             self._answering.inquiries.clear()
+        self._changes.begin()
         self._mailbox.post(loaded.model_frame())
 
     def _open_now(self, request: OpenRequest) -> None:
@@ -310,7 +402,7 @@ class Worker:
             progress=partial(self._load_progress, request),
         )
         facts, branch = opened.facts, opened.facts.branch
-        opened.session.watched = self._answering.inquiries.questions
+        opened.session.watched, opened.session.check = self._answering.inquiries.questions, self._check_hurry
         with self._lock:
             if request is not self._waiting_load:
                 raise Cancelled
@@ -319,10 +411,13 @@ class Worker:
             self._answering.inquiries.clear()
         beside = Beside(branch.max_new_tokens, branch.chat, branch.reason, facts.notes, facts.bookmarks)
         self._saving.begin(beside, opened.steps)
+        self._changes.begin(opened.session, opened.steps)
         self._mailbox.post(OpenedFrame(str(request.path), opened.why, branch.sampling, branch.chat))
         run = RunFrame(opened.prompt, branch.max_new_tokens, branch.chat)
-        for frame in (opened.model_frame, run, *opened.steps, EndFrame(branch.reason or "stopped")):
+        for frame in (opened.model_frame, run, *opened.steps):
             self._mailbox.post(frame)
+        self._changes.tell_tree(opened.session)
+        self._mailbox.post(EndFrame(branch.reason or "stopped"))
         self._answer_all()
 
     def _load_progress(self, request: LoadRequest | OpenRequest, frame: ProgressFrame) -> None:
@@ -333,6 +428,18 @@ class Worker:
     def _let_maps_go(self) -> None:
         if self._session is not None:
             self._session.let_maps_go()
+
+    def _edit(self, edits: tuple[Edit, ...], session: engine.Session | RecordedRun | None) -> None:
+        """``session``: whose passes were meant; those of a model that has come since are left alone."""
+        if session is self._session:
+            self._attempt("edit", partial(self._edit_now, edits))
+
+    def _edit_now(self, edits: tuple[Edit, ...]) -> None:
+        if self._session is None:
+            raise EngineError("No model is loaded; open one first.")
+        if edits != self._session.edits:
+            self._session.set_edits(edits)
+        self._mailbox.post(EditsFrame(edits))
 
     def _use_record(self) -> None:
         """Post what the record takes by now, too."""
@@ -347,11 +454,14 @@ class Worker:
                 self._answer_open()
             return
         if self._attempt("run", partial(self._begin, request)) == "done":
-            outcome = self._attempt("run", partial(self._steps, request))
+            outcome = self._attempt("run", self._steps)
+            while outcome == "cancelled" and self._goes_elsewhere():
+                outcome = self._attempt("run", self._steps_left)
             self._leave()
             self._use_record()
             reason = _REASONS.get(outcome, self._finish)
             self._saving.end(reason)
+            self._changes.tell_tree(self._session)
             self._mailbox.post(EndFrame(reason))
         else:
             self._leave()
@@ -363,10 +473,11 @@ class Worker:
             if request is not self._waiting_run:
                 return False
             self._waiting_run, self._sampling, self._running = None, request.sampling, True
+            self._halted = self._leaving = False
             if self._gate is not None:
                 self._gate.reset()
                 if self._arm is not None:
-                    _MOVES[self._arm](self._gate)
+                    _move(self._gate, self._arm)
             return True
 
     def _begin(self, request: RunRequest) -> None:
@@ -378,25 +489,75 @@ class Worker:
             return
         prompt = self._session.begin(request.prompt, chat=request.chat)
         self._has_run = True
+        self._changes.begin()
         self._saving.begin(Beside(request.max_new_tokens, request.chat))
         self._mailbox.post(RunFrame(tuple(prompt), request.max_new_tokens, request.chat))
 
     def _begin_to_go_on(self, session: engine.Session | RecordedRun, request: RunRequest) -> None:
         if not self._has_run:
             raise EngineError("There is no run that could go on; run a prompt first.")
+        self._make_changes_now()  # those that came while it waited to begin
         session.check_room()
         most = self._saving.n_steps + request.max_new_tokens
         self._saving.beside = replace(self._saving.beside, max_new_tokens=most, reason="")
         self._mailbox.post(GoesOnFrame(most))
 
-    def _steps(self, request: RunRequest) -> None:
+    def _goes_elsewhere(self) -> bool:
+        """Whether the pass was cancelled to take the run elsewhere. It is there then, and the gate knows how it moves
+        on."""
+        with self._lock:
+            if self._halted or self._hurried() or not self._leaving or self._gate is None:
+                return False
+            self._gate.reset()
+            _move(self._gate, self._onward)
+        while True:
+            self._make_changes_now()
+            with self._lock:
+                if not self._changes.waiting:
+                    self._leaving = False
+                    break
+        if (request := self._saving.wanted) is not None:  # it was let go with the pass, and is of the run as it is now
+            self._saving.ask_in_pass(self._gate, request, self._save_later)
+        return True
+
+    def _make_changes(self) -> None:
+        """While idle: whatever is wanted now."""
+        if self._changes.waiting:
+            self._make_changes_now()
+            self._answer_all()
+
+    def _make_changes_now(self) -> None:
+        while (change := self._changes.next()) is not None:
+            self._attempt(change.task, partial(self._make, change))
+
+    def _make(self, change: Change) -> None:
+        if self._session is None or not self._has_run:
+            raise EngineError("There is no run that could be taken elsewhere; run a prompt first.")
+        self._changes.make(self._session, change)
+
+    def _check_hurry(self) -> None:
+        """Between the passes of a long refill: what is wanted meanwhile does not wait for it, but for a run that is to
+        go on from there."""
+        run = self._waiting_run
+        another = self._waiting_load is not None or (run is not None and run.prompt is not None)
+        if another or self._quitting or (self._halted and self._running):
+            raise Cancelled
+
+    def _steps_left(self) -> None:
+        """Those that are left where the run was taken to, which may be at its end."""
+        self._finish = self._saving.over
+        if not self._finish:
+            self._steps()
+
+    def _steps(self) -> None:
         session, gate = self._session, self._gate
         assert session is not None, "a run has begun"
         assert gate is not None, "a session has a gate"
         session.sampling, self._finish = self._sampling, "limit"
-        for step in session.steps(request.max_new_tokens):
+        for step in session.steps(self._saving.n_left):
             frame = step.frame()
             self._saving.take(frame)
+            self._changes.take(step, frame)
             self._mailbox.post(frame)
             self._finish = frame.finish or self._finish
             session.sampling = self._sampling
@@ -406,6 +567,8 @@ class Worker:
     def _leave(self) -> None:
         with self._lock:
             self._running = False
+        if self._gate is not None:
+            self._gate.work_off()  # what came too late for the last pass
         self._answering.leave_pass()
 
     def _stopped(self, where: Where) -> None:
@@ -413,6 +576,12 @@ class Worker:
         self._mailbox.post(where)
         if self._gate is not None:
             self._answering.ask_all_in_pass(self._gate, always=True)
+
+    def _slowed(self, where: Where) -> None:
+        """The gate calls this at each stage that a pace lets be seen."""
+        self._mailbox.post(where)
+        if self._gate is not None:
+            self._answering.ask_all_in_pass(self._gate, always=False)
 
     def _answer_all(self) -> None:
         """The run is over: the watches once more, for the last step; newer commands that wait go first."""
@@ -462,11 +631,15 @@ class Worker:
         return self._quitting or self._waiting_run is not None or self._waiting_load is not None
 
 
-_MOVES: dict[Arm | None, Callable[[engine.Gate], None]] = {
-    None: lambda gate: gate.resume(),
-    "pause": lambda gate: gate.pause(),
-    "stage": lambda gate: gate.step("stage"),
-    "layer": lambda gate: gate.step("layer"),
-    "token": lambda gate: gate.step("token"),
-}
+def _move(gate: engine.Gate, arm: Arm | None) -> None:
+    if arm is None:
+        gate.resume()
+    elif arm == "pause":
+        gate.pause()
+    elif isinstance(arm, tuple):
+        gate.run_to(*arm)
+    else:
+        gate.step(arm)
+
+
 _REASONS: dict[Outcome, str] = {"cancelled": "stopped", "error": "error"}

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from app.panels.activations import ActivationsPanel
 from app.panels.attention import AttentionPanel
+from app.panels.branches import BranchesPanel
+from app.panels.breakpoints import BreakpointsPanel
+from app.panels.edits import EditsPanel
 from app.panels.experts import ExpertsPanel
 from app.panels.kv_cache import CachePanel
 from app.panels.layers import LayersPanel
@@ -26,4 +29,7 @@ PANELS = (
     TensorsPanel,
     ModelsPanel,
     SamplingPanel,
+    BranchesPanel,
+    EditsPanel,
+    BreakpointsPanel,
 )

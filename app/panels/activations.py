@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from PySide6.QtCore import QSize, Qt, QTimer
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QSpinBox, QSplitter, QToolButton, QWidget
+from PySide6.QtGui import QContextMenuEvent, QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QMenu, QSpinBox, QSplitter, QToolButton, QWidget
 
+from app.edit_menus import offer
+from app.edit_words import point_at
 from app.panels.panel import Context, Panel
+from app.pass_words import ending_point
 from app.point_words import left_axes
 from app.widgets.flow import FlowLayout
 from app.widgets.pages import Pages, fill, labelled, limit
 from app.widgets.point_list import PointList
 from app.widgets.point_rows import PointRow, known_rows, point_rows
 from app.widgets.point_view import PointView
-from engine.frames import Answer, ExactValue, Points, PointTensor
-from engine.questions import AskExactValue, AskPoint, AskPointOver, AskPoints, Question
+from engine.frames import Answer, ExactValue, ModelFrame, PointFacts, Points, PointTensor, Worked
+from engine.point_links import Names, goes_to, made_of
+from engine.point_table import ANY_EXPERT, expert_of, of_any_expert, split_name
+from engine.questions import AskExactValue, AskPoint, AskPointOver, AskPoints, AskWorked, Question
 
 DEFAULT = "attn.hook_z"  # the point that every kind of layer has, and that shows heads
+_NO_FIGURES = ("tokens", "ids", "event", "mask")  # kinds that cannot be subtracted
 _MOST_OVER = 512  # columns of positions, where the screen could show more: each is recomputed
 
 
@@ -27,11 +34,14 @@ class ActivationsPanel(Panel):
     """Left the points of the pinned layer and of what lies around the layers; right the tensor of one."""
 
     key = "activations"
+    compares = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._points: Points | None = None
         self._fitting = 0
+        self._named: tuple[ModelFrame | None, Names] = (None, Names((), (), ()))  # a model and its points
+        self._not_worked = False  # an entry was to be worked out, but the pass was running
         self.list = PointList(context.theme)
         self.view = PointView(context.run, context.cursor, context.theme)
         self._pages = Pages(self._make_content())
@@ -83,7 +93,10 @@ class ActivationsPanel(Panel):
         self._before.clicked.connect(lambda: self.walk(-1))
         self._after.clicked.connect(lambda: self.walk(+1))
         self.list.point_picked.connect(self._pick)
+        self.list.edit_asked.connect(lambda layer, name: self.stage_asked.emit("edit", layer, name))
         self.view.exact_asked.connect(self._ask_exact)
+        self.view.entry_picked.connect(self._ask_worked)
+        self.view.point_asked.connect(self._go_to)
 
     # --- the contract -----------------------------------------------------------------------------------------
 
@@ -133,6 +146,8 @@ class ActivationsPanel(Panel):
             self.view.clear()
         self._follow()
         self._say_what_is_missing()
+        if self._not_worked:
+            self._ask_worked()
 
     def show_answer(self, key: str, answer: Answer) -> None:
         if self.context.run.model is None:
@@ -143,6 +158,8 @@ class ActivationsPanel(Panel):
             self._take_tensor(answer)
         elif isinstance(answer, ExactValue):
             self.view.take_exact(answer)
+        elif isinstance(answer, Worked):
+            self.view.take_worked(answer)
         self._say_what_is_missing()
         self.caption_changed.emit()
 
@@ -197,14 +214,9 @@ class ActivationsPanel(Panel):
     def show_stage(self, layer: int | None, stage: str) -> None:
         """The point that a stage of the pass ends with; "" is the end of the layer."""
         model = self.context.run.model
-        if model is None:
-            return
-        points = (*model.points_before, *model.points_behind) if layer is None else model.layers[layer].points
-        ending = [place for place, point in enumerate(points) if point.stage == stage] if stage else [len(points) - 1]
-        if not ending:
-            return
-        place = ending[0] + (points[ending[0]].kind == "event")  # what was appended tells more than that it was
-        self.context.cursor.pin(point=points[place].name, **({} if layer is None else {"layer": layer}))
+        point = None if model is None else ending_point(model, layer, stage)
+        if point is not None:
+            self.context.cursor.pin(point=point, **({} if layer is None else {"layer": layer}))
 
     # --- where ------------------------------------------------------------------------------------------------
 
@@ -283,7 +295,27 @@ class ActivationsPanel(Panel):
         row = self._current()
         if row is None or row.facts is None or answer.name != row.full_name:
             return  # of the point that was looked at before
-        self.view.take(answer, row.facts, row.name, self._taken(row))
+        facts = self._of_two(row.facts) if self.differs else row.facts
+        self.view.take(answer, facts, row.name, self._taken(row))
+        self._show_links(row)
+        self._ask_worked()
+
+    def show_difference(self, key: str, a: Answer, b: Answer) -> None:
+        """Numbers of tokens and experts are no figures, and of a long vocabulary only a part is listed."""
+        row = self._current()
+        kind = "" if row is None or row.facts is None else row.facts.kind
+        vocabulary = isinstance(a, PointTensor) and a.symbols[-1:] == ("d_vocab",) and a.block != (1, 1)
+        if isinstance(a, PointTensor) and (kind in _NO_FIGURES or vocabulary):
+            self.view.clear()
+            whole = self.tr("Of so many tokens the difference is shown by Sampling and the lens.")
+            names = self.tr("What stands here are no figures that could be subtracted; choose another point.")
+            self.set_aside(key, whole if vocabulary else names)
+        else:
+            super().show_difference(key, a, b)
+
+    def _of_two(self, facts: PointFacts) -> PointFacts:
+        """Differences have signs, whatever they are differences of."""
+        return replace(facts, kind="signed", meaning=self.tr("A − B of {0}").format(facts.meaning))
 
     def _taken(self, row: PointRow) -> tuple[int, ...] | None:
         """Among bars of experts the ones that were chosen."""
@@ -291,12 +323,63 @@ class ActivationsPanel(Panel):
         of_experts = row.facts.shape[-1] == "n_experts" and self._points is not None and self._points.experts
         return self._points.experts if of_experts and self._points is not None else None
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        offer(event, self.menu())
+
+    def menu(self) -> QMenu | None:
+        """What can be done with the point that is shown."""
+        model, row = self.context.run.model, self._current()
+        if model is None or row is None or point_at(model, row.layer, row.name) != row.name:
+            return None
+        menu = QMenu(self)
+        edit = menu.addAction(self.tr("Edit {0}…").format(row.name))
+        edit.triggered.connect(lambda: self.context.tray.asked_at.emit(row.layer, row.name))
+        return menu
+
     def _switch(self) -> None:
         self._follow()
         self.watches_changed.emit()
 
     def _pick(self, layer: int, name: str) -> None:
         self.context.cursor.pin(point=name)
+
+    # --- where it comes from and goes to, and how -------------------------------------------------------------
+
+    def _show_links(self, row: PointRow) -> None:
+        names, inner = self._names(), of_any_expert(row.name)
+        sources, targets = (
+            [one for name in found for one in self._experts_of(name, row.name)]
+            for found in (made_of(names, row.layer, inner), goes_to(names, row.layer, inner))
+        )
+        self.view.links.show_links(row.layer, sources, targets)
+
+    def _names(self) -> Names:
+        """The names of the model's points."""
+        model = self.context.run.model
+        if model is not None and self._named[0] is not model:
+            before, behind = (tuple(one.name for one in some) for some in (model.points_before, model.points_behind))
+            layers = tuple(tuple(point.name for point in layer.points) for layer in model.layers)
+            self._named = (model, Names(before, layers, behind))
+        return self._named[1]
+
+    def _experts_of(self, name: str, shown: str) -> list[str]:
+        """A point of experts by their numbers: the same expert's, or else those that were chosen at the position."""
+        if ANY_EXPERT not in name:
+            return [name]
+        expert = expert_of(shown)
+        chosen = () if self._points is None else self._points.experts
+        return [name.replace("*", str(one)) for one in ((expert,) if expert is not None else chosen)]
+
+    def _go_to(self, name: str) -> None:
+        layer, inner = split_name(name)
+        self.context.cursor.pin(point=inner, **({} if layer is None else {"layer": layer}))
+
+    def _ask_worked(self) -> None:
+        """Work out the picked entry, or the strongest; not while the pass runs: that repeats layers every time."""
+        wanted, tensor = self.view.wanted(), self.view.tensor
+        self._not_worked = self.context.run.where.state == "running"
+        if wanted is not None and tensor is not None and not self._not_worked and not self.differs:
+            self.context.ask("activations.worked", AskWorked(tensor.name, wanted[0], wanted[1:]))
 
     def _ask_exact(self, place: tuple[int, ...]) -> None:
         if self.view.tensor is not None:

@@ -7,10 +7,12 @@ from dataclasses import replace
 
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QLabel, QPushButton, QSpinBox, QSplitter, QWidget
+from PySide6.QtGui import QContextMenuEvent, QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QSpinBox, QSplitter, QWidget
 
 from app.attention_words import stage_texts
+from app.break_menus import BREAK_AT, with_breaks
+from app.edit_menus import Choice, asked_cell, edge_choices, edit_menu, head_choices, offer
 from app.layer_kinds import attention_words, first_seen, heads_text, sight_text
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
@@ -25,6 +27,7 @@ from app.widgets.stage_bar import StageBar
 from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
 from app.widgets.zoom_map import ZoomMap
+from engine.breakpoints import Test
 from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue, LayerFacts
 from engine.questions import (
     SIGNED_STAGES,
@@ -44,6 +47,7 @@ class AttentionPanel(Panel):
     """
 
     key = "attention"
+    compares = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -176,7 +180,7 @@ class AttentionPanel(Panel):
             text += self.tr(", {0} left out, colours {1} to {2}").format(
                 self._first_name(shown.block), figure(self._map_scale().low), figure(self._map_scale().high)
             )
-        if shown.stage in SIGNED_STAGES:
+        if shown.stage in SIGNED_STAGES or self.differs:
             text += self._beyond_text()
         return text
 
@@ -221,7 +225,8 @@ class AttentionPanel(Panel):
         run = self.context.run
         if self.another_run():
             self._grid = self._map = self._row = self._exact = self._picked = None
-            self._large.forget()
+            self._fit_switches()
+            self._keep_view()
             self._redraw()
         if run.model is not None:
             self._limit_controls()
@@ -318,6 +323,9 @@ class AttentionPanel(Panel):
 
     def _scale(self, maps: np.ndarray, state: np.ndarray) -> Scale:
         """Of weights."""
+        if self.differs:
+            shown = maps[..., state == SHOWN]
+            return signed_scale(shown, self.context.theme.diverging, self.tr("weight, A − B"))
         fit = self._fit.isChecked() or self._leave_out.isChecked()
         title = self.tr("√ weight") if self._root.isChecked() else self.tr("weight")
         colours = self.context.theme.sequential
@@ -328,8 +336,11 @@ class AttentionPanel(Panel):
             return self._scale(values, state)
         if stage in SIGNED_STAGES:
             title = self.tr("q · k") if stage == "products" else self.tr("score")
+            title = self.tr("{0}, A − B").format(title) if self.differs else title
             title = title if block == 1 else self.tr("{0}, max |·|").format(title)
             return signed_scale(values[state == SHOWN], self.context.theme.diverging, title)
+        if self.differs:
+            return signed_scale(values[state == SHOWN], self.context.theme.diverging, self.tr("‖w·v‖, A − B"))
         root, colours = self._root.isChecked(), self.context.theme.sequential
         title = self.tr("√ ‖w·v‖") if root else self.tr("‖w·v‖")
         return attention_scale(values, state, root=root, fit=True, colours=colours, title=title)
@@ -418,7 +429,7 @@ class AttentionPanel(Panel):
             state[left_out] = MASKED
         places = Axis("", len(values), self.context.run.label, first=first)
         scale = self._stage_scale(answer.stage, values, state)
-        if answer.stage in SIGNED_STAGES:  # bars have room for the longest
+        if answer.stage in SIGNED_STAGES or self.differs:  # bars have room for the longest
             end = float(np.abs(values[state == SHOWN]).max(initial=0.0)) or 1.0
             scale = replace(scale, low=-end, high=end, clips=False)
         self._bars.show_bars(Bars(values, places, scale, left_out))
@@ -469,13 +480,22 @@ class AttentionPanel(Panel):
     # --- the stage and the part that are looked at ------------------------------------------------------------
 
     def _choose_stage(self, stage: AttentionStage) -> None:
-        signed = stage in SIGNED_STAGES
-        self._root.setEnabled(not signed)
-        self._fit.setEnabled(stage == "pattern")
+        self._fit_switches()
         self._exact = None
         if self._grid is not None:
             self._sharing.setText(self._sharing_text(self._grid.layer))
         self.watches_changed.emit()
+
+    def _fit_switches(self) -> None:
+        """What has signs has a scale of its own."""
+        stage = self._stages.stage
+        self._root.setEnabled(stage not in SIGNED_STAGES and not self.differs)
+        self._fit.setEnabled(stage == "pattern" and not self.differs)
+
+    def _keep_view(self) -> None:
+        """The part that was looked at stays where another branch of the same run has it, too."""
+        n = self.context.run.n_visible
+        self._large.set_extent(n, n) if self.same_prompt else self._large.forget()
 
     def _view_changed(self) -> None:
         self._whole.setEnabled(self._large.view is not None)
@@ -514,6 +534,26 @@ class AttentionPanel(Panel):
         self.context.cursor.pin(position=query)
         self.context.cursor.say(self._describe_cell(row, column))
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        offer(event, self.menu(event))
+
+    def menu(self, event: QContextMenuEvent) -> QMenu | None:
+        """What can be edited of the head or the cell that is asked about."""
+        head = asked_cell(event, self._heads, self._heads.head_at, self._heads.pinned)
+        cell = asked_cell(event, self._large, self._large.at, self._large.cell)
+        choices: tuple[Choice, ...] = ()
+        tests: tuple[Test, ...] = ()
+        if isinstance(head, int) and self.context.run.model is not None:
+            choices = head_choices(self._place()[0], head, self.tr)
+            tests = (Test("attention", self._place()[0], head=head, key=0, limit=BREAK_AT),)
+        elif isinstance(cell, tuple) and self._map is not None:
+            query, key = self._at(*cell)
+            queries, keys = (range(first, first + self._map.block) for first in (query, key))
+            choices = edge_choices(self._map.layer, self._map.head, queries, keys, self.tr)
+            tests = (Test("attention", self._map.layer, head=self._map.head, key=key, limit=BREAK_AT),)
+        menu = edit_menu(self, self.context.tray, choices, self.tr)
+        return with_breaks(menu, self.context.breaks, self.tr, *tests)
+
     def _pick_bar(self, place: int) -> None:
         self.context.cursor.say(self._describe_bar(place))
 
@@ -530,6 +570,8 @@ class AttentionPanel(Panel):
         if self._unseen(shown, row, key):
             return f"{where}: {self._unseen(shown, row, key)}"
         value = exact(float(cells.values[row, column]))
+        if self.differs:
+            where = self.tr("A − B, {0}").format(where)
         if shown.block == 1 and shown.every == 1:
             return f"{where}: {value}"
         form = self.tr("{0}: largest of {1} × {1} cells {2}")
@@ -564,6 +606,8 @@ class AttentionPanel(Panel):
         where = self.tr("layer {0}, head {1}, query {2} “{3}”, key {4} “{5}”").format(
             row.layer, head, row.position, run.label(row.position), key, run.label(key)
         )
+        if self.differs:
+            where = self.tr("A − B, {0}").format(where)
         if key < row.sight[0]:
             words = attention_words(self._layer_facts(row.layer), self.tr)
             return self.tr("{0}: masked, outside the {1}").format(where, words)

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QSpinBox, QSplitter, QStackedWidget, QTabWidget, QWidget
+from PySide6.QtGui import QContextMenuEvent, QResizeEvent
+from PySide6.QtWidgets import QCheckBox, QMenu, QSpinBox, QSplitter, QStackedWidget, QTabWidget, QWidget
 
+from app.break_menus import with_breaks
+from app.edit_menus import asked_cell, edit_menu, expert_choices, offer
 from app.panels.panel import Context, Panel
 from app.routing_words import alone_text, formula_text
 from app.widgets.axis import Axis
@@ -21,6 +23,7 @@ from app.widgets.pages import Pages, fill, joined_sources, labelled, limit
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import exact
 from app.widgets.still_label import StillLabel
+from engine.breakpoints import Test
 from engine.frames import Answer, ExactValue, LayerFacts, NeuronLayers, Neurons, Routing
 from engine.questions import AskExactValue, AskRouting, Question
 
@@ -364,6 +367,17 @@ class ExpertsPanel(Panel):
         if self._exact is None or self._exact.index != place or self._exact.value is None:
             return text
         return text + self.tr(" · weight at the first: {0}").format(exact(self._exact.value))
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        offer(event, self.menu(event))
+
+    def menu(self, event: QContextMenuEvent) -> QMenu | None:
+        """What can be edited of the expert that is asked about."""
+        shown, cell = self._routing, asked_cell(event, self._map, self._map.at, self._map.cell)
+        if shown is None or not isinstance(cell, tuple) or cell[0] >= len(shown.weights):
+            return None
+        menu = edit_menu(self, self.context.tray, expert_choices(shown.layer, cell[0], self.tr), self.tr)
+        return with_breaks(menu, self.context.breaks, self.tr, Test("expert", shown.layer, expert=cell[0]))
 
     def _low(self) -> bool:
         return self.height() < _LOW_LINES * self.fontMetrics().height()

@@ -33,6 +33,7 @@ class CachePanel(Panel):
     """A cell is one position of one layer: keys and values of every KV head, or the latent they are made from."""
 
     key = "cache"
+    compares = True  # the vectors; what is stored is told of A
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -115,7 +116,8 @@ class CachePanel(Panel):
         filling = int(np.count_nonzero(state.lengths > state.committed))
         text += self.tr(", {0} layers have stored this pass").format(filling) if filling else ""
         letting = int(np.count_nonzero(state.firsts))
-        return text + (self.tr(", {0} layers have let go of positions").format(letting) if letting else "")
+        text += self.tr(", {0} layers have let go of positions").format(letting) if letting else ""
+        return text + (self.tr("; map and bytes are those of A") if self.differs else "")
 
     def watches(self) -> Mapping[str, Question]:
         run, pinned = self.context.run, self.context.cursor.pinned
@@ -310,7 +312,9 @@ class CachePanel(Panel):
         title = self._vector_form(shown, name).format(
             shown.layer, shown.position, self.context.run.label(shown.position), self._rotated()
         )
-        scale = signed_scale(array, self.context.theme.diverging, {"keys": "K", "values": "V"}[name])
+        letter = {"keys": "K", "values": "V"}[name]
+        scale = signed_scale(array, self.context.theme.diverging, f"{letter}, A − B" if self.differs else letter)
+        title = self._of_two(title)
         clipped = beyond(scale, array)
         if clipped:
             title += self.tr(" · {0} beyond the scale").format(clipped)
@@ -329,7 +333,7 @@ class CachePanel(Panel):
         title = self.tr("stored: latent and rotated key, dimension, layer {0}, position {1} “{2}”").format(
             shown.layer, shown.position, self.context.run.label(shown.position)
         )
-        scale = signed_scale(shown.latent, self.context.theme.diverging, self.tr("stored"))
+        scale = signed_scale(shown.latent, self.context.theme.diverging, self._of_two(self.tr("stored")))
         rows = Axis(self.tr("part"), len(values), names.__getitem__, numbers=True)
         return Cells(values, rows, Axis(title, values.shape[1], str, numbers=True), scale, state)
 
@@ -396,7 +400,11 @@ class CachePanel(Panel):
             self.tr("latent of layer {0}, position {1}, dimension {2}: {3}"),
             self.tr("rotated key of layer {0}, position {1}, dimension {2}: {3}"),
         )
-        return forms[row].format(shown.layer, shown.position, column, exact(float(shown.latent[entry])))
+        return self._of_two(forms[row].format(shown.layer, shown.position, column, exact(float(shown.latent[entry]))))
+
+    def _of_two(self, text: str) -> str:
+        """What is told of a figure that is a difference."""
+        return self.tr("A − B, {0}").format(text) if self.differs else text
 
     def _describe_entry(self, letter: str, name: str, row: int, column: int) -> str:
         shown = self._vectors
@@ -404,9 +412,10 @@ class CachePanel(Panel):
         form = self.tr("{0} of layer {1}, position {2}, KV head {3}, dimension {4}: {5}")
         if shown.latent.size:
             form = self.tr("{0} of layer {1}, position {2}, head {3}, dimension {4}: {5}, made from the latent")
-        return form.format(
+        text = form.format(
             letter, shown.layer, shown.position, row, column, exact(float(getattr(shown, name)[row, column]))
         )
+        return self._of_two(text)
 
     # --- size -------------------------------------------------------------------------------------------------
 

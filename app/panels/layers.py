@@ -1,33 +1,46 @@
-"""The list of layers: what the pass has computed, where it stands, and the stages of the pinned layer."""
+"""The map of the pass: what it reads, the layers, the stages of the pinned one, and where the pass stands in them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
-from PySide6.QtCore import QSize
-from PySide6.QtGui import QImage
+from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QImage, QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout
 
 from app.panels.panel import Context, Panel
-from app.widgets.pass_rows import stages_computed, state
+from app.pass_words import Reading, ending_point
+from app.widgets.pass_marks import Place, marks_of
+from app.widgets.pass_rows import TOKEN, pass_rows, stages_computed, state
 from app.widgets.pass_view import PassView
 from app.widgets.still_label import StillLabel
+from engine.breakpoints import Breakpoint
+from engine.point_table import of_any_expert
+
+_LOW_LINES = 40  # a panel of fewer lines of text leaves them all to the map
 
 
 class LayersPanel(Panel):
-    """Embed, layers, final norm, logits, sampling. Click, Up and Down pin a layer and open its stages; a double
-    click, or Enter, asks for the tensor that a stage ends with."""
+    """Token, embed, layers, final norm, logits, sampling. Click, Up and Down pin a layer and open its stages; a click
+    on a stage, or Enter, asks for the tensor that it ends with; Left and Right go from stage to stage."""
 
     key = "layers"
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.head = StillLabel(wrap=True)
-        self.head.label.setContentsMargins(8, 4, 8, 4)
+        self.head, self.card = StillLabel(wrap=True), StillLabel(wrap=True)
+        for label in (self.head.label, self.card.label):
+            label.setContentsMargins(8, 4, 8, 4)
+            label.setTextFormat(Qt.TextFormat.PlainText)
+        self.card.setAccessibleName(self.tr("Tensors of the stage"))
         self.view = PassView(context.theme, self)
-        self.view.setAccessibleName(self.tr("Layers of the pass"))
+        self.view.setAccessibleName(self.tr("Map of the pass"))
         self.view.hovered.connect(self._hover)
         self.view.pressed.connect(self._pin)
+        self.view.picked.connect(self._pick)
         self.view.opened.connect(self.stage_opened)
+        self.view.asked.connect(self.stage_asked)
         self.setFocusProxy(self.view)
         self.setAccessibleName(self.title())
         column = QVBoxLayout(self)
@@ -35,6 +48,7 @@ class LayersPanel(Panel):
         column.setSpacing(0)
         column.addWidget(self.head)
         column.addWidget(self.view, 1)
+        column.addWidget(self.card)
         self.restyle()
 
     # -- the contract of a panel ---------------------------------------------------------------------------------
@@ -63,28 +77,54 @@ class LayersPanel(Panel):
         return self.tr("reads positions {0} … {1}").format(start, end - 1)
 
     def show_run(self) -> None:
-        run = self.context.run
+        run, reading = self.context.run, self._reading()
         inside = run.in_pass
-        self.view.show_pass(run.model, stages_computed(run), inside, inside and run.where.state == "paused")
+        stopped = inside and run.where.state == "paused"
+        self.view.show_pass(run.model, stages_computed(run), inside, stopped, reading, self._token(reading))
         words = self.caption()
         if words != self.head.text():
             self.head.setText(words)
             self.view.setAccessibleDescription(words)
             self.caption_changed.emit()
+        self._show_card()
+
+    def _reading(self) -> Reading | None:
+        """The positions that the pass under way, or the last one, reads."""
+        run = self.context.run
+        if not run.in_pass:
+            return Reading(run.steps[-1].start, run.steps[-1].end) if run.steps else None
+        return Reading(run.where.start, run.where.end)
+
+    def _token(self, reading: Reading | None) -> str:
+        """What is read, in words: the token, or the first and the last one."""
+        if reading is None:
+            return ""
+        label, last = self.context.run.label, reading.end - 1
+        if reading.start == last:
+            return f"“{label(last)}”"
+        return f"“{label(reading.start)}” … “{label(last)}”"
 
     def show_cursor(self) -> None:
         cursor = self.context.cursor
-        self.view.show_look(cursor.pinned.layer, cursor.hovered.layer)
+        self.view.show_look(cursor.pinned.layer, cursor.hovered.layer, self._picked())
+        self._show_card()
+
+    def show_breakpoints(self, breakpoints: Iterable[Breakpoint]) -> None:
+        """Mark the stages and layers that have one."""
+        self.view.show_marks(marks_of(breakpoints))
 
     def restyle(self) -> None:
-        self.head.setStyleSheet(f"color: {self.context.theme.faint};")
+        for label in (self.head, self.card):
+            label.setStyleSheet(f"color: {self.context.theme.faint};")
         self.view.restyle(self.context.theme)
         self.show_cursor()
         self.show_run()
 
     def values(self) -> dict[str, np.ndarray]:
-        """Per row on screen: int64 ``layer`` (-1 outside the layers), ``state`` (0 absent, 1 partly, 2 done)."""
-        rows, computed = self.view.rows, stages_computed(self.context.run)
+        """Per layer, stage of the pinned layer, and what lies around the layers: int64 ``layer`` (-1 outside the
+        layers), ``state`` (0 absent, 1 partly, 2 done)."""
+        rows = pass_rows(self.context.run.model, self.context.cursor.pinned.layer)
+        computed = stages_computed(self.context.run)
         return {
             "layer": np.array([-1 if row.layer is None else row.layer for row in rows], np.int64),
             "state": np.array([state(row, computed) for row in rows], np.int64),
@@ -96,6 +136,35 @@ class LayersPanel(Panel):
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(self.view.sizeHint().width(), 400)
 
+    # -- the picked stage ----------------------------------------------------------------------------------------
+
+    def _picked(self) -> Place | None:
+        """The stage of the pinned point."""
+        model, pinned = self.context.run.model, self.context.cursor.pinned
+        if model is None or not pinned.point:
+            return None
+        name = of_any_expert(pinned.point)
+        layer = min(pinned.layer, model.n_layers - 1)
+        of_layer = [point for point in model.layers[layer].points if point.name == name]
+        around = [point for point in (*model.points_before, *model.points_behind) if point.name == name]
+        if name == "hook_tokens":
+            return (None, TOKEN)
+        return (layer, of_layer[0].group) if of_layer else (None, around[0].group) if around else None
+
+    def _show_card(self) -> None:
+        """The tensors of the picked stage, where the panel is tall enough for that beside the map."""
+        tall = self.height() >= _LOW_LINES * self.fontMetrics().height()
+        picked = self._picked() if tall else None
+        words = "" if picked is None else self.view.describe(*picked)
+        if words != self.card.text():
+            self.card.setText(words)
+            self.card.start_afresh()
+        self.card.setVisible(bool(words))
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._show_card()
+
     # -- the cursor ----------------------------------------------------------------------------------------------
 
     def _hover(self, layer: int) -> None:
@@ -106,3 +175,10 @@ class LayersPanel(Panel):
 
     def _pin(self, layer: int) -> None:
         self.context.cursor.pin(layer=layer)
+
+    def _pick(self, layer: int, stage: str) -> None:
+        """Pin the point that a stage ends with."""
+        model = self.context.run.model
+        point = None if model is None else ending_point(model, None if layer < 0 else layer, stage)
+        if point is not None:
+            self.context.cursor.pin(point=point, **({} if layer < 0 else {"layer": layer}))

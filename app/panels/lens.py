@@ -12,10 +12,10 @@ from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QScrollBar, QToolBut
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
 from app.widgets.flow import FlowLayout
-from app.widgets.heatmap import Cells
+from app.widgets.heatmap import SHOWN, Cells
 from app.widgets.lens_column import LensColumnView
 from app.widgets.lens_grid import LensGrid, spread, steps_on
-from app.widgets.lens_scales import QUANTITIES, Quantity, coloured, names
+from app.widgets.lens_scales import QUANTITIES, Quantity, coloured, difference_scale, differing, names
 from app.widgets.lens_words import LensWords, boundary_axis, boundary_text
 from app.widgets.pages import Pages, fill, labelled
 from app.widgets.turning import TurningSplitter
@@ -33,10 +33,12 @@ class LensPanel(Panel):
     """
 
     key = "lens"
+    compares = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._lens: Lens | None = None
+        self._less: Lens | None = None  # of the branch that is subtracted
         self._first: int | None = None
         self._pinned: int | None = None  # when the window was last moved for it
         self._count = 8
@@ -139,14 +141,17 @@ class LensPanel(Panel):
         self._follow_pin()
         self._fit()
         window: dict[str, Question] = {"lens.window": AskLens(self._first, self._count)}
-        if self._small():
+        if self._small() or self.differs:
             return window
         position = run.within(0, self.context.cursor.pinned.position)[1]
         return {"lens.column": AskLensColumn(position, words=self._words.followed), **window}
 
     def show_run(self) -> None:
         if self.another_run():
-            self._lens, self._first = None, None
+            self._lens, self._less = None, None
+            kept = self._first is not None and self._first + self._count <= self.context.run.n_visible
+            self._first = self._first if kept and self.same_prompt else None
+            self._fit_parts()
             self._words.forget_of_other_models()
             self._column.take(None)
             self._draw_grid()
@@ -164,6 +169,16 @@ class LensPanel(Panel):
             self._column.take(answer)
         self._say_what_is_missing()
         self.caption_changed.emit()
+
+    def show_difference(self, key: str, a: Answer, b: Answer) -> None:
+        """Figures are subtracted; words of both stand beside each other."""
+        if not isinstance(a, Lens) or not isinstance(b, Lens) or (a.start, a.ids.shape) != (b.start, b.ids.shape):
+            super().show_difference(key, a, b)
+            return
+        self.set_aside(key, "")
+        self._less = b
+        self._words.learn(b.pieces)
+        self.show_answer(key, a)
 
     def show_cursor(self) -> None:
         self._follow_pin()
@@ -187,7 +202,9 @@ class LensPanel(Panel):
         found: dict[str, np.ndarray] = {}
         if self._lens is not None:
             found = {name: getattr(self._lens, name) for name in _FIELDS}
-        return found if self._small() else found | self._column.values()
+        if self._lens is not None and self._less is not None:
+            found["difference"] = differing(self._shown_quantity(), self._lens, self._less)[0]
+        return found if self._small() or self.differs else found | self._column.values()
 
     # --- the window of positions ------------------------------------------------------------------------------
 
@@ -249,17 +266,28 @@ class LensPanel(Panel):
             return
         quantity, rows = self._shown_quantity(), self._shown_rows(len(shown.ids))
         self._boundaries = rows
-        values, state = coloured(quantity, shown)
-        title = names(self.tr)[quantity.key][1]
+        title, less = names(self.tr)[quantity.key][1], self._less
+        values, state = coloured(quantity, shown) if less is None else differing(quantity, shown, less)
         scale = quantity.scale(self.context.theme, title, model.d_vocab)
+        if less is not None:
+            scale = difference_scale(self.context.theme, title, values[state == SHOWN])
         count = shown.ids.shape[1]
         columns = Axis(self._columns_title(shown), count, self._column_label(shown.start, count))
         cells = Cells(values[rows], boundary_axis(rows, self.tr), columns, scale, state[rows])
-        texts = [[self._words.text(id) for id in row] for row in shown.ids[rows].tolist()]
+        texts = [self._texts(row) for row in rows.tolist()]
         self._grid.show_words(cells, texts, steps_on(rows, shown.settled))
         self._limit_bar()
         self._mark()
         self.caption_changed.emit()
+
+    def _texts(self, row: int) -> list[str]:
+        """The words of a boundary; of two branches both, where they are not the same."""
+        assert self._lens is not None
+        words = [self._words.text(id) for id in self._lens.ids[row].tolist()]
+        if self._less is None:
+            return words
+        others = [self._words.text(id) for id in self._less.ids[row].tolist()]
+        return [word if word == other else f"{word} | {other}" for word, other in zip(words, others, strict=True)]
 
     def _column_label(self, start: int, count: int) -> Callable[[int], str]:
         return lambda column: self._grid.cut(self.context.run.label(start + column), count)
@@ -319,7 +347,10 @@ class LensPanel(Panel):
         )
         if shown.ids[boundary, column] < 0:
             return self.tr("{0}: not computed yet").format(where)
-        return f"{where}: {self._figures_text(shown, boundary, column)}"
+        text = self._figures_text(shown, boundary, column)
+        if self._less is None or self._less.ids[boundary, column] < 0:
+            return f"{where}: {text}"
+        return self.tr("{0}: A {1}; B {2}").format(where, text, self._figures_text(self._less, boundary, column))
 
     def _figures_text(self, shown: Lens, row: int, column: int) -> str:
         words, id = self._words, int(shown.ids[row, column])
@@ -334,9 +365,13 @@ class LensPanel(Panel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        for part in (self._column, self._lines_box):
-            part.setVisible(not self._small())
+        self._fit_parts()
         self._resized.start()
+
+    def _fit_parts(self) -> None:
+        """The grid alone where there is little room; one position is told of one branch only."""
+        for part in (self._column, self._lines_box):
+            part.setVisible(not self._small() and not self.differs)
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
@@ -358,7 +393,8 @@ class LensPanel(Panel):
         """As many positions as there is room for; the pinned one stays in view."""
         model = self.context.run.model
         rows = self._shown_rows(1 if model is None else model.n_layers + 1)
-        count = min(_MOST_COLUMNS, self._grid.columns_that_fit(len(rows)))
+        fitting = self._grid.columns_that_fit(len(rows))
+        count = min(_MOST_COLUMNS, max(2, fitting // 2) if self.differs else fitting)  # with room for two words
         if count != self._count:
             self._count = count
             self._first = self._first if self._pinned is None else self._around(self._pinned)

@@ -30,6 +30,7 @@ class ModelsPanel(Panel):
     device or type to judge by. ``looked``: (the picked model of the hub, the source with the file that is chosen)."""
 
     key = "models"
+    of_a_run = False
     asked = Signal(str, str)
     query_changed = Signal(object)
     looked = Signal(object, str)

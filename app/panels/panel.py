@@ -10,7 +10,11 @@ from PySide6.QtCore import Signal
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QWidget
 
+from app.breaks import Breaks
+from app.compare import Comparison
+from app.compare_answers import difference
 from app.cursor import Cursor
+from app.edit_tray import Tray
 from app.run import Run
 from app.shelf import Shelf
 from app.theme import Theme
@@ -23,7 +27,8 @@ class Context:
     """What panels share. ``ask(key, question)`` asks once; the answer comes to ``show_answer`` of the asking panel.
     ``unask(key)``: it is not wanted any more.
 
-    ``theme`` is replaced on a theme change, after which ``restyle`` is called.
+    ``theme`` is replaced on a theme change, after which ``restyle`` is called; ``comparison`` on a change of it, after
+    which ``show_run`` is.
     """
 
     run: Run
@@ -32,6 +37,9 @@ class Context:
     ask: Callable[[str, Question], None]
     shelf: Shelf = field(default_factory=Shelf)
     unask: Callable[[str], None] = lambda key: None
+    breaks: Breaks = field(default_factory=Breaks)
+    tray: Tray = field(default_factory=Tray)
+    comparison: Comparison = field(default_factory=Comparison)
 
 
 class Panel(QWidget):
@@ -44,15 +52,25 @@ class Panel(QWidget):
 
     key: str = ""
     stands_alone = False  # shows the run itself, whether its questions have answers or not
+    of_a_run = True  # and not of files, or of what was chosen
+    compares = False  # can show the difference of two branches
     caption_changed = Signal()
     watches_changed = Signal()
     settings_changed = Signal(object)  # a Sampling: only the sampling panel sends it
-    stage_opened = Signal(int, str)  # a layer (-1: outside the layers) and a stage: only the list of layers sends it
+    stage_opened = Signal(int, str)  # a layer (-1: outside the layers) and a stage: only the map of the pass sends it
+    stage_asked = Signal(str, int, str)  # "run to", "break" or "edit" there: the map of the pass, the list of points
+    branch_asked = Signal(int, object)  # a position, and the id or text of the token that is to stand there instead
+    choice_asked = Signal(int)  # a position: another token for it is to be chosen
+    back_asked = Signal(int)  # all tokens of the run but the first so many are to be left
 
     def __init__(self, context: Context) -> None:
         super().__init__()
         self.context = context
         self._steps_shown: object = None
+        self._difference_shown = False
+        self._prompt_shown: object = None
+        self.same_prompt = False  # when ``another_run`` was last asked: it is of the same prompt as the one before
+        self._asides: dict[str, str] = {}  # why differences cannot be seen, by the key of a question
         self.need, self.shows_nothing = "", False  # which model is missing for what it would show; a sentence
         self.setObjectName(self.key)
         self.setAutoFillBackground(True)  # opaque: what lies behind is not painted again with every token
@@ -77,13 +95,59 @@ class Panel(QWidget):
         """The model, the run, a step or the place of the pass changed: ``self.context.run`` is up to date."""
 
     def another_run(self) -> bool:
-        """Whether the model or the run is another than when this was last asked: what is shown of the old one means
-        nothing any more, though the new one has no answers yet."""
+        """Whether the model or the run is another than when this was last asked, or a difference of two: what is shown
+        of the old one means nothing any more, though the new one has no answers yet."""
         before, self._steps_shown = self._steps_shown, self.context.run.steps  # a list of its own for every run
-        return before is not self._steps_shown
+        differed, self._difference_shown = self._difference_shown, self.differs
+        self.same_prompt, self._prompt_shown = self._prompt_shown is self.context.run.prompt, self.context.run.prompt
+        return before is not self._steps_shown or differed != self.differs
 
     def show_answer(self, key: str, answer: Answer) -> None:
         """An answer to a watch or question of this panel."""
+
+    def show_difference(self, key: str, a: Answer, b: Answer) -> None:
+        """The answers to a watch or question about two branches; what they differ by is shown like an answer."""
+        answer = difference(a, b)
+        form = self.tr("The figures of the two branches have different forms, which cannot be subtracted.")
+        self.set_aside(key, form if answer is None else "")
+        if answer is not None:
+            self.show_answer(key, answer)
+
+    @property
+    def differs(self) -> bool:
+        """Whether differences of two branches are to be shown here."""
+        return self.compares and self.context.comparison.differs
+
+    def side(self) -> str:
+        """Which of two compared branches is shown, "A", "B" or "A − B"; "" while none are compared."""
+        comparison = self.context.comparison
+        if not comparison.complete or not self.of_a_run:
+            return ""
+        return "A" if comparison.differs and not self.compares else comparison.side
+
+    def aside(self) -> str:
+        """What is to be known of the comparison of branches, one sentence; "" for nothing."""
+        if not self.context.comparison.differs or not self.of_a_run:
+            return ""
+        if not self.compares:
+            return self.tr("No difference can be shown of this; it is branch A.")
+        return next(filter(None, self._asides.values()), "")
+
+    def set_aside(self, key: str, sentence: str) -> None:
+        """Say why there is no difference to be seen of what a question is about ("": there is)."""
+        if sentence != self._asides.get(key, ""):
+            self._asides[key] = sentence
+            self.caption_changed.emit()
+
+    def forget_asides(self) -> None:
+        """Others are compared, or none."""
+        self._asides.clear()
+        self.caption_changed.emit()
+
+    def say_common(self, n: int | None) -> None:
+        """The place is in one of the two branches only, which have ``n`` positions in common; None: it is in both."""
+        text = self.tr("The pinned position is in one of the two branches only; both have the first {0} positions.")
+        self.set_aside("", "" if n is None else text.format(n))
 
     def show_cursor(self) -> None:
         """The pinned or hovered place changed. Never recompute here."""

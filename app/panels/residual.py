@@ -6,17 +6,20 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QSplitter
+from PySide6.QtGui import QContextMenuEvent, QResizeEvent
+from PySide6.QtWidgets import QMenu, QSplitter
 
+from app.break_menus import rounded, with_breaks
+from app.edit_menus import asked_cell, edit_menu, offer, stream_choices
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
 from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
 from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import Pages, fill
 from app.widgets.pattern import closest_cell
-from app.widgets.scale import Scale, beyond, exact, figure, log_scale, signed_scale
+from app.widgets.scale import Scale, beyond, exact, figure, log_scale, nice_step, signed_scale
 from app.widgets.turning import TurningSplitter
+from engine.breakpoints import Test
 from engine.frames import Answer, ExactValue, ResidualNorms, ResidualVectors
 from engine.questions import AskExactValue, AskResidualNorms, AskResidualVectors, Question
 
@@ -25,6 +28,7 @@ class ResidualPanel(Panel):
     """Row l of both maps is the stream that enters layer l; the last row leaves the last layer."""
 
     key = "residual"
+    compares = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -182,11 +186,17 @@ class ResidualPanel(Panel):
         columns = answer.norms.shape[1]
         reached = -(-answer.reach // answer.block)
         state = np.where(np.arange(columns) < reached[:, None], SHOWN, ABSENT).astype(np.uint8)
-        scale = log_scale(answer.norms[state == SHOWN], self.context.theme.sequential, self.tr("L2 norm"))
+        scale = self._norm_scale(answer.norms[state == SHOWN])
         positions = Axis(self.tr("position"), columns, self.context.run.label, block=answer.block)
         self._map.show_cells(Cells(answer.norms, self._rows(len(answer.norms)), positions, scale, state))
         self._mark()
         self.caption_changed.emit()
+
+    def _norm_scale(self, shown: np.ndarray) -> Scale:
+        """Of norms, which are positive, or of what those of two branches differ by."""
+        if self.differs:
+            return signed_scale(shown, self.context.theme.diverging, self.tr("L2 norm, A − B"))
+        return log_scale(shown, self.context.theme.sequential, self.tr("L2 norm"))
 
     def _draw_vectors(self) -> None:
         answer = self._vectors
@@ -198,7 +208,8 @@ class ResidualPanel(Panel):
         values[:rows] = answer.vectors
         state = np.full(values.shape, SHOWN, np.uint8)
         state[rows:] = ABSENT
-        scale = signed_scale(answer.vectors, self.context.theme.diverging, self.tr("value"))
+        name = self.tr("value, A − B") if self.differs else self.tr("value")
+        scale = signed_scale(answer.vectors, self.context.theme.diverging, name)
         title = self.tr("dimension at position {0} “{1}”").format(
             answer.position, self.context.run.label(answer.position)
         )
@@ -242,18 +253,18 @@ class ResidualPanel(Panel):
     def _chart(self, answer: ResidualNorms, column: int, lines: tuple[Line, ...]) -> Chart:
         n_layers = len(answer.delta_attention)
         every = np.concatenate([line.y for line in lines]) if lines else np.zeros(0, np.float32)
-        scale = log_scale(every, "", "")
+        scale = _around_zero(every) if self.differs else log_scale(every, "", "")
         title = self._delta_title(column * answer.block, answer.block)
         computed = max((float(line.x[-1]) for line in lines), default=-1.0)
         return Chart(
             lines,
             title,
-            self.tr("L2 norm added"),
+            self.tr("L2 norm added, A − B") if self.differs else self.tr("L2 norm added"),
             x_low=0,
             x_high=max(1, n_layers - 1),
             y_low=scale.low,
             y_high=scale.high,
-            y_log=True,
+            y_log=not self.differs,
             computed=computed + 0.5 if computed < n_layers - 1 else np.inf,
         )
 
@@ -310,6 +321,24 @@ class ResidualPanel(Panel):
         self.context.cursor.pin(layer=self._layer(row))
         self.context.cursor.say(self._describe_entry(row, column))
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        offer(event, self.menu(event))
+
+    def menu(self, event: QContextMenuEvent) -> QMenu | None:
+        """What can be edited of the stream at the cell that is asked about."""
+        shown, cell = self._norms, asked_cell(event, self._map, self._map.at, self._map.cell)
+        if shown is None or not isinstance(cell, tuple):
+            return None
+        row, column = cell
+        point = "hook_resid_pre" if row == self._layer(row) else "hook_resid_post"
+        positions = range(column * shown.block, min((column + 1) * shown.block, shown.n))
+        choices = stream_choices(self._layer(row), positions, point, self.tr)
+        menu = edit_menu(self, self.context.tray, choices, self.tr)
+        if row == 0:  # nothing leaves a layer there
+            return menu
+        beyond = Test("norm", row - 1, limit=rounded(float(shown.norms[row, column])))
+        return with_breaks(menu, self.context.breaks, self.tr, beyond)
+
     # --- texts ------------------------------------------------------------------------------------------------
 
     def _row_text(self, row: int) -> str:
@@ -330,9 +359,11 @@ class ResidualPanel(Panel):
             return self.tr("{0}: not computed yet").format(where)
         value = exact(float(shown.norms[row, column]))
         if shown.block == 1:
-            return self.tr("{0}: norm {1}").format(where, value)
+            return self._of_two(self.tr("{0}: norm {1}").format(where, value))
         text = self.tr("{0}: largest norm of {1} positions {2}").format(where, shown.block, value)
-        return text + self._exact_text("residual_norm", (row, position), self.tr(", at this position {0}"))
+        return self._of_two(text) + self._exact_text(
+            "residual_norm", (row, position), self.tr(", at this position {0}")
+        )
 
     def _describe_entry(self, row: int, column: int) -> str:
         shown, cells = self._vectors, self._column.cells
@@ -344,19 +375,26 @@ class ResidualPanel(Panel):
             return self.tr("{0}: not computed yet").format(where)
         value = exact(float(cells.values[row, column]))
         if shown.block == 1:
-            return f"{where}: {value}"
+            return self._of_two(f"{where}: {value}")
         text = self.tr("{0}: largest of {1} dimensions {2}").format(where, shown.block, value)
-        return text + self._exact_text("residual", (row, shown.position, dimension), self.tr(", in this one {0}"))
+        return self._of_two(text) + self._exact_text(
+            "residual", (row, shown.position, dimension), self.tr(", in this one {0}")
+        )
 
     def _describe_delta(self, layer: int) -> str:
         column = self._delta_column()
         if self._norms is None or column is None or not 0 <= layer < len(self._norms.delta_attention):
             return ""
-        return self.tr("layer {0} adds: attention {1}, MLP {2} (L2 norm)").format(
+        text = self.tr("layer {0} adds: attention {1}, MLP {2} (L2 norm)").format(
             layer,
             figure(float(self._norms.delta_attention[layer, column])),
             figure(float(self._norms.delta_mlp[layer, column])),
         )
+        return self._of_two(text)
+
+    def _of_two(self, text: str) -> str:
+        """What is told of a figure that is a difference."""
+        return self.tr("A − B, {0}").format(text) if self.differs else text
 
     def _exact_text(self, quantity: str, index: tuple[int, ...], form: str) -> str:
         found = self._exact.get(quantity)
@@ -375,6 +413,14 @@ class ResidualPanel(Panel):
         if asked != self._asked:
             self._asked = asked
             self.watches_changed.emit()
+
+
+def _around_zero(values: np.ndarray) -> Scale:
+    """Symmetric, the ends on steps of the axis."""
+    end = float(np.abs(values).max(initial=0.0)) or 1.0
+    step = nice_step(2 * end, 4)
+    end = float(np.ceil(end / step - 1e-9)) * step
+    return Scale(-end, end, "linear", "", "")
 
 
 _TAKERS: dict[type, Callable[..., None]] = {

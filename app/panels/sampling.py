@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from PySide6.QtCore import Qt
-from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QBoxLayout, QFrame, QScrollArea, QSizePolicy, QWidget
+from PySide6.QtGui import QContextMenuEvent, QResizeEvent
+from PySide6.QtWidgets import QBoxLayout, QFrame, QMenu, QScrollArea, QSizePolicy, QWidget
 
+from app.break_menus import with_breaks
+from app.compare_choices import Compared, compared
+from app.edit_menus import asked_cell, edit_menu, offer, token_choices
 from app.panels.panel import Context, Panel
 from app.run import visible
 from app.widgets.amounts import percent
 from app.widgets.candidates import Candidate, CandidateTable
+from app.widgets.choice_row import ChoiceRow
 from app.widgets.draw_bar import DrawBar, Drawn, Stretch
 from app.widgets.pages import Pages, fill
+from app.widgets.point_top import Entries, Entry, EntryTable
 from app.widgets.stage_controls import StageControls
 from app.widgets.still_label import StillLabel
+from engine.breakpoints import Test
 from engine.frames import SamplingFrame, StepFrame
 from engine.settings import Sampling
 
+_LOW = 26  # a panel of fewer lines of text: the candidates need the room
 _UNLIMITED = 2**24 - 1  # Qt's own largest size of a widget
 
 
 class SamplingPanel(Panel):
-    """Pinning position p shows the step that chose the token at p; following shows the newest step."""
+    """Pinning position p shows the step that chose the token at p; following shows the newest step.
+
+    Another token instead begins a branch. Of two branches it shows what both thought of the same tokens.
+    """
 
     key = "sampling"
+    compares = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._step: StepFrame | None = None
+        self._compared: tuple[Compared, ...] = ()
         theme = context.theme
         self._title = StillLabel(wrap=True)
         self._title.label.setMargin(self.fontMetrics().height() // 3)
@@ -37,6 +51,10 @@ class SamplingPanel(Panel):
         self._table = CandidateTable(theme, self.tr("Most probable tokens"))
         self._bar = DrawBar(theme, self.tr("The draw"))
         self._bar.setSizePolicy(self._bar.sizePolicy().horizontalPolicy(), QSizePolicy.Policy.Fixed)
+        self._choice = ChoiceRow()
+        self._difference = EntryTable(
+            theme, self.tr("What two branches thought of the same tokens"), self._compared_text
+        )
         self._controls = StageControls(theme)
         self._pages = Pages(self._make_picture())
         self._scroll = QScrollArea(widgetResizable=True)
@@ -53,13 +71,22 @@ class SamplingPanel(Panel):
 
     def _make_picture(self) -> QWidget:
         picture = QWidget()
-        fill(picture, self._title, self._table, self._sentence, self._bar).setStretch(1, 1)
+        parts = (self._title, self._table, self._difference, self._choice, self._sentence, self._bar)
+        layout = fill(picture, *parts)
+        for stretched in (1, 2):
+            layout.setStretch(stretched, 1)
+        self._difference.hide()
         return picture
 
     def _connect(self) -> None:
         self._controls.changed.connect(self.settings_changed)
         self._table.row_hovered.connect(self._say_row)
-        self._table.row_picked.connect(self._say_row)
+        self._table.row_picked.connect(self._pick_row)
+        self._table.row_taken.connect(self._take_row)
+        self._choice.chosen.connect(self._branch)
+        for signal in (self._difference.row_hovered, self._difference.row_picked):
+            signal.connect(lambda row: self.context.cursor.say(self._compared_text(row)))
+        self._difference.row_left.connect(lambda: self.context.cursor.say(""))
         self._table.row_left.connect(lambda: self.context.cursor.say(""))
 
     # --- the contract -----------------------------------------------------------------------------------------
@@ -68,7 +95,7 @@ class SamplingPanel(Panel):
         return self.tr("Sampling")
 
     def badge(self) -> str:
-        return "" if self._step is None else "captured"
+        return "" if self._step is None and not self._compared else "captured"
 
     def caption(self) -> str:
         if self._step is None:
@@ -85,10 +112,18 @@ class SamplingPanel(Panel):
         self._show()
 
     def restyle(self) -> None:
-        for part in (self._table, self._bar, self._controls):
+        for part in (self._table, self._bar, self._difference, self._controls):
             part.set_theme(self.context.theme)
 
     def values(self) -> dict[str, np.ndarray]:
+        if self._compared:
+            rows = self._compared
+            return {
+                "ids": np.array([row.id for row in rows], np.int64),
+                "a": np.array([row.a for row in rows], np.float64),
+                "b": np.array([row.b for row in rows], np.float64),
+                "difference": np.array([row.difference for row in rows], np.float64),
+            }
         if self._step is None:
             return {}
         frame = self._step.sampling
@@ -105,11 +140,17 @@ class SamplingPanel(Panel):
     # --- what is shown ----------------------------------------------------------------------------------------
 
     def _show(self) -> None:
+        self._turn_to_difference(self.differs)
+        if self.differs:
+            self._show_difference()
+            return
         step, sentence = self._pinned_step()
         self._pages.say(sentence)
+        self._show_choice(step)
         if step is self._step:
             return
         self._step = step
+        self._choice.clear()
         self._controls.show_stages(None if step is None else step.sampling)
         if step is None:
             self._table.show_candidates(())
@@ -119,6 +160,7 @@ class SamplingPanel(Panel):
             self._table.show_candidates(candidates_of(step, self._controls.titles()))
             drawn = self._drawn(step)
             self._sentence.setText(drawn.sentence)
+            self._bar.setToolTip(drawn.sentence)
             self._bar.show_draw(drawn)
         self.caption_changed.emit()
 
@@ -154,6 +196,9 @@ class SamplingPanel(Panel):
     def _drawn(self, step: StepFrame) -> Drawn:
         frame, text = step.sampling, visible(step.piece.text)
         chosen = Stretch(text, frame.low, frame.high)
+        if frame.by_hand:
+            chosen = replace(chosen, high=frame.low + frame.chosen_final)  # a greedy choice would fill the bar
+            return Drawn((), chosen, None, self.tr("“{0}” was put in by hand, it was not drawn.").format(text))
         if frame.drawn is None:
             sentence = self.tr("Greedy: “{0}” is the most probable, nothing was drawn.").format(text)
             return Drawn((), chosen, None, sentence)
@@ -162,21 +207,109 @@ class SamplingPanel(Panel):
         )
         return Drawn(stretches_of(step), chosen, frame.drawn, sentence)
 
+    # --- another token ----------------------------------------------------------------------------------------
+
+    def choose(self) -> None:
+        """Put the focus where another token is typed."""
+        self._choice.begin()
+
+    def _show_choice(self, step: StepFrame | None) -> None:
+        form = self.tr("Go on with this token at position {0} instead; what is before it is shared")
+        here = "" if step is None else form.format(step.sampling.position)
+        self._choice.show_state(here, self.need)
+
+    def _pick_row(self, row: int) -> None:
+        item = self._table.rows[row]
+        self._choice.take(item.id, item.text)
+        self._say_row(row)
+
+    def _take_row(self, row: int) -> None:
+        self._branch(self._table.rows[row].id)
+
+    def _branch(self, token: int | str) -> None:
+        """Begin a branch, unless the token stands there already."""
+        if self._step is None or self.need:
+            return
+        if token == self._step.piece.id:
+            self.context.cursor.say(self.tr("This token stands there already; pick another one."))
+        else:
+            self.branch_asked.emit(self._step.sampling.position, token)
+
+    # --- two branches -----------------------------------------------------------------------------------------
+
+    def _turn_to_difference(self, differs: bool) -> None:
+        if differs != self._difference.isHidden():
+            return
+        self._step, self._compared = None, ()
+        for part in (self._table, self._choice, self._bar):
+            part.setVisible(not differs)
+        self._difference.setVisible(differs)
+
+    def _show_difference(self) -> None:
+        """Of the step that chose the pinned position; of the newest position that both have, where none is pinned."""
+        pair, sentence = self._pinned_pair()
+        self._pages.say(sentence)
+        self._compared = () if pair is None else compared(*pair)
+        rows = tuple(Entry(row.text, _pair_text(row), row.difference) for row in self._compared)
+        self._difference.show_entries(Entries(rows, self.tr("token"), self.tr("raw %: A − B")))
+        if pair is not None:
+            a, b = pair
+            form = self.tr("Position {0}: A chose “{1}”, B chose “{2}”. Most different probabilities first.")
+            self._title.setText(form.format(a.end, visible(a.piece.text), visible(b.piece.text)))
+            self._sentence.setText("")
+        self.caption_changed.emit()
+
+    def _pinned_pair(self) -> tuple[tuple[StepFrame, StepFrame] | None, str]:
+        run, comparison, position = self.context.run, self.context.comparison, self.context.cursor.pinned.position
+        a, b = (run.of_branches.get(number, []) for number in (comparison.a or 0, comparison.b or 0))
+        both = min(len(a), len(b))
+        index = both - 1 if position is None else position - run.n_prompt
+        if 0 <= index < both:
+            return (a[index], b[index]), ""
+        if not both:
+            return None, self.tr("One of the two branches has no token yet.")
+        form = self.tr("Position {0} was not chosen in both branches. Pin a token from {1} to {2}.")
+        return None, form.format(index + run.n_prompt, run.n_prompt, run.n_prompt + both - 1)
+
+    def _compared_text(self, row: int) -> str:
+        item = self._compared[row]
+        form = self.tr("“{0}” id {1}: A {2:.7g}, B {3:.7g}, A − B {4:.7g}")
+        text = form.format(item.text, item.id, item.a, item.b, item.difference).replace("-", "−")
+        outside = [name for name, known in zip("AB", item.known, strict=True) if not known]
+        return text + "".join(self.tr(", at most that in {0}: not among its 64").format(name) for name in outside)
+
     def _say_row(self, row: int) -> None:
         self.context.cursor.say(self._table.describe(row))
+
+    # --- the menu ---------------------------------------------------------------------------------------------
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        offer(event, self.menu(event))
+
+    def menu(self, event: QContextMenuEvent) -> QMenu | None:
+        """What can be done with the candidate that is asked about."""
+        row = asked_cell(event, self._table, self._table.row_at, self._table.row)
+        if not isinstance(row, int):
+            return None
+        found = self._table.rows[row]
+        menu = edit_menu(self, self.context.tray, token_choices(found.id, found.text, self.tr), self.tr)
+        return with_breaks(menu, self.context.breaks, self.tr, Test("token", token=found.id))
 
     # --- size -------------------------------------------------------------------------------------------------
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        wide = self.width() > self.height() * 1.2
+        narrowest = self._controls.minimumSizeHint().width() + self._scroll.verticalScrollBar().sizeHint().width()
+        wide = self.width() > max(self.height() * 1.2, narrowest * 2)  # else side by side would ask for more room
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom
         if self._layout.direction() != direction:
             self._layout.setDirection(direction)
-        narrowest = self._controls.minimumSizeHint().width() + self._scroll.verticalScrollBar().sizeHint().width()
         self._scroll.setMinimumWidth(narrowest)
         self._scroll.setMaximumWidth(narrowest if wide else _UNLIMITED)
-        self._scroll.setMinimumHeight(0 if wide else min(self._controls.sizeHint().height(), self.height() // 2))
+        low = self.height() < _LOW * self.fontMetrics().height()
+        share = self.height() // (4 if low else 3)
+        self._scroll.setMinimumHeight(0 if wide else min(self._controls.sizeHint().height(), share))
+        self._sentence.setVisible(not low)  # the bar says the same in its tip
 
 
 def candidates_of(step: StepFrame, titles: dict[str, str]) -> tuple[Candidate, ...]:
@@ -198,6 +331,12 @@ def candidates_of(step: StepFrame, titles: dict[str, str]) -> tuple[Candidate, .
         )
         for index, token in enumerate(top)
     )
+
+
+def _pair_text(row: Compared) -> str:
+    """ "77.3 − 1.20", in percent; "≤" before what is not recorded of a branch."""
+    pair = zip((row.a, row.b), row.known, strict=True)
+    return " − ".join(("" if known else "≤") + percent(share).removesuffix(" %") for share, known in pair)
 
 
 def _cutter(frame: SamplingFrame, index: int, titles: dict[str, str]) -> str:

@@ -50,6 +50,7 @@ class TensorsPanel(Panel):
     """
 
     key = "tensors"
+    of_a_run = False
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

@@ -13,6 +13,7 @@ from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBo
 from app.expert_notes import expert_notes, weight_end
 from app.live import live_state
 from app.panels.panel import Context, Panel
+from app.theme import Theme, icon
 from app.token_figures import TokenFigures
 from app.widgets.live_chip import LiveChip
 from app.widgets.scale import figure
@@ -78,12 +79,19 @@ class TokenStrip(Panel):
         self.by_expert.setCheckable(True)
         self.by_expert.setToolTip(self.tr("Colour tokens by the experts of the pinned layer, not by probability"))
         self.by_expert.toggled.connect(self._change_colouring)
+        self.edited = QToolButton(self)
+        self.edited.setText(self.tr("edited"))
+        self.edited.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.edited.setToolTip(self.tr("Edits are on: passes are not the model's own. Press to see them"))
+        self.edited.clicked.connect(lambda: self.context.tray.looked_for.emit())
+        self.context.tray.changed.connect(self._show_edited)
         self.legend = StripLegend(self.context.theme, self)
         self.legend.setMinimumWidth(1)  # it is hidden where it does not fit
         header = QHBoxLayout()
         header.setContentsMargins(6, 2, 6, 2)
         header.setSpacing(10)
         header.addWidget(self.chip)
+        header.addWidget(self.edited)
         header.addWidget(self.reading, 1)
         header.addWidget(self.by_expert)
         header.addWidget(self.legend)
@@ -95,6 +103,11 @@ class TokenStrip(Panel):
         column.addWidget(self.view, 1)
         column.addWidget(self.timeline, 100)  # all that it may have; the rest is the tokens'
         self._header = header
+        self._show_edited()
+
+    def _show_edited(self) -> None:
+        self.edited.setVisible(self.context.tray.on)
+        self._fit_legend()
 
     # -- the contract of a panel ---------------------------------------------------------------------------------
 
@@ -159,12 +172,22 @@ class TokenStrip(Panel):
         self.view.setMinimumHeight(self.view.lines_height(1))
         self.timeline.set_theme(theme)
         self.chip.restyle(theme)
+        self._restyle_edited(theme)
         self.reading.setStyleSheet(f"color: {theme.faint};")
         self._note()
         self.view.empty_text = self._empty_text()
         self.view.mark(self._marks())
         self._say_state()
         self._share_height()
+
+    def _restyle_edited(self, theme: Theme) -> None:
+        side = self.fontMetrics().height()
+        self.edited.setIcon(icon("edit", theme, theme.cut))
+        self.edited.setIconSize(QSize(side, side))
+        self.edited.setStyleSheet(
+            f"QToolButton {{ color: {theme.cut}; font-weight: 600; border: 1px solid {theme.cut}; border-radius: 3px;"
+            f" padding: 0 4px; }} QToolButton:focus {{ border: 2px solid {theme.accent}; }}"
+        )
 
     def values(self) -> dict[str, np.ndarray]:
         """``ids`` int64 [n], ``probabilities`` float64 [n] (NaN in the prompt), ``byte_ranges`` int64 [n, 2].
@@ -202,7 +225,8 @@ class TokenStrip(Panel):
     def _fit_legend(self) -> None:
         """On a narrow strip the state matters more than the legend."""
         words = self.fontMetrics().horizontalAdvance(self.reading.text())
-        shown = (self.chip, self.timeline_button, *([] if self.by_expert.isHidden() else [self.by_expert]))
+        maybe = [button for button in (self.by_expert, self.edited) if not button.isHidden()]
+        shown = (self.chip, self.timeline_button, *maybe)
         others = sum(widget.sizeHint().width() for widget in shown)
         needed = others + words + self.legend.sizeHint().width() + 4 * self.fontMetrics().height()
         self.legend.setVisible(needed <= self.width())
@@ -384,6 +408,7 @@ class TokenStrip(Panel):
             (self.tr("probability"), f"{sampling.chosen_raw:.6g}"),
             (self.tr("after the stages"), f"{sampling.chosen_final:.6g}"),
             (self.tr("rank"), str(sampling.chosen_rank + 1)),
+            *([(self.tr("edited"), self.tr("something was replaced in its pass"))] if step.edited else []),
             *rows,
         ]
 
@@ -497,10 +522,23 @@ class TokenStrip(Panel):
             piece = self._piece(position)
             menu.addAction(self.tr("Copy token text")).triggered.connect(lambda: _copy(piece.text))
             menu.addAction(self.tr("Copy id {0}").format(piece.id)).triggered.connect(lambda: _copy(str(piece.id)))
+            self._add_branching(menu, position)
         whole = menu.addAction(self.tr("Copy whole text"))
         whole.triggered.connect(lambda: _copy(self.whole_text()))
         whole.setEnabled(self.context.run.n_tokens > 0)
         return menu
+
+    def _add_branching(self, menu: QMenu, position: int) -> None:
+        """Of what was chosen another token can be taken; after it everything can be left."""
+        run = self.context.run
+        another = menu.addAction(self.tr("Another token here…"))
+        another.triggered.connect(lambda: self.choice_asked.emit(position))
+        another.setEnabled(run.step_choosing(position) is not None)
+        kept = max(position + 1, run.n_prompt)
+        back = menu.addAction(self.tr("Step back to here"))
+        back.triggered.connect(lambda: self.back_asked.emit(kept))
+        back.setEnabled(kept < run.n_tokens)
+        menu.addSeparator()
 
     def whole_text(self) -> str:
         """Prompt and answer; characters that are split over tokens are whole again."""

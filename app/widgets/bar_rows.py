@@ -164,6 +164,8 @@ class BarRows(PlacePicture):
                 y = plot.bottom() - (value - row.low) / row.span * plot.height()
                 painter.fillRect(QRectF(left, min(y, zero), wide, abs(y - zero)), colours[state])
                 self._draw_figure(painter, QRectF(left - gap, y, step, zero - y), value, plot)
+            elif state != NONE:  # NaN or infinite: no height could be right
+                painter.fillRect(QRectF(left, plot.top(), wide, plot.height()), tint(self.theme.cut))
 
     def _draw_figure(self, painter: Painter, bar: QRectF, value: float, plot: QRectF) -> None:
         """The figure at the end of its bar, inside where there is no room outside."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QKeyEvent, QWheelEvent
+from PySide6.QtCore import QPointF, QRectF, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QWheelEvent
 
 from app.theme import Theme
 from app.widgets.amounts import percent
@@ -31,7 +31,12 @@ _Columns = dict[str, tuple[float, float]]  # left and width of each column
 
 
 class CandidateTable(RowPicture):
-    """One row a candidate. The chosen one is always on screen: below the others if it lies further down."""
+    """One row a candidate. The chosen one is always on screen: below the others if it lies further down.
+
+    ``row_taken``: a double click on a row, or Enter on the picked one.
+    """
+
+    row_taken = Signal(int)
 
     def __init__(self, theme: Theme, name: str) -> None:
         super().__init__(theme)
@@ -188,7 +193,15 @@ class CandidateTable(RowPicture):
         self.row_picked.emit(row)
         self.refresh_marks()
 
+    def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
+        row = self.row_at(event.position())
+        if row is not None:
+            self.row_taken.emit(row)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.row is not None:
+            self.row_taken.emit(self.row)
+            return
         step = {Qt.Key.Key_Up: -1, Qt.Key.Key_Down: 1}.get(Qt.Key(event.key()))
         if step is None or not self.rows:
             event.ignore()

@@ -10,7 +10,7 @@ import numpy as np
 
 from app.theme import Theme
 from app.widgets.heatmap import ABSENT, SHOWN
-from app.widgets.scale import Scale
+from app.widgets.scale import Scale, signed_scale
 from engine.frames import Lens
 
 Translate = Callable[[str], str]
@@ -82,3 +82,16 @@ def coloured(quantity: Quantity, lens: Lens) -> tuple[np.ndarray, np.ndarray]:
     known = quantity.known(lens)
     values = np.where(known, quantity.figures(lens), np.float32(0)).astype(np.float32)
     return values, np.where(known, np.uint8(SHOWN), np.uint8(ABSENT))
+
+
+def differing(quantity: Quantity, a: Lens, b: Lens) -> tuple[np.ndarray, np.ndarray]:
+    """Values of A less those of B, and states: there is a figure where both have one."""
+    (of_a, known_a), (of_b, known_b) = coloured(quantity, a), coloured(quantity, b)
+    known = (known_a == SHOWN) & (known_b == SHOWN)
+    values = np.where(known, of_a - of_b, np.float32(0)).astype(np.float32)
+    return values, np.where(known, np.uint8(SHOWN), np.uint8(ABSENT))
+
+
+def difference_scale(theme: Theme, title: str, values: np.ndarray) -> Scale:
+    """Around zero; ``title`` may speak of a root, which a difference has none of."""
+    return signed_scale(values, theme.diverging, f"A − B, {title.removeprefix('√ ')}")

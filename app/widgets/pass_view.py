@@ -1,46 +1,57 @@
-"""The rows of a pass, drawn in one widget: a mark for the state, the name, how far it is."""
+"""The map of a pass in one widget: what it reads, the layers, the flow through the pinned one, what comes behind."""
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
+from bisect import bisect_right
+from collections.abc import Callable
+from functools import partial
+from itertools import accumulate
+
+from PySide6.QtCore import QEvent, QPoint, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
-    QBrush,
     QColor,
-    QFont,
+    QContextMenuEvent,
     QFontMetrics,
     QHelpEvent,
     QKeyEvent,
     QMouseEvent,
     QPainter,
     QPaintEvent,
-    QPen,
-    QPolygonF,
+    QRegion,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
+from PySide6.QtWidgets import QAbstractScrollArea, QMenu, QToolTip, QWidget
 
-from app.layer_kinds import differing, layer_facts_text
+from app.layer_kinds import differing
+from app.pass_words import Reading, built_text, stage_text
 from app.theme import Theme
-from app.widgets.pass_rows import Row, State, pass_rows, state
+from app.widgets.pass_fold import cell_box, fold_height, label_width, layer_at
+from app.widgets.pass_marks import Marks, Place
+from app.widgets.pass_painter import PassPainter, Picture
+from app.widgets.pass_rows import TOKEN, Row, map_rows, pass_rows
 from engine.frames import ModelFrame
 
 
 class PassView(QAbstractScrollArea):
-    """Rows with their state. A stop is brought into sight, unless the user has scrolled away from the last one."""
+    """Rows with their state. A stop is brought into sight, unless the user has scrolled away from the last one.
+
+    A place in signals is a layer, -1 outside the layers, and a stage, "" for a layer as a whole.
+    """
 
     hovered = Signal(int)  # a layer, -1 when the mouse is on none
     pressed = Signal(int)
-    opened = Signal(int, str)  # a row: its layer, -1 outside the layers, and its stage, "" for a layer as a whole
+    picked = Signal(int, str)  # a stage is looked at
+    opened = Signal(int, str)  # the tensor of a place is wanted
+    asked = Signal(str, int, str)  # "run to", "break" or "edit", and the place
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.rows: tuple[Row, ...] = ()
+        self.picture = Picture()
+        self._tops: list[float] = [0.0]
+        self._dirty = QRegion()  # what is being painted
         self._model: ModelFrame | None = None
-        self._kinds: tuple[str, ...] = ()  # by layer: what tells it from others
-        self._computed = 0
-        self._inside = self._stopped = False
-        self._pinned = 0
-        self._under_mouse: int | None = None
+        self._stopped = False
         self.viewport().setMouseTracking(True)
         self.viewport().setAutoFillBackground(False)
         self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # painted here, all of it
@@ -56,88 +67,136 @@ class PassView(QAbstractScrollArea):
         self.theme = theme
         self._high = round(QFontMetrics(self.font()).height() * 1.5)
         self.verticalScrollBar().setSingleStep(self._high)
-        self._fit_scroll_bar()
-        self.viewport().update()
+        self._lay_out()
 
-    def show_pass(self, model: ModelFrame | None, computed: int, inside: bool, stopped: bool) -> None:
-        """``computed`` stages are there; ``inside`` a pass, ``stopped`` there. Repaints the rows that differ."""
+    def show_pass(
+        self,
+        model: ModelFrame | None,
+        computed: int,
+        inside: bool,
+        stopped: bool,
+        reading: Reading | None = None,
+        token: str = "",
+    ) -> None:
+        """``computed`` stages are there; ``inside`` a pass, ``stopped`` there; it reads these positions, ``token`` in
+        words. Repaints the rows that differ."""
         if model is not self._model:
             self._model = model
-            self._kinds = () if model is None else differing(model, self.tr)
+            self.picture.know(model, () if model is None else differing(model, self.tr))
             self._renew()
-        old = self._computed, self._inside, self._stopped
-        if old == (computed, inside, stopped):
+        before, shown = self.picture.now(), (computed, inside, reading, token)
+        if (*before, self._stopped) == (*shown, stopped):
             return
         follows = stopped and (not self._stopped or self._in_sight(self.here()))
-        looks = [self._look(index) for index in self._visible()]
-        self._computed, self._inside, self._stopped = computed, inside, stopped
-        for index, look in zip(self._visible(), looks, strict=True):
-            if look != self._look(index):
-                self._update_row(index)
+        looks, left = [self.picture.look(self.rows[index]) for index in self._visible()], self.picture.layer()
+        self._stopped = stopped
+        self.picture.stand(*shown)
+        self._stand(self.picture.layer_of(computed) if stopped else None)
+        for index, look in zip(self._visible(), looks, strict=False):
+            if look != self.picture.look(self.rows[index]):
+                self._update_row(index, left)
         if follows:
-            self._bring(self.here())
+            self._bring_stop()
 
-    def show_look(self, pinned: int, under_mouse: int | None) -> None:
-        """The pinned layer has its stages open; a hovered one is outlined."""
-        if pinned != self._pinned:
+    def _stand(self, layer: int | None) -> None:
+        """The layer that a stopped pass stands in has its stages open, too."""
+        if layer != self.picture.standing:
+            self.picture.standing = layer
+            self._renew()
+
+    def _bring_stop(self) -> None:
+        """Where the pass stands, with as much of its layer as there is room for."""
+        of_layer = [
+            index for index, row in enumerate(self.rows) if row.layer is not None and row.layer == self.picture.standing
+        ]
+        for index in (*of_layer[-1:], *of_layer[:1], self.here()):
+            self._bring(index)
+
+    def show_look(self, pinned: int, under_mouse: int | None, picked: Place | None = None) -> None:
+        """The pinned layer has its stages open; a hovered one, and the picked stage, are outlined."""
+        if pinned != self.picture.pinned:
             self._open(pinned)
-        if under_mouse != self._under_mouse:
-            touched = {self._under_mouse, under_mouse}
-            self._under_mouse = under_mouse
-            for index in self._visible():
-                if self.rows[index].layer in touched:
-                    self._update_row(index)
+        if under_mouse != self.picture.under_mouse:
+            touched = {self.picture.under_mouse, under_mouse}
+            self.picture.under_mouse = under_mouse
+            self._update_rows(lambda row: any(layer is not None and self._holds(row, layer) for layer in touched))
+        if picked != self.picture.picked:
+            places = {self.picture.picked, picked}
+            self.picture.picked = picked
+            self._update_rows(lambda row: (row.layer, row.stage) in places)
+            self._bring(next((i for i, row in enumerate(self.rows) if (row.layer, row.stage) == picked), None))
+
+    def show_marks(self, marks: Marks) -> None:
+        """Where breakpoints are."""
+        if marks != self.picture.marks:
+            self.picture.marks = marks
+            self.viewport().update()
 
     def _open(self, layer: int) -> None:
-        """Open another layer's stages without moving its row under the mouse."""
-        top = self._top_of(layer)
-        self._pinned = layer
+        """Open another layer's stages without moving its row under the mouse, where it has one already."""
+        top, index = self._top_of(layer), self._index_of(layer)
+        folded = index is not None and self.rows[index].last is not None
+        self.picture.pinned = layer
         self._renew()
         moved = self._top_of(layer) - top
-        self.verticalScrollBar().setValue(self.verticalScrollBar().value() + moved)
+        self.verticalScrollBar().setValue(round(self.verticalScrollBar().value() + moved))
+        if folded:  # no row of its own was under the mouse: as many of its stages as there is room for
+            self._bring(max(index for index, row in enumerate(self.rows) if row.layer == layer))
         self._bring(self._index_of(layer))
 
     def _renew(self) -> None:
-        self.rows = pass_rows(self._model, self._pinned)
+        self.rows = map_rows(self._model, self.picture.pinned, self.picture.standing)
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self._tops = [0.0, *accumulate(self._tall(row) for row in self.rows)]
         self._fit_scroll_bar()
         self.viewport().update()
 
+    def _tall(self, row: Row) -> float:
+        return float(self._high) if row.last is None else fold_height(row, self._high)
+
     def here(self) -> int | None:
-        """The row that holds the stage computed last: an opened layer's stage, or else a layer. None outside a pass."""
-        if not self._inside or not self._computed:
-            return None
-        inside = [i for i, row in enumerate(self.rows) if row.first < self._computed <= row.first + row.count]
+        """The row that holds the stage computed last: an opened layer's stage, or else layers. None outside a pass."""
+        inside = [index for index, row in enumerate(self.rows) if self.picture.is_here(row)]
         return inside[-1] if inside else None
-
-    def _is_here(self, row: Row) -> bool:
-        return self._inside and row.first < self._computed <= row.first + row.count
-
-    def _look(self, index: int) -> tuple[State, bool, int]:
-        row = self.rows[index]
-        within = min(max(self._computed - row.first, 0), row.count)
-        return state(row, self._computed), self._is_here(row), within
 
     # -- places --------------------------------------------------------------------------------------------------
 
     def row_at(self, y: float) -> int | None:
         """The row under a height of the viewport."""
-        index = int(y + self.verticalScrollBar().value()) // self._high
+        index = bisect_right(self._tops, y + self.verticalScrollBar().value()) - 1
         return index if 0 <= index < len(self.rows) else None
 
     def row_box(self, index: int) -> QRectF:
         """Where a row is drawn in the viewport now."""
-        top = index * self._high - self.verticalScrollBar().value()
-        return QRectF(0, top, self.viewport().width(), self._high)
+        top, bottom = self._tops[index], self._tops[index + 1]
+        return QRectF(0, top - self.verticalScrollBar().value(), self.viewport().width(), bottom - top)
+
+    def place_at(self, place: QPointF) -> Place | None:
+        """The layer and stage under a place of the viewport; of a fold the layer whose cell lies there."""
+        index = self.row_at(place.y())
+        if index is None:
+            return None
+        row = self.rows[index]
+        if row.last is None:
+            return row.layer, row.stage
+        layer = layer_at(row, place, self.row_box(index), self._high, label_width(QFontMetrics(self.font())))
+        return None if layer is None else (layer, "")
 
     def _visible(self) -> range:
-        first = self.verticalScrollBar().value() // self._high
-        return range(first, min(len(self.rows), first + self.viewport().height() // self._high + 2))
+        first = self.row_at(0.0) or 0
+        last = self.row_at(float(self.viewport().height()))
+        return range(first, len(self.rows) if last is None else last + 1)
+
+    def _holds(self, row: Row, layer: int) -> bool:
+        return row.layer is not None and row.layer <= layer <= (row.layer if row.last is None else row.last)
 
     def _index_of(self, layer: int) -> int | None:
-        return next((index for index, row in enumerate(self.rows) if row.layer == layer), None)
+        return next((index for index, row in enumerate(self.rows) if self._holds(row, layer)), None)
 
-    def _top_of(self, layer: int) -> int:
-        return (self._index_of(layer) or 0) * self._high
+    def _top_of(self, layer: int) -> float:
+        return self._tops[self._index_of(layer) or 0]
 
     def _in_sight(self, index: int | None) -> bool:
         if index is None:
@@ -150,22 +209,33 @@ class PassView(QAbstractScrollArea):
         if index is None:
             return
         bar, page = self.verticalScrollBar(), self.viewport().height()
-        top = index * self._high
-        bar.setValue(min(max(bar.value(), top + self._high - page), top))
+        bar.setValue(round(min(max(bar.value(), self._tops[index + 1] - page), self._tops[index])))
 
-    def _update_row(self, index: int) -> None:
-        self.viewport().update(self.row_box(index).toAlignedRect())
+    def _update_rows(self, wanted: Callable[[Row], bool]) -> None:
+        for index in self._visible():
+            if wanted(self.rows[index]):
+                self._update_row(index)
+
+    def _update_row(self, index: int, left: int | None = None) -> None:
+        """Draw a row again; of a fold only the cells from the layer that the pass has left to the one it is in."""
+        row, come = self.rows[index], self.picture.layer()
+        if row.last is None or row.layer is None or left is None or come is None:
+            self.viewport().update(self.row_box(index).toAlignedRect())
+            return
+        first, last = max(row.layer, min(left, come)), min(row.last, max(left, come))
+        label = label_width(QFontMetrics(self.font()))
+        for layer in range(first, last + 1):
+            cell = cell_box(row, layer, self.row_box(index), self._high, label)
+            self.viewport().update(cell.toAlignedRect())
 
     def _fit_scroll_bar(self) -> None:
         page = self.viewport().height()
         self.verticalScrollBar().setPageStep(page)
-        self.verticalScrollBar().setRange(0, max(0, len(self.rows) * self._high - page))
+        self.verticalScrollBar().setRange(0, max(0, round(self._tops[-1]) - page))
 
     def sizeHint(self) -> QSize:  # noqa: N802
         metrics = QFontMetrics(self.font())
-        return QSize(
-            metrics.horizontalAdvance(self._name(Row(100, "", 0, 1)) + "attention out 10/14") + 4 * self._high, 300
-        )
+        return QSize(metrics.horizontalAdvance("attention out 5×9999") + 5 * self._high, 300)
 
     # -- painting ------------------------------------------------------------------------------------------------
 
@@ -173,7 +243,7 @@ class PassView(QAbstractScrollArea):
         painter = QPainter(self.viewport())
         painter.fillRect(event.rect(), QColor(self.theme.panel))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        region = event.region()
+        region = self._dirty = event.region()
         for index in self._visible():
             box = self.row_box(index)
             if region.intersects(box.toAlignedRect()):
@@ -181,90 +251,8 @@ class PassView(QAbstractScrollArea):
         painter.end()
 
     def _draw(self, painter: QPainter, row: Row, box: QRectF) -> None:
-        how, here = state(row, self._computed), self._is_here(row)
-        if how is State.ABSENT:
-            painter.fillRect(box, QBrush(QColor(self.theme.absent), Qt.BrushStyle.BDiagPattern))
-        if here:
-            painter.fillRect(box, QColor(self.theme.raised))
-        indent = self._high * (0.9 if row.stage and row.layer is not None else 0.0)
-        self._draw_mark(painter, QRectF(box.left() + indent + 6, box.top(), self._high, self._high), how, here)
-        self._draw_words(painter, row, box.adjusted(indent + 6 + self._high, 0, -8, 0), how, here)
-        if how is State.PARTIAL:
-            share = (self._computed - row.first) / row.count
-            painter.fillRect(QRectF(0, box.bottom() - 2, box.width() * share, 2), QColor(self.theme.decode))
-        self._draw_outlines(painter, row, box)
-
-    def _draw_mark(self, painter: QPainter, cell: QRectF, how: State, here: bool) -> None:
-        """A tick: computed. A triangle: the pass stands here. An empty circle: not computed yet."""
-        size = self._high * 0.19
-        middle = cell.center()
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        if here:
-            painter.setPen(Qt.PenStyle.NoPen)
-            painter.setBrush(QColor(self.theme.decode))
-            painter.drawPolygon(_polygon(middle, size, ((-0.8, -1.1), (1.1, 0), (-0.8, 1.1))))
-        elif how is State.DONE:
-            painter.setPen(QPen(QColor(self.theme.good), 2))
-            painter.drawPolyline(_polygon(middle, size, ((-1, 0.1), (-0.3, 0.9), (1.1, -0.9))))
-        else:
-            painter.setPen(QPen(QColor(self.theme.faint), 1.3))
-            painter.drawEllipse(middle, size * 0.8, size * 0.8)
-
-    def _draw_words(self, painter: QPainter, row: Row, box: QRectF, how: State, here: bool) -> None:
-        font = QFont(self.font())
-        font.setWeight(QFont.Weight.DemiBold if here or self._opens(row) else QFont.Weight.Normal)
-        painter.setFont(font)
-        painter.setPen(QColor(self.theme.faint if how is State.ABSENT else self.theme.text))
-        left, right = Qt.AlignmentFlag.AlignLeft, Qt.AlignmentFlag.AlignRight
-        middle = Qt.AlignmentFlag.AlignVCenter
-        name, progress = self._name(row), self._progress(row, how, here)
-        painter.drawText(box, int(left | middle), name)
-        wide = painter.fontMetrics().horizontalAdvance(name)
-        painter.setFont(self.font())
-        painter.setPen(QColor(self.theme.faint))
-        room = box.adjusted(wide + self._high * 0.3, 0, 0, 0)
-        if how is State.ABSENT and painter.fontMetrics().horizontalAdvance(progress) > room.width():
-            progress = ""  # the circle and the hatching say so
-        progress = painter.fontMetrics().elidedText(progress, Qt.TextElideMode.ElideRight, max(0, int(room.width())))
-        painter.drawText(room, int(right | middle), progress)
-        if kind := self.kind(row):
-            metrics = painter.fontMetrics()
-            room = box.adjusted(wide + self._high * 0.5, 0, -metrics.horizontalAdvance(progress) - self._high * 0.3, 0)
-            shown = metrics.elidedText(kind, Qt.TextElideMode.ElideRight, int(room.width()))
-            painter.drawText(room, int(left | middle), shown)
-
-    def kind(self, row: Row) -> str:
-        """ "window 512 · experts 4 of 32" where layers of the model differ in it; "" for other rows."""
-        return "" if row.layer is None or row.stage else self._kinds[row.layer]
-
-    def _draw_outlines(self, painter: QPainter, row: Row, box: QRectF) -> None:
-        if row.layer is None:
-            return
-        if row.layer == self._pinned:
-            painter.fillRect(QRectF(0, box.top(), 4, box.height()), QColor(self.theme.accent))
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        for wanted, colour, width in (
-            (row.layer == self._under_mouse and not row.stage, self.theme.hover, 2.0),
-            (self._opens(row), self.theme.accent, 2.0),
-        ):
-            if wanted:
-                painter.setPen(QPen(QColor(colour), width))
-                painter.drawRect(box.adjusted(1, 1, -1, -1))
-
-    def _opens(self, row: Row) -> bool:
-        return row.layer == self._pinned and not row.stage
-
-    def _name(self, row: Row) -> str:
-        return row.stage or self.tr("layer {0}").format(row.layer)
-
-    def _progress(self, row: Row, how: State, here: bool) -> str:
-        """Right of the name: the stage the pass stands at, or that nothing is there yet."""
-        if here and row.count > 1 and self._model is not None and row.layer is not None:
-            within = self._computed - row.first
-            return f"{self._model.layers[row.layer].stages[within - 1]}  {within}/{row.count}"
-        if here and self._stopped:
-            return self.tr("stopped here")
-        return self.tr("not computed") if how is State.ABSENT and not row.stage and not self.kind(row) else ""
+        pencil = PassPainter(painter, self.picture, self.theme, self.font(), float(self._high), self._dirty, self.tr)
+        pencil.draw(row, box)
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -276,53 +264,124 @@ class PassView(QAbstractScrollArea):
         self.viewport().scroll(0, dy)
 
     def mouseMoveEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        layer = self._layer_at(event.position().y())
-        self.hovered.emit(-1 if layer is None else layer)
+        place = self.place_at(event.position())
+        self.hovered.emit(-1 if place is None or place[0] is None else place[0])
 
     def mousePressEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        layer = self._layer_at(event.position().y())
-        if event.button() == Qt.MouseButton.LeftButton and layer is not None:
+        place = self.place_at(event.position())
+        if event.button() == Qt.MouseButton.LeftButton and place is not None:
+            self.press(place)
+
+    def press(self, place: Place) -> None:
+        """As a click: a layer is pinned, and opens its stages; a stage shows its tensor."""
+        layer, stage = place
+        if not stage:
             self.pressed.emit(layer)
+            return
+        self.picked.emit(-1 if layer is None else layer, stage)
+        self.opened.emit(-1 if layer is None else layer, stage)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
-        index = self.row_at(event.position().y())
-        if event.button() == Qt.MouseButton.LeftButton and index is not None:
-            row = self.rows[index]
-            self.opened.emit(-1 if row.layer is None else row.layer, row.stage)
+        place = self.place_at(event.position())
+        if event.button() == Qt.MouseButton.LeftButton and place is not None:
+            self.opened.emit(-1 if place[0] is None else place[0], place[1])
 
     def viewportEvent(self, event: QEvent) -> bool:  # noqa: N802
         if event.type() == QEvent.Type.Leave:
             self.hovered.emit(-1)
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            QToolTip.showText(event.globalPos(), self.tip(event.pos().y()), self.viewport())
+            QToolTip.showText(event.globalPos(), self.tip(QPointF(event.pos())), self.viewport())
             return True
         return super().viewportEvent(event)
 
-    def tip(self, y: float) -> str:
-        """The facts of the layer at a height of the viewport; "" where there is none."""
-        layer = self._layer_at(y)
-        return "" if layer is None or self._model is None else layer_facts_text(self._model, layer, self.tr)
+    def tip(self, place: QPointF) -> str:
+        """The facts of what lies at a place of the viewport; "" where there is nothing."""
+        found = self.place_at(place)
+        if found is None or self._model is None:
+            return ""
+        layer, stage = found
+        return self.describe(layer, stage) if stage else built_text(self._model, layer or 0, self.tr)
+
+    def describe(self, layer: int | None, stage: str) -> str:
+        """The tensors of a stage in lines, with its name."""
+        model, reading = self._model, self.picture.reading
+        if model is None or not stage:
+            return ""
+        if stage == TOKEN:
+            return self.picture.token
+        facts = None if layer is None else model.layers[layer]
+        points = (*model.points_before, *model.points_behind) if facts is None else facts.points
+        where = stage if layer is None else self.tr("layer {0} · {1}").format(layer, stage)
+        return "\n".join(filter(None, (where, stage_text(points, facts, stage, reading))))
+
+    # -- keys and menu -------------------------------------------------------------------------------------------
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        n_layers = self._model.n_layers if self._model is not None else 0
-        targets: dict[int, int] = {
-            Qt.Key.Key_Up: self._pinned - 1,
-            Qt.Key.Key_Down: self._pinned + 1,
+        n_layers, pinned = self._model.n_layers if self._model is not None else 0, self.picture.pinned
+        layers: dict[int, int] = {
+            Qt.Key.Key_Up: pinned - 1,
+            Qt.Key.Key_Down: pinned + 1,
             Qt.Key.Key_Home: 0,
             Qt.Key.Key_End: n_layers - 1,
         }
-        if n_layers and event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
-            self.opened.emit(self._pinned, "")
-            return
-        if n_layers == 0 or event.key() not in targets:
+        stages: dict[int, int] = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: +1}
+        plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+        if n_layers == 0 or not plain:
             super().keyPressEvent(event)
-            return
-        self.pressed.emit(min(max(targets[event.key()], 0), n_layers - 1))
+        elif event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter):
+            layer, stage = self.current()
+            self.opened.emit(-1 if layer is None else layer, stage)
+        elif event.key() in layers:
+            self.pressed.emit(min(max(layers[event.key()], 0), n_layers - 1))
+        elif event.key() in stages:
+            self._walk(stages[event.key()])
+        else:
+            super().keyPressEvent(event)
 
-    def _layer_at(self, y: float) -> int | None:
-        index = self.row_at(y)
-        return None if index is None else self.rows[index].layer
+    def current(self) -> Place:
+        """The picked stage, where it is on the map; else the pinned layer."""
+        picked = self.picture.picked
+        shown = any((row.layer, row.stage) == picked for row in self.rows)
+        return picked if picked is not None and shown else (self.picture.pinned, "")
 
+    def _walk(self, by: int) -> None:
+        """To the stage before or after the picked one, of those that have a row."""
+        row = next(row for row in self.rows if (row.layer, row.stage) == self.current())
+        stages = [other for other in pass_rows(self._model, self.picture.pinned) if other.stage]
+        if by > 0:
+            found = [other for other in stages if other.first >= row.first + (row.stage not in ("", TOKEN))]
+        else:
+            found = [other for other in stages if other.first < row.first][::-1]
+        if found:
+            self.picked.emit(-1 if found[0].layer is None else found[0].layer, found[0].stage)
 
-def _polygon(middle: QPointF, size: float, points: tuple[tuple[float, float], ...]) -> QPolygonF:
-    return QPolygonF([QPointF(middle.x() + x * size, middle.y() + y * size) for x, y in points])
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        mouse = event.reason() == QContextMenuEvent.Reason.Mouse
+        place = self.place_at(QPointF(event.pos())) if mouse else self.current() if self.rows else None
+        menu = None if place is None else self.menu_of(place)
+        if menu is not None:
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(event.globalPos() if mouse else self._menu_place())
+
+    def _menu_place(self) -> QPoint:
+        index = next(index for index, row in enumerate(self.rows) if (row.layer, row.stage) == self.current())
+        return self.viewport().mapToGlobal(self.row_box(index).center().toPoint())
+
+    def menu_of(self, place: Place) -> QMenu | None:
+        """What can be done with a stage or a layer; None for what is read, where no pass stops."""
+        layer, stage = -1 if place[0] is None else place[0], place[1]
+        if stage == TOKEN:
+            return None
+        menu = QMenu(self)
+        where = stage if layer < 0 else f"{self.tr('layer {0}').format(layer)} · {stage or self.tr('its end')}"
+        menu.addAction(where).setEnabled(False)
+        menu.addAction(self.tr("Show its tensor"), partial(self.opened.emit, layer, stage))
+        menu.addSeparator()
+        stops = self.picture.marks.stops_at(place)
+        for text, what in (
+            (self.tr("Run to here"), "run to"),
+            (self.tr("Remove the breakpoint") if stops else self.tr("Break here"), "break"),
+            (self.tr("Edit…"), "edit"),
+        ):
+            menu.addAction(text, partial(self.asked.emit, what, layer, stage))
+        return menu

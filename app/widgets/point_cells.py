@@ -11,7 +11,7 @@ import numpy as np
 from app.point_words import Tr, axis_word, left_axes
 from app.theme import Theme
 from app.widgets.axis import Axis
-from app.widgets.bar_rows import BELOW, NONE, TAKEN, Rows, bar_row
+from app.widgets.bar_rows import BARRED, BELOW, NONE, TAKEN, Rows, bar_row
 from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
 from app.widgets.legend import Legend
 from app.widgets.scale import Scale, log_scale, signed_scale
@@ -62,6 +62,15 @@ def place_of(tensor: PointTensor, facts: PointFacts, row: int, column: int) -> t
     return (tensor.position, first, tensor.index, second) if len(axes) > 2 else (tensor.position, first, second)
 
 
+def whole_place(tensor: PointTensor, facts: PointFacts, at: tuple[int, ...]) -> tuple[int, ...]:
+    """(position, place on each axis of that position) of an entry, of which a place in what is shown is known."""
+    position, inner = (at[0], at[1:]) if tensor.symbols[0] == "pos" else (tensor.position, at)
+    if len(left_axes(facts)) <= len(inner):
+        return (position, *inner)
+    taken = 0 if tensor.symbols[0] == "pos" else 1  # the axis that the index was taken of
+    return (position, *inner[:taken], tensor.index, *inner[taken:])
+
+
 def cells_of(tensor: PointTensor, facts: PointFacts, look: Look) -> Cells:
     """The cells of every form that is a heatmap."""
     form = form_of(tensor, facts)
@@ -81,6 +90,8 @@ def bars_of(tensor: PointTensor, facts: PointFacts, look: Look, taken: tuple[int
     state = np.full(values.shape, TAKEN if taken is None else BELOW, np.uint8)
     if taken is not None:
         state[list(taken)] = TAKEN
+    if facts.kind == "scores":
+        state[np.isneginf(values)] = BARRED  # in these figures that is no accident
     if tensor.blank.size:
         state[tensor.blank[0]] = NONE
     title = axis_word(tensor.symbols[0], look.tr)

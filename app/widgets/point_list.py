@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QBrush, QColor, QFont, QResizeEvent
-from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QTreeView
+from PySide6.QtGui import QBrush, QColor, QContextMenuEvent, QFont, QResizeEvent
+from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeView
 
 from app.theme import Theme
 from app.widgets.point_rows import PointRow
@@ -104,6 +106,7 @@ class PointList(QTreeView):
     """``point_picked`` when another point becomes the current one by mouse or key: its layer (-1: none) and name."""
 
     point_picked = Signal(int, str)
+    edit_asked = Signal(int, str)  # from the menu of a row, or that of the current one
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
@@ -154,6 +157,24 @@ class PointList(QTreeView):
 
     def set_theme(self, theme: Theme) -> None:
         self.points.set_theme(theme)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        mouse = event.reason() == QContextMenuEvent.Reason.Mouse
+        index = self.indexAt(event.pos()) if mouse else self.currentIndex()
+        menu = self.menu_of(self.rows[index.row()]) if index.isValid() else None
+        if menu is not None:
+            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+            menu.popup(event.globalPos())
+
+    def menu_of(self, row: PointRow) -> QMenu | None:
+        """What can be done with a point; None for a heading."""
+        if row.facts is None:
+            return None
+        menu, layer = QMenu(self), -1 if row.layer is None else row.layer
+        menu.addAction(row.full_name).setEnabled(False)
+        menu.addAction(self.tr("Look at it"), partial(self.point_picked.emit, layer, row.name))
+        menu.addAction(self.tr("Edit…"), partial(self.edit_asked.emit, layer, row.name))
+        return menu
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         """Names without sizes still say what there is; sizes without names do not."""

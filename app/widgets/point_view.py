@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QSplitter, QStackedWidget, QWidget
+from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabBar, QWidget
 
 from app.cursor import Cursor
 from app.point_words import axis_word, exact_text, facts_text, figures_text, left_axes, place_text
@@ -18,12 +18,14 @@ from app.widgets.heatmap import Heatmap
 from app.widgets.histogram import Counted, Histogram
 from app.widgets.pages import fill
 from app.widgets.pattern import closest_cell
-from app.widgets.point_cells import Form, Look, bars_of, cells_of, clipped, form_of, place_of
+from app.widgets.point_cells import Form, Look, bars_of, cells_of, clipped, form_of, place_of, whole_place
 from app.widgets.point_entries import entries_of, strongest_of
+from app.widgets.point_links import PointLinks
 from app.widgets.point_top import EntryTable
 from app.widgets.scale import figure
 from app.widgets.still_label import StillLabel
-from engine.frames import ExactValue, PointFacts, PointTensor
+from app.worked_words import term_text, worked_entries, worked_line
+from engine.frames import ExactValue, PointFacts, PointTensor, Worked
 
 _LEAST_COUNTED = 32  # numbers that a histogram is worth drawing of
 _LOW_LINES = 26  # a view of fewer lines of text is low: the histogram gives way to the picture
@@ -31,9 +33,12 @@ _PAGES: dict[Form, int] = {"map": 0, "over": 0, "keys": 0, "folded": 0, "bars": 
 
 
 class PointView(QWidget):
-    """``exact_asked`` carries (position, place on each axis) of a picked cell that stands for several entries."""
+    """``exact_asked`` carries (position, place on each axis) of a picked cell that stands for several entries,
+    ``entry_picked`` the same of every picked entry; ``point_asked`` the full name of a point to look at."""
 
     exact_asked = Signal(object)
+    entry_picked = Signal(object)
+    point_asked = Signal(str)
 
     def __init__(self, run: Run, cursor: Cursor, theme: Theme) -> None:
         super().__init__()
@@ -42,8 +47,13 @@ class PointView(QWidget):
         self.facts: PointFacts | None = None
         self._exact: ExactValue | None = None
         self._taken: tuple[int, ...] | None = None
-        self._words, self._figures = StillLabel(wrap=True), StillLabel(wrap=True)
-        for label in (self._words.label, self._figures.label):
+        self._picked: tuple[int, ...] | None = None  # the position and place of the entry that was picked
+        self.worked: Worked | None = None
+        self._words, self._figures, self.sum = (StillLabel(wrap=True) for _ in range(3))
+        self.links = PointLinks()
+        self.links.point_asked.connect(self.point_asked)
+        self.sum.setAccessibleName(self.tr("The figure worked out"))
+        for label in (self._words.label, self._figures.label, self.sum.label):
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setMargin(self.fontMetrics().height() // 4)
             label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
@@ -58,7 +68,8 @@ class PointView(QWidget):
         self.absent = AbsentView(theme)
         self.histogram = Histogram(theme, self.tr("How the figures spread"), self._describe_bin)
         self.top = EntryTable(theme, self.tr("Strongest entries"), self._describe_top)
-        self._parts = (self.map, self.bars, self.list, self.absent, self.histogram, self.top)
+        self.terms = EntryTable(theme, self.tr("The figure worked out"), self._term)
+        self._parts = (self.map, self.bars, self.list, self.absent, self.histogram, self.top, self.terms)
 
     def _make_content(self) -> None:
         self._main = QStackedWidget()
@@ -66,25 +77,49 @@ class PointView(QWidget):
             self._main.addWidget(part)
         self._below, self._halves = QSplitter(Qt.Orientation.Horizontal), QSplitter(Qt.Orientation.Vertical)
         self._below.addWidget(self.histogram)
-        self._below.addWidget(self.top)
+        self._below.addWidget(self._make_tabs())
         self._halves.addWidget(self._main)
         self._halves.addWidget(self._below)
         self._halves.setSizes([620, 380])
         for splitter in (self._below, self._halves):
             splitter.setChildrenCollapsible(False)
-        fill(self, self._words, self._halves, self._figures).setStretch(1, 1)
+        fill(self, self._words, self.links, self._halves, self.sum, self._figures).setStretch(2, 1)
+
+    def _make_tabs(self) -> QWidget:
+        """The strongest entries, or one of them worked out."""
+        self._tabs, self._tables, self._listing = QTabBar(), QStackedWidget(), QWidget()
+        for title, table in ((self.tr("Strongest entries"), self.top), (self.tr("Worked out"), self.terms)):
+            self._tabs.addTab(title)
+            self._tables.addWidget(table)
+        self._tabs.setDrawBase(False)
+        self._tabs.setAccessibleName(self.tr("Entries"))
+        self._tabs.currentChanged.connect(self._tables.setCurrentIndex)
+        fill(self._listing, self._tabs, self._tables).setStretch(1, 1)
+        return self._listing
 
     def _connect(self) -> None:
         self.map.cell_hovered.connect(self._hover_cell)
         self.map.cell_picked.connect(self._pick_cell)
         self.bars.place_hovered.connect(lambda place: self._hover_cell(0, place))
         self.bars.place_picked.connect(lambda place: self._pick_cell(0, place))
-        for table, describe in ((self.list, self._describe_listed), (self.top, self._describe_top)):
+        for table, describe in (
+            (self.list, self._describe_listed),
+            (self.top, self._describe_top),
+            (self.terms, self._term),
+        ):
             table.row_hovered.connect(lambda row, describe=describe: self._cursor.say(describe(row)))
             table.row_picked.connect(lambda row, describe=describe: self._cursor.say(describe(row)))
+        self.top.row_picked.connect(self._pick_listed)
+        self.list.row_picked.connect(self._pick_listed)
         self.histogram.place_hovered.connect(lambda place: self._cursor.say(self._describe_bin(place)))
         self.histogram.place_picked.connect(lambda place: self._cursor.say(self._describe_bin(place)))
-        for left in (self.map.cell_left, self.bars.place_left, self.list.row_left, self.top.row_left):
+        for left in (
+            self.map.cell_left,
+            self.bars.place_left,
+            self.list.row_left,
+            self.top.row_left,
+            self.terms.row_left,
+        ):
             left.connect(self._cursor.leave)
         self.histogram.place_left.connect(self._cursor.leave)
 
@@ -103,8 +138,43 @@ class PointView(QWidget):
         if other:
             self.map.cell = self.bars.pinned = None
             self.map.hovered = (None, None)
+            self._picked = None
+            self._tabs.setCurrentIndex(0)
+        self.take_worked(self.worked)
         self._words.setText(facts_text(name, facts, self.tr))
         self._draw()
+
+    def wanted(self) -> tuple[int, ...] | None:
+        """(position, place on each axis) of the entry to work out: the picked one, or the strongest."""
+        tensor, facts = self.tensor, self.facts
+        if tensor is None or facts is None or not len(tensor.top):
+            return None
+        if self._picked is None:
+            return whole_place(tensor, facts, tuple(tensor.top[0].tolist()))
+        over = tensor.symbols[0] == "pos"
+        return self._picked if over else (tensor.position, *self._picked[1:])
+
+    def take_worked(self, answer: Worked | None) -> None:
+        """The wanted entry worked out; what is of another one is shown no more."""
+        fits = answer is not None and self.tensor is not None and answer.name == self.tensor.name
+        self.worked = answer if fits and answer is not None and self._of(answer) == self.wanted() else None
+        self.sum.setText("" if self.worked is None else self._sum_text(self.worked))
+        self._show_sum()
+        told = self.worked is not None and not self.worked.sentence
+        self.terms.show_entries(worked_entries(self.worked, self.tr) if told and self.worked is not None else None)
+        self._tabs.setTabEnabled(1, told)
+
+    def _of(self, answer: Worked) -> tuple[int, ...]:
+        return (answer.position, *answer.place)
+
+    def _sum_text(self, worked: Worked) -> str:
+        """Which entry, and how its figure comes about."""
+        facts = self.facts
+        assert facts is not None
+        if worked.sentence:
+            return worked.sentence
+        words = ", ".join(self._entry_words(axis, at) for axis, at in zip(left_axes(facts), worked.place, strict=False))
+        return self.tr("{0}: {1}").format(words or facts.meaning, worked_line(worked, self.tr))
 
     def take_exact(self, answer: ExactValue) -> None:
         """The figure of the picked cell."""
@@ -115,7 +185,9 @@ class PointView(QWidget):
 
     def clear(self) -> None:
         """Another model or run: what was shown is gone."""
-        self.tensor = self.facts = self._exact = None
+        self.tensor = self.facts = self._exact = self._picked = None
+        self.take_worked(None)
+        self.links.show_links(None, (), ())
         self._draw()
 
     def set_theme(self, theme: Theme) -> None:
@@ -182,14 +254,21 @@ class PointView(QWidget):
         listed = form not in ("entries", "nothing") and figures is not None and figures.count > 1
         self.top.show_entries(strongest_of(tensor, facts, self._run.label, self.tr) if listed else None)
         self.histogram.setVisible(counted is not None)
-        self.top.setVisible(listed)
+        self._listing.setVisible(listed)
         self._show_below()
 
     def _show_below(self) -> None:
         """Where there is something to show, and room for it."""
-        tall = self.height() >= _LOW_LINES * self.fontMetrics().height()
         wanted = self.histogram.shown is not None or self.top.entries is not None
-        self._below.setVisible(tall and wanted)
+        self._below.setVisible(self._tall() and wanted)
+        self._show_sum()
+
+    def _show_sum(self) -> None:
+        """In a low view the picture comes first, until an entry of it is picked."""
+        self.sum.setVisible(self.worked is not None and (self._tall() or self._picked is not None))
+
+    def _tall(self) -> bool:
+        return self.height() >= _LOW_LINES * self.fontMetrics().height()
 
     # --- marks and mouse --------------------------------------------------------------------------------------
 
@@ -243,8 +322,20 @@ class PointView(QWidget):
             self.bars.mark(column, self.bars.hovered)
         self._cursor.say(self.describe_cell(row, column))
         place = place_of(tensor, facts, row, column)
+        if place is not None:
+            self._pick(place)
         if tensor.block != (1, 1) and place is not None:
             self.exact_asked.emit(place)
+
+    def _pick_listed(self, row: int) -> None:
+        """An entry of a table was picked."""
+        tensor, facts = self.tensor, self.facts
+        if tensor is not None and facts is not None and row < len(tensor.top):
+            self._pick(whole_place(tensor, facts, tuple(tensor.top[row].tolist())))
+
+    def _pick(self, place: tuple[int, ...]) -> None:
+        self._picked = place
+        self.entry_picked.emit(place)
 
     def _where(self, row: int, column: int) -> dict[str, int]:
         """The head and position behind a cell, for the cursor."""
@@ -304,6 +395,11 @@ class PointView(QWidget):
 
     def _describe_listed(self, row: int) -> str:
         return _entry_line(self.list, row)
+
+    def _term(self, row: int) -> str:
+        """With its factors."""
+        shown = () if self.worked is None else self.worked.terms
+        return term_text(shown[row]) if row < len(shown) else _entry_line(self.terms, row)
 
     def _describe_top(self, row: int) -> str:
         """With all digits."""

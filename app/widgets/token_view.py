@@ -16,6 +16,7 @@ from PySide6.QtGui import (
     QPainter,
     QPaintEvent,
     QPen,
+    QPolygonF,
     QResizeEvent,
     QStaticText,
 )
@@ -350,11 +351,26 @@ class TokenView(QAbstractScrollArea):
         if position in marks.reading:
             colour = theme.prefill if marks.kind == "prefill" else theme.decode
             painter.fillRect(QRectF(box.left(), box.bottom() + 2, box.width(), 3), QColor(colour))
+        if self._edited(position):
+            self._draw_edited(painter, box)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for marked, colour, width in ((marks.hovered, theme.hover, 2.0), (marks.pinned, theme.accent, 3.0)):
             if marked == position:
                 painter.setPen(QPen(QColor(colour), width))
                 painter.drawRoundedRect(box.adjusted(-1.5, -1.5, 1.5, 1.5), 4, 4)
+
+    def _edited(self, position: int) -> bool:
+        """Whether something was replaced in the pass that chose the token."""
+        step = self.run.step_choosing(position)
+        return step is not None and step.edited
+
+    def _draw_edited(self, painter: QPainter, box: QRectF) -> None:
+        """A corner of its own colour with a rim, to be seen on every fill."""
+        side = box.height() * 0.42
+        corner = QPolygonF([box.topRight(), box.topRight() - QPointF(side, 0), box.topRight() + QPointF(0, side)])
+        painter.setPen(QPen(QColor(self.theme.panel), 1.5))
+        painter.setBrush(QColor(self.theme.cut))
+        painter.drawPolygon(corner)
 
     # -- events --------------------------------------------------------------------------------------------------
 

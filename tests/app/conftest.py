@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 from collections.abc import Callable, Iterator
@@ -30,10 +31,17 @@ def _own_settings(tmp_path: Path) -> None:
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _thaw() -> None:
+    """What tests of another module have left frozen may go."""
+    gc.unfreeze()
+
+
 @pytest.fixture
 def no_leaks(qapp: QApplication) -> Iterator[None]:
     """Fails when the test left a thread, a running timer or a window of its own."""
     leaks.settle()
+    gc.freeze()  # what is there already need not be searched again
     threads, windows = leaks.threads(), leaks.top_levels()
     yield
     leaks.settle()

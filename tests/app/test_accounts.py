@@ -9,7 +9,7 @@ from app.cost_words import Figures, advice, groups, summary
 from app.detail import LATE_TOKENS, LIMITS
 from app.ledger import BARS, OTHER, Ledger, WindowCost
 from engine.frames import StepFrame, WatchCost
-from engine.meter import ANSWER, FRAME, HOOKS, RECORD
+from engine.meter import ANSWER, BREAK, FRAME, HOOKS, RECORD
 from tests.app import made_runs
 
 TITLES = {"attention": "Attention", "strip": "Tokens"}
@@ -161,11 +161,13 @@ def test_the_line_of_the_status_bar() -> None:
 
 def test_the_table_adds_up_by_panel() -> None:
     parts = ((RECORD, 0.1), (ANSWER + "attention.map", 0.2), (ANSWER + "attention.grid", 0.3), (FRAME, 0.05))
+    parts = (*parts, (BREAK + "12", 0.01))
     window = WindowCost(2.0, (("attention", 0.1), (BARS, 0.3), (OTHER, 0.0)), 20, 10)
     engine, drawn = groups(Figures(WatchCost(1.0, parts, 10), window), TITLES, tr)
     asked = next(row for row in engine.rows if "Attention" in row.text)
     assert (asked.seconds, asked.share) == (pytest.approx(0.05), pytest.approx(0.5))
     assert engine.rows[0] is asked, "the largest first"
+    assert engine.rows[-1].text == "breakpoint 12"
     assert engine.head.share == pytest.approx(sum(row.share for row in engine.rows))
     assert drawn.head.share == pytest.approx(0.2)
     assert [row.text for row in drawn.rows][:2] == ["bars, and handing figures around", "drawing Attention"]
@@ -177,6 +179,8 @@ def test_the_table_adds_up_by_panel() -> None:
     [
         (((ANSWER + "attention.map", 0.4),), (), "questions of Attention: hide that panel"),
         (((HOOKS, 0.4), (RECORD, 0.1)), (("strip", 0.1),), "hooks of your own: detach"),
+        (((BREAK + "3", 0.4), (RECORD, 0.1)), (), "Most goes into breakpoint 3: switch it off"),
+        (((BREAK + "0", 0.4),), (), "watching for NaN and infinity: switch it off"),
         (((RECORD, 0.1),), (("strip", 0.9),), "drawing Tokens: hide that panel"),
         (((RECORD, 0.01),), (("strip", 0.01),), "nothing need be hidden"),
         ((), (), "nothing need be hidden"),

@@ -8,7 +8,10 @@ import pytest
 from PySide6.QtGui import QKeySequence
 
 import resources
+from app.branching import Branching
 from app.commands import COMMANDS, TOOLBAR, Situation, by_picture_key, described, identity, key_names
+from app.debugging import Debugging
+from app.editing import Editing
 from app.going import Going
 from app.window import Window
 
@@ -40,7 +43,9 @@ def test_letters_and_space_work_only_with_a_picture_focused() -> None:
 
 @pytest.mark.parametrize("command", COMMANDS, ids=identity)
 def test_every_command_has_a_handler_help_and_icon(command) -> None:
-    assert any(callable(getattr(handler, command.name, None)) for handler in (Window, Going))
+    assert any(
+        callable(getattr(handler, command.name, None)) for handler in (Window, Going, Debugging, Branching, Editing)
+    )
     assert command.help
     assert command.icon == "" or resources.path(f"icons/{command.icon}.svg").is_file()
 
@@ -63,6 +68,12 @@ def test_toolbar_commands_exist_and_have_icons() -> None:
         ("stop", MODEL, False),
         ("step_layer", MODEL, True),
         ("step_layer", Situation(), False),
+        ("finish_layer", MODEL, True),
+        ("run_here", MODEL, True),
+        ("run_here", Situation(), False),
+        ("break_here", MODEL, True),
+        ("break_here", Situation(), False),
+        ("toggle_breakpoints", Situation(), True),
         ("open_folder", Situation(), False),
         ("close", Situation(), True),
     ],

@@ -305,7 +305,7 @@ def test_keys_are_called_rotated_only_where_they_are(qtbot: Any, kinds: KindsOnD
         ("deepseek_v3-default", ["one MLP"] + ["experts 3 of 8"] * 3),
         (
             "llama4_text-default",
-            ["chunk 16", "chunk 16 · experts 2 of 4", "chunk 16", "experts 2 of 4"],
+            ["chunk 16", "chunk 16 · experts 2 of 4", "chunk 16", "NoPE · experts 2 of 4"],
         ),
         ("mixtral-default", [""] * 3),
         ("gpt2-default", [""] * 3),
@@ -315,7 +315,7 @@ def test_layers_that_differ_say_in_what(qtbot: Any, kinds: KindsOnDisk, variant:
     run = Run()
     run.absorb(kinds[variant].loaded.model_frame())
     view = show(qtbot, LayersPanel, run).panel.view
-    assert [view.kind(row) for row in view.rows if row.layer is not None and not row.stage] == words
+    assert [view.picture.kind(row) for row in view.rows if row.layer is not None and not row.stage] == words
     stages = [row.stage for row in view.rows if row.layer == 0 and row.stage]
     assert stages == list(run.model.layers[0].stages)
 
@@ -325,7 +325,7 @@ def test_the_tip_of_a_layer_and_of_the_model_are_its_facts(qtbot: Any, kinds: Ki
     run.absorb(kinds["gpt_oss-default"].loaded.model_frame())
     view = show(qtbot, LayersPanel, run).panel.view
     row = next(index for index, row in enumerate(view.rows) if row.layer == 2)
-    tip = view.tip(view.row_box(row).center().y()).splitlines()
+    tip = view.tip(view.row_box(row).center()).splitlines()
     assert tip == [
         "layer 2",
         "4 query heads of 12 share 2 KV heads: each is read by 2",
@@ -334,7 +334,7 @@ def test_the_tip_of_a_layer_and_of_the_model_are_its_facts(qtbot: Any, kinds: Ki
         "6 experts, 48 wide; a router picks 3 for every position",
         "the cache takes 192 bytes a position",
     ]
-    assert view.tip(view.row_box(0).center().y()) == ""
+    assert view.tip(view.row_box(0).center()) == ""
     status = StatusBar()
     qtbot.addWidget(status)
     status.show_run(run, "ready")
@@ -348,8 +348,9 @@ def test_sixty_layers_of_two_kinds(qtbot: Any, kinds: KindsOnDisk) -> None:
     shown = show(qtbot, LayersPanel, run, size=(240, 500))
     shown.pin(layer=59)
     view = shown.panel.view
-    rows = [row for row in view.rows if row.layer is not None and not row.stage]
-    assert [view.kind(row) for row in rows] == ["window 12", "full"] * 30
+    assert list(view.picture.kinds) == ["window 12", "full"] * 30
+    fold = next(row for row in view.rows if row.last is not None)
+    assert [cell.rare for cell in view.picture.cells(fold).values()] == [False, True] * 29 + [False]
     assert view._in_sight(view._index_of(59))
     assert not shown.panel.picture().isNull()
     QApplication.processEvents()

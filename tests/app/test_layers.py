@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from PySide6.QtCore import QPoint, Qt
+from PySide6.QtCore import QPoint, QPointF, Qt
+from PySide6.QtGui import QFontMetrics
 from PySide6.QtWidgets import QApplication
 from pytestqt.qtbot import QtBot
 
@@ -13,6 +14,8 @@ from app import theme as themes
 from app.panels.layers import LayersPanel
 from app.run import Run
 from app.theme import DARK, LIGHT, Theme
+from app.widgets import pass_fold
+from app.widgets.pass_fold import cell_box, label_width
 from app.widgets.pass_rows import State, pass_rows, stages_computed, state
 from engine.frames import EndFrame, Where
 from tests.app.made_runs import STAGES, context, generated, grow, prompted
@@ -173,16 +176,38 @@ def test_absent_rows_are_hatched_and_done_rows_ticked(qtbot: QtBot, qapp: QAppli
 
 
 def test_click_pins_a_layer_and_its_row_stays_under_the_mouse(qtbot: QtBot, qapp: QApplication) -> None:
-    panel = panel_of(qtbot, qapp, prompted(n_layers=126))
-    panel.context.cursor.pin(layer=20)
-    index = next(i for i, row in enumerate(panel.view.rows) if row.layer == 23)
-    panel.view.verticalScrollBar().setValue((index - 8) * panel.view._high)
+    panel = panel_of(qtbot, qapp, prompted(n_layers=8), height=300)
+    panel.context.cursor.pin(layer=1)
+    index = next(i for i, row in enumerate(panel.view.rows) if row.layer == 4)
+    panel.view.verticalScrollBar().setValue(panel.view._tops[index] - 120)
     middle = panel.view.row_box(index).center().toPoint()
     qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=middle)
-    assert panel.context.cursor.pinned.layer == 23
+    assert panel.context.cursor.pinned.layer == 4
     now = panel.view.row_at(middle.y())
     assert now is not None
-    assert (panel.view.rows[now].layer, panel.view.rows[now].stage) == (23, "")
+    assert (panel.view.rows[now].layer, panel.view.rows[now].stage) == (4, "")
+
+
+def cell_of(panel: LayersPanel, layer: int) -> QPointF:
+    """The middle of a folded layer's cell."""
+    view = panel.view
+    index = view._index_of(layer)
+    assert index is not None
+    row, label = view.rows[index], label_width(QFontMetrics(view.font()))
+    assert row.last is not None
+    return cell_box(row, layer, view.row_box(index), view._high, label).center()
+
+
+@pytest.mark.parametrize("layer", [0, 9, 19, 21, 30, 99, 100, 125])
+def test_a_click_on_a_cell_of_a_fold_pins_its_layer(qtbot: QtBot, qapp: QApplication, layer: int) -> None:
+    panel = panel_of(qtbot, qapp, prompted(n_layers=126), height=900)
+    panel.context.cursor.pin(layer=20)
+    place = cell_of(panel, layer)
+    assert panel.view.place_at(place) == (layer, "")
+    assert f"layer {layer}" in panel.view.tip(place)
+    qtbot.mouseClick(panel.view.viewport(), Qt.MouseButton.LeftButton, pos=place.toPoint())
+    assert panel.context.cursor.pinned.layer == layer
+    assert (layer, "mix") in {(row.layer, row.stage) for row in panel.view.rows}
 
 
 def test_keys_move_the_pin_and_keep_it_in_sight(qtbot: QtBot, qapp: QApplication) -> None:
@@ -198,7 +223,7 @@ def test_keys_move_the_pin_and_keep_it_in_sight(qtbot: QtBot, qapp: QApplication
     ):
         qtbot.keyClick(panel.view, key)
         assert panel.context.cursor.pinned.layer == layer
-        index = next(i for i, row in enumerate(panel.view.rows) if row.layer == layer)
+        index = next(i for i, row in enumerate(panel.view.rows) if row.layer == layer and row.last is None)
         assert panel.view.viewport().rect().contains(panel.view.row_box(index).center().toPoint())
 
 
@@ -207,17 +232,17 @@ def test_hover_tells_the_cursor(qtbot: QtBot, qapp: QApplication) -> None:
     panel.context.cursor.pin(layer=5)
     qtbot.mouseMove(panel.view.viewport(), QPoint(1, 1))  # embed: no layer
     assert panel.context.cursor.hovered.layer is None
-    qtbot.mouseMove(panel.view.viewport(), panel.view.row_box(3).center().toPoint())
+    qtbot.mouseMove(panel.view.viewport(), panel.view.row_box(4).center().toPoint())
     assert panel.context.cursor.hovered.layer == 2
     assert DARK.hover in {
-        panel.view.viewport().grab().toImage().pixelColor(150, int(panel.view.row_box(3).top()) + dy).name()
+        panel.view.viewport().grab().toImage().pixelColor(150, int(panel.view.row_box(4).top()) + dy).name()
         for dy in (0, 1, 2)
     }
 
 
 def test_a_stop_comes_into_sight_unless_the_user_scrolled_away(qtbot: QtBot, qapp: QApplication) -> None:
     run = prompted(n_layers=126)
-    panel = panel_of(qtbot, qapp, run)
+    panel = panel_of(qtbot, qapp, run, height=300)
 
     def stop_at(layer: int) -> bool:
         run.absorb(paused(layer, "add 2"))
@@ -262,10 +287,10 @@ def test_an_update_repaints_only_rows_that_differ(qtbot: QtBot, qapp: QApplicati
     run.absorb(paused(2, "q k v"))
     panel.show_run()
     qapp.processEvents()
-    assert drawn == [2]
+    assert drawn == [2, 2, 2], "the layer, the stage that was left, the one that is entered"
     panel.show_run()
     qapp.processEvents()
-    assert drawn == [2]
+    assert len(drawn) == 3
 
 
 def test_names_for_screen_readers(qtbot: QtBot, qapp: QApplication) -> None:
@@ -273,3 +298,26 @@ def test_names_for_screen_readers(qtbot: QtBot, qapp: QApplication) -> None:
     assert panel.accessibleName()
     assert panel.view.accessibleName()
     assert not panel.picture().isNull()
+
+
+def test_in_a_fold_only_the_cells_that_differ_are_drawn_again(
+    qtbot: QtBot, qapp: QApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prompted(n_layers=126)
+    panel = panel_of(qtbot, qapp, run, height=900)
+    panel.context.cursor.pin(layer=20)
+    drawn: list[int] = []
+    original = pass_fold._draw_cell
+    monkeypatch.setattr(pass_fold, "_draw_cell", lambda *given: (drawn.append(1), original(*given)))
+
+    def moved_to(layer: int) -> int:
+        run.absorb(Where("running", 0, "prefill", 0, 5, layer, "rope"))
+        panel.show_run()
+        drawn.clear()
+        qapp.processEvents()
+        return len(drawn)
+
+    moved_to(43)
+    assert 2 <= moved_to(44) <= 12, "the layer that was left, the one that is entered, and what touches them"
+    assert moved_to(68) >= 24, "what lies between has been computed meanwhile"
+    assert moved_to(68) == 0

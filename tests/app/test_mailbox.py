@@ -7,6 +7,7 @@ from threading import Thread
 import numpy as np
 
 from app.mailbox import Mailbox
+from engine.breakpoints import HitFrame
 from engine.frames import AnswerFrame, EndFrame, ExactValue, ProgressFrame, RunFrame, Where
 
 
@@ -81,3 +82,13 @@ def test_many_threads_lose_nothing() -> None:
     for thread in threads:
         thread.join()
     assert len(box.drain()) == 2000
+
+
+def test_of_hits_that_only_count_the_newest_is_kept_and_of_those_that_stop_each() -> None:
+    box = Mailbox()
+    counted = [HitFrame(1, n, False, Where("running"), "", (0, None, None)) for n in range(100)]
+    stops = [HitFrame(1, n, True, Where("paused"), "", (0, None, None)) for n in (100, 101)]
+    other = HitFrame(2, 1, False, Where("running"), "", (0, None, None))
+    for frame in (*counted, other, *stops):
+        box.post(frame)
+    assert box.drain() == [counted[-1], other, *stops]

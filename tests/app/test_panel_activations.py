@@ -17,7 +17,7 @@ from app.theme import LIGHT
 from app.widgets.heatmap import ABSENT, MASKED
 from app.widgets.point_rows import point_rows
 from engine.config import MLPSpec, MoESpec
-from engine.frames import Points, PointTensor, Where
+from engine.frames import Points, PointTensor, Where, Worked
 from engine.point_table import layer_points
 from engine.questions import AskExactValue, AskPoint, AskPointOver, AskPoints
 from tests.app.panel_runs import Shown, real_run, show
@@ -183,7 +183,7 @@ def test_another_layer_keeps_the_point(qtbot: Any, demo: Any) -> None:
     shown = opened(qtbot, demo, layer=1, point="mlp.hook_router_logits")
     shown.pin(layer=4)
     assert shown.panel.watches()["activations.tensor"].name == "blocks.4.mlp.hook_router_logits"
-    assert shown.asked == []
+    assert not any(key == "activations.exact" for key, _ in shown.asked)
 
 
 def test_arrow_keys_in_the_list_pin_points(qtbot: Any, demo: Any) -> None:
@@ -356,7 +356,7 @@ def test_a_picked_row_pins_its_head_and_tells_the_figure(qtbot: Any, demo: Any) 
     told = shown.said[-1].replace("−", "-")
     assert "head 4, dimension 7" in told
     assert told.endswith(f": {shown.panel.values()['values'][4, 7]:.7g}")
-    assert shown.asked == []
+    assert not any(key == "activations.exact" for key, _ in shown.asked)
 
 
 def test_hovering_asks_nothing_and_a_picked_cell_of_several_asks_for_its_figure(qtbot: Any, demo: Any) -> None:
@@ -367,10 +367,10 @@ def test_hovering_asks_nothing_and_a_picked_cell_of_several_asks_for_its_figure(
     shown.panel.show_answer("activations.tensor", reduced)
     assert "reduced 1 × 4" in shown.panel.badge()
     shown.panel.view.map.cell_hovered.emit(2, 3)
-    assert shown.asked == []
+    assert not any(key == "activations.exact" for key, _ in shown.asked)
     shown.panel.view.map.pick(2, 3)
     question = AskExactValue("point", (reduced.position, 2, 12), "blocks.1.attn.hook_q")
-    assert shown.asked == [("activations.exact", question)]
+    assert [one for one in shown.asked if one[0] == "activations.exact"] == [("activations.exact", question)]
     shown.panel.show_answer("activations.exact", session.answer(question))
     exact = session.answer(AskPoint("blocks.1.attn.hook_q", None)).values[2, 12]
     assert shown.said[-1].replace("−", "-").endswith(f"{exact:.7g}")
@@ -414,3 +414,135 @@ def test_every_point_can_be_drawn_in_both_themes(qtbot: Any, demo: Any, over: bo
     shown.panel.context.theme = LIGHT
     shown.panel.restyle()
     assert not shown.panel.picture().isNull()
+
+
+# -- where a tensor comes from, goes to, and how a figure comes about ------------------------------------------------
+
+
+def test_links_lead_to_the_points_before_and_behind(qtbot: Any, demo: Any) -> None:
+    shown = opened(qtbot, demo, layer=1, point="attn.hook_rot_q")
+    names = [button.text() for button in shown.panel.view.links.buttons()]
+    assert names == ["attn.hook_q", "attn.hook_attn_scores"]
+    qtbot.mouseClick(shown.panel.view.links.buttons()[1], Qt.MouseButton.LeftButton)
+    assert (shown.cursor.pinned.layer, shown.cursor.pinned.point) == (1, "attn.hook_attn_scores")
+
+
+def test_links_lead_over_the_edge_of_a_layer_and_out_of_the_layers(qtbot: Any, demo: Any) -> None:
+    last = demo[1].model.n_layers - 1
+    for layer, point, texts, there in (
+        (2, "hook_resid_pre", ["layer 1 · hook_resid_post"], (1, "hook_resid_post")),
+        (0, "hook_resid_pre", ["hook_embed_scaled"], (0, "hook_embed_scaled")),
+        (last, "ln_final.hook_normalized", [f"layer {last} · hook_resid_post"], (last, "hook_resid_post")),
+    ):
+        shown = opened(qtbot, demo, layer=layer, point=point)
+        buttons = shown.panel.view.links.buttons()
+        assert [button.text() for button in buttons][: len(texts)] == texts
+        buttons[0].click()
+        assert (shown.cursor.pinned.layer, shown.cursor.pinned.point) == there
+
+
+def test_links_of_experts_are_those_that_were_chosen(qtbot: Any, demo: Any) -> None:
+    session, _ = demo
+    shown = opened(qtbot, demo, layer=2, point="mlp.hook_routed_out")
+    chosen = session.answer(AskPoints(2, None)).experts
+    names = [button.text() for button in shown.panel.view.links.buttons()]
+    assert [name for name in names if name.endswith("hook_out")] == [f"mlp.experts.{e}.hook_out" for e in chosen]
+
+
+def worked_out(shown: Shown, session: Any) -> Worked:
+    """The newest question for a figure, answered."""
+    question = [one for key, one in shown.asked if key == "activations.worked"][-1]
+    answer = session.answer(question)
+    shown.panel.show_answer("activations.worked", answer)
+    return answer
+
+
+def test_the_strongest_entry_is_worked_out_and_then_the_picked_one(qtbot: Any, demo: Any) -> None:
+    session, _ = demo
+    shown = opened(qtbot, demo, layer=1, point="hook_resid_mid")
+    view = shown.panel.view
+    worked_out(shown, session)
+    place = int(view.tensor.top[0][0])
+    value = view.values()["values"][0, place]
+    text = view.sum.text().replace("−", "-")
+    assert text.startswith(f"dimension {place}: x + Δ(attention) = ")
+    assert text.endswith(f"= {value:.5g}")
+    view.map.pick(0, 7)
+    found = worked_out(shown, session)
+    assert found.place == (7,)
+    assert view.sum.text().startswith("dimension 7: ")
+    rows = [row.place for row in view.terms.entries.rows]
+    assert rows == ["x", "Δ(attention)", "sum of 2", "in the pass"]
+    assert view.terms.entries.rows[2].text == view.terms.entries.rows[3].text
+
+
+def test_a_picked_row_of_the_strongest_is_worked_out(qtbot: Any, demo: Any) -> None:
+    session, _ = demo
+    shown = opened(qtbot, demo, layer=1, point="attn.hook_q")
+    view = shown.panel.view
+    view.top.row_picked.emit(2)
+    found = worked_out(shown, session)
+    assert found.place == tuple(view.tensor.top[2].tolist())
+    assert found.value == pytest.approx(float(view.tensor.top_values[2]))
+    assert "W_Q[" in view.sum.text()
+    assert "others = " in view.sum.text()
+
+
+def test_over_positions_the_picked_position_is_worked_out(qtbot: Any, demo: Any) -> None:
+    session, _ = demo
+    shown = opened(qtbot, demo, layer=1, point="hook_resid_mid")
+    shown.panel._over.setChecked(True)
+    shown.answer(session)
+    shown.panel.view.map.pick(3, 2)
+    found = worked_out(shown, session)
+    assert (found.position, found.place) == (2, (3,))
+
+
+def test_nothing_is_worked_out_while_the_pass_runs(qtbot: Any, demo: Any) -> None:
+    session, run = demo
+    shown = opened(qtbot, demo, layer=1, point="hook_resid_mid")
+    shown.asked.clear()
+    before = run.where
+    try:
+        run.where = Where("running", 4, "decode", run.n_read, run.n_read + 1, 0, "rope")
+        shown.panel.show_answer("activations.tensor", session.answer(AskPoint("blocks.1.hook_resid_mid", None)))
+        assert shown.asked == []
+        run.where = before
+        shown.panel.show_run()
+        assert [key for key, _ in shown.asked] == ["activations.worked"]
+    finally:
+        run.where = before
+
+
+def test_what_is_no_figure_says_so(qtbot: Any, demo: Any) -> None:
+    session, _ = demo
+    shown = opened(qtbot, demo, layer=1, point="mlp.hook_expert_indices")
+    worked_out(shown, session)
+    assert "no figure that is worked out" in shown.panel.view.sum.text()
+    assert shown.panel.view.terms.entries is None
+
+
+def test_the_menu_of_a_point_asks_for_an_edit(qtbot: Any, demo: Any) -> None:
+    shown, told = opened(qtbot, demo, layer=1, point="attn.hook_q"), []
+    shown.panel.stage_asked.connect(lambda *what: told.append(what))
+    row = next(row for row in shown.panel.list.rows if row.name == "attn.hook_z")
+    shown.panel.list.menu_of(row).actions()[-1].trigger()
+    assert told == [("edit", 1, "attn.hook_z")]
+    assert shown.panel.list.menu_of(shown.panel.list.rows[0]) is None
+
+
+def test_bars_that_are_no_number_are_marked(qtbot: Any, demo: Any) -> None:
+    session, _ = demo
+    shown = opened(qtbot, demo, layer=1, point="mlp.hook_router_logits")
+    answer = session.answer(AskPoint("blocks.1.mlp.hook_router_logits", None))
+    values = answer.values.copy()
+    values[0, 1] = np.nan
+    red = shown.panel.context.theme.cut
+
+    def marked() -> bool:
+        picture = shown.panel.view.bars.grab().toImage()
+        return any(picture.pixelColor(x, picture.height() // 2).name() == red for x in range(picture.width()))
+
+    assert not marked()
+    shown.panel.show_answer("activations.tensor", replace(answer, values=values))
+    assert marked()

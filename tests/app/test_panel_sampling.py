@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QPoint, Qt
+from PySide6.QtGui import QGuiApplication
 
 from app.panels.sampling import SamplingPanel, candidates_of, stretches_of
 from app.run import Run
@@ -194,3 +196,50 @@ def test_sentences_without_a_token(qtbot: Any) -> None:
     shown.panel.context.run.absorb(EndFrame("stopped"))
     shown.panel.show_run()
     assert "ended before a token" in shown.panel._pages.accessibleDescription()
+
+
+def test_another_token_is_picked_or_typed(qtbot: Any, drawn_run: Run) -> None:
+    shown = show(qtbot, SamplingPanel, drawn_run)
+    asked: list[tuple[int, int | str]] = []
+    shown.panel.branch_asked.connect(lambda position, token: asked.append((position, token)))
+    step, table, choice = drawn_run.steps[-1], shown.panel._table, shown.panel._choice
+    assert not choice.button.isEnabled()
+    row, other = next((row, item) for row, item in enumerate(table.rows) if not item.chosen)
+    table.pick(row)
+    assert choice.field.text() == other.text
+    qtbot.mouseClick(choice.button, Qt.MouseButton.LeftButton)
+    qtbot.keyClick(table, Qt.Key.Key_Return)
+    place = table.rect().topLeft() + QPoint(20, round(table._high() * (table.visible_rows().index(row) + 1.5)))
+    qtbot.mouseDClick(table, Qt.MouseButton.LeftButton, pos=place)
+    assert asked == [(step.end, other.id)] * 3
+    choice.field.clear()
+    QGuiApplication.clipboard().setText("␣the")
+    choice.field.paste()
+    qtbot.keyClick(choice.field, Qt.Key.Key_Return)
+    assert asked[-1] == (step.end, " the"), "a drawn space is a space"
+    shown.pin(position=drawn_run.steps[0].end)
+    assert choice.field.text() == "", "another step has other candidates"
+    table.pick(next(row for row, item in enumerate(table.rows) if item.chosen))
+    qtbot.mouseClick(choice.button, Qt.MouseButton.LeftButton)
+    assert len(asked) == 4, "the token that stands there is no other one"
+
+
+def test_a_token_put_in_by_hand_was_not_drawn(qtbot: Any, drawn_run: Run) -> None:
+    run = replace(drawn_run, steps=list(drawn_run.steps))
+    last = run.steps[-1]
+    run.steps[-1] = replace(last, sampling=replace(last.sampling, by_hand=True))
+    shown = show(qtbot, SamplingPanel, run)
+    assert "by hand" in shown.panel._sentence.text()
+    greedy = replace(last.sampling, by_hand=True, drawn=None, low=0.0, high=1.0, chosen_final=0.0)
+    run.steps = [*run.steps[:-1], replace(last, sampling=greedy)]
+    shown.panel.show_run()
+    chosen = shown.panel._bar.drawn.chosen
+    assert (chosen.low, chosen.high) == (0, 0), "another one was the most probable: its stretch is not the whole bar"
+    assert shown.panel._bar.drawn.number is None
+
+
+def test_a_low_panel_leaves_its_room_to_the_candidates(qtbot: Any, drawn_run: Run) -> None:
+    shown = show(qtbot, SamplingPanel, drawn_run, size=(420, 330))  # wider than high
+    assert shown.panel.minimumSizeHint().width() <= 420, "it does not ask for more room than it has"
+    assert len(shown.panel._table.visible_rows()) >= 3
+    assert shown.panel._bar.toolTip() == shown.panel._sentence.text()

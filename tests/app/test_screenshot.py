@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from PySide6.QtGui import QImage
 
+from app.application import make_window
+from app.command_line import parse
 from tests.app.test_command_line import fluoroscope, one_sentence
 
 
+def arguments(model: Path, target: Path, *more: str) -> list[str]:
+    given = ["--model", str(model), "--prompt", "hello", "--tokens", "3", "--greedy", "--screenshot", str(target)]
+    return [*given, *more]
+
+
 def shoot(model: Path, target: Path, *more: str):
-    return fluoroscope(
-        "--model", str(model), "--prompt", "hello", "--tokens", "3", "--greedy", "--screenshot", str(target), *more
-    )
+    return fluoroscope(*arguments(model, target, *more))
 
 
 def colours(image: QImage) -> int:
@@ -45,16 +52,34 @@ def test_it_can_stop_inside_a_layer(tiny_model: Path, tmp_path: Path) -> None:
     assert QImage(str(whole)) != QImage(str(paused))
 
 
+def test_a_layer_that_does_not_exist_is_one_sentence(tiny_model: Path, tmp_path: Path) -> None:
+    done = shoot(tiny_model, tmp_path / "shot.png", "--layer", "3")
+    assert done.returncode == 1
+    assert one_sentence(done.stderr), done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     "more",
     [("--layer", "3"), ("--head", "4"), ("--expert", "0"), ("--position", "8"), ("--pause-at", "3"), ("--chat",)],
     ids=lambda more: more[0],
 )
-def test_a_place_that_does_not_exist_is_one_sentence(tiny_model: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
-    done = shoot(tiny_model, tmp_path / "shot.png", *more)
-    assert done.returncode == 1
-    assert one_sentence(done.stderr), done.stderr
-    assert list(tmp_path.iterdir()) == []
+@pytest.mark.usefixtures("no_leaks")
+def test_a_place_that_does_not_exist_is_one_sentence(
+    qtbot: Any, capsys: Any, monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path, more: tuple[str, ...]
+) -> None:
+    """The same in this process, which does not end: the window closes by itself."""
+    codes: list[int] = []
+    monkeypatch.setattr("app.screenshot.QCoreApplication", SimpleNamespace(exit=codes.append))
+    window = make_window(parse(arguments(tiny_model, tmp_path / "shot.png", *more)))
+    window.show()
+    window.worker.start()
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=60_000)
+    assert (window.closed_in_time, codes) == (True, [1])
+    window.deleteLater()
+    said = capsys.readouterr().err
+    assert one_sentence(said), said
+    assert not (tmp_path / "shot.png").exists()
 
 
 def test_a_missing_model_is_one_sentence(tmp_path: Path) -> None:

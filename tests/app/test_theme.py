@@ -50,6 +50,8 @@ ICONS = [
     "seed",
     "larger",
     "smaller",
+    "edit",
+    "speed",
     "fluoroscope",
 ]
 BACKGROUNDS = ("window", "panel", "raised")

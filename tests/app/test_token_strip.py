@@ -257,6 +257,8 @@ def test_menu_copies(qtbot: QtBot, qapp: QApplication) -> None:
     strip = strip_of(qtbot, qapp, run)
     copied = []
     for action in strip.menu(2).actions():
+        if not action.text().startswith("Copy"):
+            continue
         action.trigger()
         copied.append(QGuiApplication.clipboard().text())
     assert copied == [" x", "2", b"caf\xf0\x9f x".decode("utf-8", "replace")]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QPoint, Qt, QUrl
 from PySide6.QtGui import QDropEvent, QImage, QKeyEvent
-from PySide6.QtWidgets import QApplication, QToolButton
+from PySide6.QtWidgets import QApplication, QTabBar, QToolButton
 
 from app.command_line import Options, parse
 from app.commands import COMMANDS, TOOLBAR, identity
@@ -361,6 +361,44 @@ def test_layout_theme_and_text_size_are_remembered(make_window: MakeWindow, qtbo
     assert second.points == pytest.approx(points)
     trigger(second, "normal_text")
     assert second.points == pytest.approx(10.0)
+
+
+def test_the_page_of_keys_fits_into_a_small_window_with_large_text(make_window: MakeWindow, qtbot) -> None:
+    window = make_window(Options(sampling=GREEDY, size=(1280, 720)))
+    window.bar.prompt.setFocus()
+    for _ in range(3):
+        trigger(window, "larger_text")
+    trigger(window, "show_keys")
+    page = window.keys_page
+    assert window.rect().contains(page.geometry())
+    assert page.widget().height() > page.viewport().height()  # the rest is a scroll away
+    qtbot.keyClick(page, Qt.Key.Key_Down)
+    assert page.verticalScrollBar().value() > 0
+    trigger(window, "undo_one")
+    assert page.isHidden()
+    assert window.focusWidget() is window.bar.prompt
+
+
+def test_no_bar_of_tabs_lies_over_another_panel(make_window: MakeWindow, qtbot) -> None:
+    window = make_window(Options(sampling=GREEDY, layout="grid"), PANELS)
+    window.pages.setCurrentWidget(window.workspace)
+    qtbot.waitUntil(lambda: window.workspace.docks["attention"].panel.isVisible())
+    for _ in range(20):  # what Qt has laid out by then lies where it stays
+        QApplication.processEvents()
+    assert _bars(window)
+    assert all(_is_a_stack(window, bar) for bar in _bars(window))
+
+
+def _bars(window: Window) -> list[QTabBar]:
+    """The bars of tabs that are seen."""
+    bars = window.workspace.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)
+    return [bar for bar in bars if bar.count() and bar.isVisible()]
+
+
+def _is_a_stack(window: Window, bar: QTabBar) -> bool:
+    """Whether these are all the tabs of one place."""
+    docks = [dock for dock in window.workspace.docks.values() if dock.windowTitle() == bar.tabText(0)]
+    return bar.count() == 1 + len(window.workspace.tabifiedDockWidgets(docks[0]))
 
 
 def test_a_damaged_settings_file_changes_nothing(make_window: MakeWindow, tmp_path: Path) -> None:

@@ -10,8 +10,11 @@ import numpy as np
 import pytest
 
 from app.mailbox import Mailbox
-from app.notices import CancelledFrame, ReadyFrame
+from app.notices import CancelledFrame, EditsFrame, ReadyFrame
 from app.worker import RunRequest, Worker
+from engine.breakpoints import Breakpoint, HitFrame
+from engine.breakpoints import Test as Condition
+from engine.edits import Edit
 from engine.frames import AnswerFrame, EndFrame, ErrorFrame, ModelFrame, RunFrame, StepFrame, Where
 from engine.questions import AskAttentionGrid, AskCacheState, AskResidualNorms
 from engine.settings import Sampling
@@ -108,7 +111,15 @@ def test_without_a_model_a_run_is_refused(worker: Worker, reader: Reader) -> Non
 
 @pytest.mark.parametrize(
     ("armed", "step", "layer", "stage"),
-    [("pause", 0, None, "start"), ("layer", 0, 0, "add 2"), ("stage", 0, None, "embed"), ("token", 1, None, "start")],
+    [
+        ("pause", 0, None, "start"),
+        ("layer", 0, 0, "add 2"),
+        ("next layer", 0, 0, "add 2"),
+        ("stage", 0, None, "embed"),
+        ("token", 1, None, "start"),
+        ((1, "rope"), 0, 1, "rope"),
+        ((2, ""), 0, 2, "add 2"),
+    ],
 )
 def test_an_armed_run_stops_where_it_should(worker, loaded, armed, step, layer, stage) -> None:
     worker.run(request(armed=armed))
@@ -134,6 +145,79 @@ def test_a_token_step_finishes_the_token(worker: Worker, loaded: Reader) -> None
     where = loaded.paused()
     assert (where.step, where.stage) == (1, "start")
     assert sum(isinstance(frame, StepFrame) for frame in loaded.frames) == 1
+
+
+def test_one_layer_further_and_run_to_a_stage(worker: Worker, loaded: Reader) -> None:
+    worker.run(request(armed=(0, "mix")))
+    loaded.paused()
+    worker.step("next layer")
+    assert (loaded.paused().layer, loaded.frames[-1].stage) == (1, "mix")
+    worker.run_to(None, "final norm")
+    assert (loaded.paused().step, loaded.frames[-1].stage) == (0, "final norm")
+    worker.run_to(0, "mix")
+    assert (loaded.paused().step, loaded.frames[-1].layer, loaded.frames[-1].stage) == (1, 0, "mix")
+    worker.run_to(0, "router")
+    assert "no stage 'router' in layer 0" in loaded.next(ErrorFrame).sentence
+    assert worker.where().state == "paused"  # what was refused has moved nothing
+    worker.resume()
+    assert loaded.next(EndFrame).reason == "limit"
+
+
+def test_run_to_without_a_model_is_refused(worker: Worker, reader: Reader) -> None:
+    worker.run_to(0, "rope")
+    assert "No model is loaded" in reader.next(ErrorFrame).sentence
+
+
+def test_a_pace_shows_every_stage_with_its_answers(worker: Worker, reader: Reader, tiny_model: Path) -> None:
+    """Set before the engine is there it holds from the first stage on; full speed again in the middle of a pass."""
+    worker.set_pace(50)
+    worker.load(str(tiny_model))
+    reader.next(ModelFrame)
+    worker.watch("a", AskCacheState())
+    worker.run(request(tokens=2))
+    stages = [(None, "embed"), *((0, stage) for stage in ("norm 1", "q k v", "rope", "cache", "scores", "softmax"))]
+    shown = [reader.until(lambda frame, at=at: _shows(frame, at)) for at in stages]
+    assert {where.state for where in shown} == {"running"}
+    reader.next(AnswerFrame)
+    worker.set_pace(None)
+    reader.next(EndFrame)
+    assert sum(isinstance(frame, Where) for frame in reader.frames) < 2 * 40  # a pass has 41 stages
+
+
+def _shows(frame: object, place: tuple[int | None, str]) -> bool:
+    return isinstance(frame, Where) and (frame.layer, frame.stage) == place
+
+
+def test_breakpoints_stop_runs_and_are_told(worker: Worker, reader: Reader, tiny_model: Path) -> None:
+    """Set before the engine is there, in a stopped pass, and while nothing runs."""
+    at_rope = Breakpoint(1, (Condition("stage", 1, stage="rope"),))
+    worker.set_breakpoints((at_rope,))
+    worker.load(str(tiny_model))
+    worker.run(request(tokens=2))
+    hit = reader.next(HitFrame)
+    assert (hit.number, hit.hits, hit.stops, hit.sentence) == (1, 1, True, "rope of layer 1 is computed")
+    assert reader.paused() == hit.where
+    worker.set_breakpoints((at_rope, Breakpoint(2, (Condition("entropy", limit=0.01),))))
+    worker.resume()
+    assert (reader.next(HitFrame).number, reader.paused().stage) == (2, "sampling")
+    worker.set_breakpoints(())
+    worker.resume()
+    assert reader.next(EndFrame).reason == "limit"
+    worker.set_breakpoints((at_rope,))
+    worker.run(request(tokens=1))
+    assert (reader.next(HitFrame).hits, reader.paused().stage) == (1, "rope")
+
+
+def test_nan_is_watched_for_from_the_start(worker: Worker, reader: Reader, tiny_model: Path) -> None:
+    worker.load(str(tiny_model))
+    reader.next(ModelFrame)
+    worker._loaded.model.layers[2].mlp.down.weight.data[0, 0] = float("nan")
+    worker.run(request(tokens=1))
+    hit = reader.next(HitFrame)
+    assert (hit.number, hit.place, hit.sentence) == (0, (0, 2, None), "NaN in what leaves layer 2 at position 0")
+    assert reader.paused().layer == 2
+    worker.resume()
+    assert "NaN" in reader.next(ErrorFrame).sentence
 
 
 def test_pause_in_the_middle_and_go_on(worker: Worker, loaded: Reader) -> None:
@@ -303,3 +387,14 @@ def test_the_real_model_says_paris(worker: Worker, reader: Reader, smollm2_gguf:
     worker_step = reader.next(StepFrame)
     assert worker_step.piece.text == " Paris"
     assert worker_step.sampling.chosen_raw == pytest.approx(0.77254, abs=1e-4)
+
+
+def test_edits_that_come_before_a_run_has_begun_hold_in_its_first_pass(worker: Worker, loaded: Reader) -> None:
+    """Also where the run stops there: they do not wait for its end."""
+    worker._commands.put(lambda: time.sleep(0.2))
+    worker.run(request(armed="stage"))
+    worker.set_edits((Edit("scale", "attn.hook_z", (0,), value=0.5),))
+    loaded.next(EditsFrame)
+    assert worker.where() is not None
+    worker.resume()
+    assert loaded.next(StepFrame).edited

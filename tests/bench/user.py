@@ -2,7 +2,7 @@
 
 Memory may grow by what the run itself keeps: the record, the cache, the steps. What is in use beyond that is measured
 over the run (what the C library keeps free for later is given back before each look). After the window is closed
-threads, timers and widgets are counted. The run of 8,000 tokens takes about a quarter of an hour.
+threads, timers and widgets are counted. The run of 8,000 tokens takes the better part of an hour.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.bench.user", description=__doc__)
     parser.add_argument("--tokens", type=int, default=8000, help="of the whole run (default: %(default)s)")
     parser.add_argument("--prompt-tokens", type=int, default=256, help="of them the prompt (default: %(default)s)")
-    parser.add_argument("--every", type=int, default=100, help="milliseconds between two acts (default: %(default)s)")
+    parser.add_argument("--every", type=int, default=1000, help="milliseconds between two acts (default: %(default)s)")
     parser.add_argument("--threads", type=int, default=1, help="of the engine (default: %(default)s)")
     parser.add_argument("--model", type=Path, help="a .gguf file or a folder (default: SmolLM2-135M-Instruct Q4_1)")
     parser.add_argument("--json", type=Path, help="write every figure here")
