@@ -161,7 +161,7 @@ class Branching(QObject):
         """The run or its tree changed. A comparison ends with one of its branches, and where a third one is shown."""
         self._going_to = None if isinstance(frame, _ARRIVED) else self._going_to
         if isinstance(frame, _MOVED):
-            self.stands = self._context.run.ended is not None and not isinstance(frame, _BEGUN)
+            self.stands = not isinstance(frame, _BEGUN) and self._can_go_on()
         self._tell(frame)
         comparison, tree = self._context.comparison, self._context.run.tree
         if comparison == Comparison():
@@ -176,6 +176,11 @@ class Branching(QObject):
             self._board.compare(self._other)
         self.changed.emit()
 
+    def _can_go_on(self) -> bool:
+        """Whether the run has ended, and the context has room for a pass."""
+        run = self._context.run
+        return run.ended is not None and run.model is not None and run.n_tokens <= run.model.n_ctx
+
     def note(self) -> str:
         """What is to be known of the side that is shown."""
         comparison = self._context.comparison
@@ -183,7 +188,7 @@ class Branching(QObject):
             return ""
         note = self.tr("over the {0} positions that both have read").format(self._other.n)
         if self._context.run.ended is None:
-            note += self.tr("; B is asked once the run has ended")
+            note += self.tr("; B is asked before the next pass, or once the run has ended")
         return note
 
     def _tell(self, frame: object) -> None:

@@ -481,7 +481,11 @@ class Window(QMainWindow):
         self.debugging.take_where(frame)
 
     def _do_at_stage(self, deed: str, layer: int, stage: str) -> None:
-        """What the map of the pass offers at a stage; layer -1: outside the layers."""
+        """What the map of the pass offers at a stage; layer -1: outside the layers. Without a model nothing runs."""
+        missing = self.situation().missing
+        if missing and deed == "run to":
+            self.error_bar.show_error(ErrorFrame("step", missing))
+            return
         deeds = {"run to": self.debugging.run_to, "break": self.debugging.break_at, "edit": self.editing.edit_at}
         deeds[deed](None if layer < 0 else layer, stage)
 

@@ -144,6 +144,19 @@ def test_a_candidate_begins_a_branch_and_both_go_on(driver: Driver) -> None:
     assert driver.errors() == []
 
 
+def test_a_full_branch_does_not_go_on_and_a_shorter_one_does(driver: Driver) -> None:
+    n_ctx = driver.run.model.n_ctx
+    driver.window.bar.prompt.setPlainText("ab" * (n_ctx // 2 - 1))
+    driver.ends("run")
+    assert driver.run.n_tokens == n_ctx + 1
+    branched(driver, n_ctx - 1)
+    assert driver.branching.stands
+    driver.until(SwitchedFrame, lambda: driver.branching.switch(0))
+    assert not driver.branching.stands
+    assert driver.window.actions_by_name["run"].text() == "&Run"
+    assert driver.errors() == []
+
+
 def test_a_typed_token_begins_a_branch_or_is_refused_in_a_sentence(driver: Driver) -> None:
     first = driver.ends("run")
     driver.trigger("branch")

@@ -300,6 +300,14 @@ def test_without_its_model_nothing_runs_and_the_commands_say_why(
     assert not any(panel.need for panel in window.board.panels)
 
 
+def test_without_its_model_the_map_says_why_nothing_runs_to_a_stage(open_window, orphan: Path) -> None:
+    window = open_window(orphan)
+    window.workspace.docks["layers"].panel.stage_asked.emit("run to", 1, "rope")
+    assert window.error_bar.isVisible()
+    assert window.error_bar.sentence.text() == window.opened.why
+    assert not window.active
+
+
 def test_a_run_is_saved_where_the_user_says(open_window, run_file: Path, tmp_path: Path, qtbot, monkeypatch) -> None:
     window = open_window(run_file)
     asked = []
