@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QPlainTextEdit, QSizePolicy, QToolButton, QVBoxLayout
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QPlainTextEdit, QToolButton, QVBoxLayout
 
 from app.theme import Theme, icon
+from app.widgets.bar_parts import name_button, sentence_label
 from engine.frames import ErrorFrame
 
 
@@ -15,7 +16,7 @@ class ErrorBar(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sentence = QLabel()
+        self.sentence = sentence_label()
         self.details = QPlainTextEdit()
         self.more, self.copy, self.dismiss = QToolButton(), QToolButton(), QToolButton()
         self._shown: ErrorFrame | None = None
@@ -46,10 +47,6 @@ class ErrorBar(QFrame):
 
     def _prepare(self) -> None:
         self.setAccessibleName(self.tr("Error"))
-        self.sentence.setTextFormat(Qt.TextFormat.PlainText)
-        self.sentence.setWordWrap(True)
-        self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.sentence.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.details.setReadOnly(True)
         self.details.setFixedHeight(10 * self.fontMetrics().lineSpacing())
         self.details.setAccessibleName(self.tr("Details of the error"))
@@ -57,9 +54,8 @@ class ErrorBar(QFrame):
         self.more.setCheckable(True)
         self.more.toggled.connect(self.details.setVisible)
         self.details.hide()
-        for button, name in ((self.copy, self.tr("Copy the error")), (self.dismiss, self.tr("Dismiss the error"))):
-            button.setAccessibleName(name)
-            button.setToolTip(name)
+        name_button(self.copy, self.tr("Copy the error"))
+        name_button(self.dismiss, self.tr("Dismiss the error"))
         self.copy.clicked.connect(self._copy)
         self.dismiss.clicked.connect(self.hide)
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QAction
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton
 
 from app.breakpoint_words import hit_text
 from app.breaks import Breaks
 from app.theme import Theme, icon
+from app.widgets.bar_parts import name_button, sentence_label
 
 
 class HitBar(QFrame):
@@ -20,7 +21,7 @@ class HitBar(QFrame):
     def __init__(self, breaks: Breaks, actions: Mapping[str, QAction]) -> None:
         super().__init__()
         self._breaks = breaks
-        self.sentence = QLabel()
+        self.sentence = sentence_label()
         self.go_on, self.list, self.dismiss = QToolButton(), QToolButton(), QToolButton()
         self.go_on.setDefaultAction(actions["run"])
         self.list.setDefaultAction(actions["show_breakpoints"])
@@ -47,13 +48,7 @@ class HitBar(QFrame):
 
     def _prepare(self) -> None:
         self.setAccessibleName(self.tr("Breakpoint that was hit"))
-        self.sentence.setTextFormat(Qt.TextFormat.PlainText)
-        self.sentence.setWordWrap(True)
-        self.sentence.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.sentence.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        name = self.tr("Dismiss")
-        self.dismiss.setAccessibleName(name)
-        self.dismiss.setToolTip(name)
+        name_button(self.dismiss, self.tr("Dismiss"))
         self.dismiss.clicked.connect(self.hide)
         row = QHBoxLayout(self)
         row.setContentsMargins(8, 2, 4, 2)

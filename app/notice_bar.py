@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QFrame, QHBoxLayout, QLabel, QSizePolicy, QToolButton
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QToolButton
 
 from app.theme import Theme, icon
+from app.widgets.bar_parts import name_button, sentence_label
 from engine.frames import ModelFrame
 
 
@@ -17,7 +18,7 @@ class NoticeBar(QFrame):
 
     def __init__(self) -> None:
         super().__init__()
-        self.sentences = QLabel()
+        self.sentences = sentence_label()
         self.dismiss = QToolButton()
         self._dismissed: set[tuple[str, tuple[str, ...]]] = set()
         self._of_model: tuple[str, tuple[str, ...]] = ("", ())
@@ -52,14 +53,7 @@ class NoticeBar(QFrame):
 
     def _prepare(self) -> None:
         self.setAccessibleName(self.tr("Notice"))
-        self.sentences.setTextFormat(Qt.TextFormat.PlainText)
-        self.sentences.setWordWrap(True)
-        self.sentences.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        self.sentences.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        name = self.tr("Dismiss the notice")
-        self.dismiss.setAccessibleName(name)
-        self.dismiss.setToolTip(name)
-        self.dismiss.setAutoRaise(True)
+        name_button(self.dismiss, self.tr("Dismiss the notice"))
         self.dismiss.clicked.connect(self._forget)
 
     def _forget(self) -> None:

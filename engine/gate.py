@@ -325,17 +325,7 @@ class Gate:
     def _stay(self) -> None:
         if self.on_stop is not None:
             self.on_stop(self.where)
-        while self._mode == "pause":
-            self._raise_if_cancelled()
-            self.work_off()
-            if self._jobs:
-                self._serve_slice()
-                continue
-            with self._changed:
-                if self._mode == "pause" and not (self._cancelled or self._jobs or self._works):
-                    self._changed.wait(_WAKE_SECONDS)
-        self._raise_if_cancelled()
-        self.work_off()  # what was given before the command to go on is done before it
+        self._linger(lambda: math.inf if self._mode == "pause" else 0.0)
 
     def _go_slowly(self) -> None:
         """Let the stage be seen, and wait until it is time for the next one; a command ends that at once."""
@@ -343,20 +333,24 @@ class Gate:
         with self._apart():
             if self.on_slow is not None:
                 self.on_slow(self.where)
-            while self._orders == orders and (left := self._until_next()) > 0:
-                self._raise_if_cancelled()
-                self.work_off()
-                if self._jobs:
-                    self._serve_slice()
-                    continue
-                with self._changed:
-                    if self._orders == orders and not (self._cancelled or self._jobs or self._works):
-                        self._changed.wait(min(left, _WAKE_SECONDS))
+            self._linger(lambda: self._until_next() if self._orders == orders else 0.0)
         self._moved = time.monotonic()
-        self._raise_if_cancelled()
-        self.work_off()
         if self._mode == "pause":
             self._wait()
+
+    def _linger(self, left: Callable[[], float]) -> None:
+        """Do what is asked and given while there are seconds ``left``. Raises Cancelled."""
+        while (seconds := left()) > 0:
+            self._raise_if_cancelled()
+            self.work_off()
+            if self._jobs:
+                self._serve_slice()
+                continue
+            with self._changed:
+                if left() > 0 and not (self._cancelled or self._jobs or self._works):
+                    self._changed.wait(min(seconds, _WAKE_SECONDS))
+        self._raise_if_cancelled()
+        self.work_off()  # what was given before the command to go on is done before it
 
     def _until_next(self) -> float:
         """Seconds until the pace lets the next stage be computed."""

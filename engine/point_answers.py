@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from engine import questions as ask
+from engine.config import ModelConfig
 from engine.errors import EngineError
 from engine.frames import ExactValue, Piece, Points, PointTensor
 from engine.gate import Answering
@@ -176,7 +177,7 @@ def _boundary(session: Session, layer: int, inner: str, position: int) -> int | 
 
 def _at_position(session: Session, facts: PointFacts, question: ask.AskPoint, position: int) -> PointTensor:
     tensor, source = _window(session, question.name, position, position + 1)
-    symbols, left, first = _seen(session, facts, question.name, tensor, position)
+    symbols, left, first = seen_from(session.loaded.config, question.name, tensor, position)
     if left.dim() > 2:
         left = left.select(1, min(max(question.index, 0), left.shape[1] - 1))
         symbols = (symbols[0], *symbols[2:])
@@ -208,11 +209,9 @@ def _at_position(session: Session, facts: PointFacts, question: ask.AskPoint, po
     )
 
 
-def _seen(
-    session: Session, facts: PointFacts, name: str, tensor: Tensor, position: int
-) -> tuple[tuple[str, ...], Tensor, int]:
+def seen_from(config: ModelConfig, name: str, tensor: Tensor, position: int) -> tuple[tuple[str, ...], Tensor, int]:
     """The symbols and axes left of one position, keys from the first that it sees on, and which one that is."""
-    symbols, left, first = list(facts.shape), tensor, 0
+    symbols, left, first = list(point_facts(config, name).shape), tensor, 0
     if symbols[0] == "batch" or symbols[:2] == ["1", "pos"]:
         symbols, left = symbols[1:], left[0]
     for symbol in ("pos", "routed"):
@@ -224,7 +223,7 @@ def _seen(
         layer = split_name(name)[0]
         assert layer is not None, "keys are cached by layers"
         shown = position + 1 - left.shape[axis]
-        first = max(shown, session.loaded.config.layers[layer].attention.first_seen(position))
+        first = max(shown, config.layers[layer].attention.first_seen(position))
         left = left.narrow(axis, first - shown, position + 1 - first)
     if not left.dim():
         symbols, left = ["1"], left[None]
@@ -232,11 +231,10 @@ def _seen(
 
 
 def _figure(session: Session, name: str, position: int, place: list[int]) -> tuple[float | None, str]:
-    facts = point_facts(session.loaded.config, name)
     if _why_not(session, name, position):
         return None, ""
     tensor, source = _window(session, name, position, position + 1)
-    symbols, left, first = _seen(session, facts, name, tensor, position)
+    symbols, left, first = seen_from(session.loaded.config, name, tensor, position)
     at = [entry - first if symbol == "key" else entry for symbol, entry in zip(symbols, place, strict=False)]
     if len(at) != left.dim() or not all(0 <= entry < size for entry, size in zip(at, left.shape, strict=True)):
         return None, ""

@@ -20,6 +20,7 @@ from engine.errors import EngineError
 from engine.frames import PointFacts, Term, Worked
 from engine.gate import Answering
 from engine.model.mask import alibi_bias
+from engine.point_answers import seen_from
 from engine.point_links import RESID_MID, RESID_POST, RESID_PRE, queries_made
 from engine.point_table import expert_of, full_name, of_any_expert, point_facts, split_name
 from engine.replay import known, replay
@@ -183,22 +184,9 @@ class At:
         wanted = [name for name in names if name not in self._kept]
         if wanted:
             made = replay(self.session, wanted, self.position, self.position + 1)
-            self._kept |= {name: self._left(name, tensor) for name, tensor in made.items()}
-
-    def _left(self, name: str, tensor: Tensor) -> Tensor:
-        symbols = list(point_facts(self.config, name).shape)
-        if symbols[0] == "batch" or symbols[:2] == ["1", "pos"]:
-            symbols, tensor = symbols[1:], tensor[0]
-        for symbol in ("pos", "routed"):
-            if symbol in symbols:
-                tensor = tensor.select(symbols.index(symbol), 0)
-                symbols.remove(symbol)
-        if "key" in symbols:
-            axis, layer = symbols.index("key"), split_name(name)[0]
-            assert layer is not None
-            count = self.position + 1 - self.first(layer)
-            tensor = tensor.narrow(axis, tensor.shape[axis] - count, count)
-        return tensor.double() if tensor.dim() else tensor.double()[None]
+            self._kept |= {
+                name: seen_from(self.config, name, tensor, self.position)[1].double() for name, tensor in made.items()
+            }
 
     def then(self, name: str, position: int) -> Tensor:
         """A point without keys at another position."""

@@ -10,18 +10,17 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QScrollArea,
     QSizePolicy,
     QSpinBox,
     QToolButton,
     QVBoxLayout,
-    QWidget,
 )
 
 from app.breakpoint_words import breakpoint_text
 from app.breaks import Breaks, fits
 from app.theme import Theme, icon
 from app.widgets.breakpoint_form import MOST_IGNORED
+from app.widgets.card_column import CardColumn
 from engine.breakpoints import NOT_FINITE, Breakpoint
 from engine.frames import ModelFrame
 
@@ -125,7 +124,7 @@ class BreakpointRow(QFrame):
         column.addLayout(last)
 
 
-class BreakpointRows(QScrollArea):
+class BreakpointRows(CardColumn):
     """As many rows as there are breakpoints, by their numbers."""
 
     switched = Signal(int, bool)
@@ -133,22 +132,14 @@ class BreakpointRows(QScrollArea):
     asked = Signal(int, str)
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__(widgetResizable=True)
+        super().__init__()
         self._theme = theme
         self.rows: dict[int, BreakpointRow] = {}
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        body = QWidget()
-        self._column = QVBoxLayout(body)
-        self._column.setContentsMargins(6, 4, 6, 4)
-        self._column.setSpacing(4)
-        self._column.addStretch(1)
-        self.setWidget(body)
 
     def show_breaks(self, breaks: Breaks, model: ModelFrame | None) -> None:
         """Other breakpoints, or another model that they are for."""
         for number in self.rows.keys() - {each.number for each in breaks.breakpoints}:
-            self._drop(self.rows.pop(number))
+            self.take_out(self.rows.pop(number))
         for each in breaks.breakpoints:
             row = self.rows.get(each.number) or self._add(each.number)
             row.show_breakpoint(each, model)
@@ -172,11 +163,6 @@ class BreakpointRows(QScrollArea):
         row.switched.connect(partial(self.switched.emit, number))
         row.ignore_changed.connect(partial(self.ignore_changed.emit, number))
         row.asked.connect(partial(self.asked.emit, number))
-        self._column.insertWidget(len(self.rows), row)
+        self.put_in(len(self.rows), row)
         self.rows[number] = row
         return row
-
-    def _drop(self, row: BreakpointRow) -> None:
-        self._column.removeWidget(row)
-        row.hide()
-        row.deleteLater()

@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QButtonGroup, QFrame, QHBoxLayout, QLabel, QPushBu
 from app.branch_words import of_number, short_text
 from app.compare import SIDES, Comparison
 from app.theme import Theme, icon
+from app.widgets.bar_parts import name_button
 from engine.frames import TreeFrame
 
 
@@ -43,10 +44,7 @@ class CompareBar(QFrame):
             button.setToolTip(self.tr("{0} (Ctrl+D shows the next of the three)").format(tip))
             button.clicked.connect(lambda _, side=side: self.side_chosen.emit(side))
             self._group.addButton(button)
-        name = self.tr("End the comparison")
-        self.close_button.setAccessibleName(name)
-        self.close_button.setToolTip(name)
-        self.close_button.setAutoRaise(True)
+        name_button(self.close_button, self.tr("End the comparison"))
         self.close_button.clicked.connect(self.ended)
 
     def show_comparison(self, comparison: Comparison, tree: TreeFrame | None, note: str) -> None:

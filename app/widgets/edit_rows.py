@@ -10,15 +10,14 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QLabel,
-    QScrollArea,
     QSlider,
     QToolButton,
     QVBoxLayout,
-    QWidget,
 )
 
 from app.edit_words import edit_text, how_text, past_text, scope_text, what_text
 from app.theme import Theme, icon
+from app.widgets.card_column import CardColumn
 from engine.edits import GRADUAL, Edit
 
 STRONGEST = 200  # percent
@@ -120,7 +119,7 @@ class EditRow(QFrame):
         column.addLayout(last)
 
 
-class EditRows(QScrollArea):
+class EditRows(CardColumn):
     """As many rows as there are edits. A row stays the same widget while its edit changes: its slider may be held."""
 
     switched = Signal(int, bool)
@@ -128,25 +127,14 @@ class EditRows(QScrollArea):
     asked = Signal(int, str)
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__(widgetResizable=True)
+        super().__init__()
         self._theme = theme
         self.rows: list[EditRow] = []
-        self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        body = QWidget()
-        self._column = QVBoxLayout(body)
-        self._column.setContentsMargins(6, 4, 6, 4)
-        self._column.setSpacing(4)
-        self._column.addStretch(1)
-        self.setWidget(body)
 
     def show_edits(self, edits: tuple[Edit, ...], n_read: int, n_steps: int) -> None:
         """``n_steps`` passes have read ``n_read`` positions: edits of these change nothing any more."""
         while len(self.rows) > len(edits):
-            row = self.rows.pop()
-            self._column.removeWidget(row)
-            row.hide()
-            row.deleteLater()
+            self.take_out(self.rows.pop())
         while len(self.rows) < len(edits):
             self._add()
         for row, edit in zip(self.rows, edits, strict=True):
@@ -163,4 +151,4 @@ class EditRows(QScrollArea):
         row.strength_changed.connect(partial(self.strength_changed.emit, index))
         row.asked.connect(partial(self.asked.emit, index))
         self.rows.append(row)
-        self._column.insertWidget(index, row)
+        self.put_in(index, row)
