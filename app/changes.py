@@ -40,8 +40,7 @@ class Changes:
         self._mailbox, self._saving = mailbox, saving
         self._lock = Lock()
         self._wanted: deque[Change] = deque()
-        self._frames: dict[int, StepFrame] = {}  # by the numbers of steps; of the engine's thread, like what follows
-        self._refilled = 0
+        self._frames: dict[int, StepFrame] = {}  # by the numbers of steps; of the engine's thread
 
     # ---- from any thread -----------------------------------------------------------------------------------------
 
@@ -64,23 +63,23 @@ class Changes:
             self._wanted.clear()
 
     def back(self, n_tokens: int) -> Change:
-        return Change(BACK, partial(_back, n_tokens))
+        return Change(BACK, lambda session: session.take_back(n_tokens))
 
     def branch(self, position: int, token: int | str) -> Change:
         return Change(BRANCH, partial(self._branch, position, token))
 
     def switch(self, number: int) -> Change:
-        return Change(BRANCH, partial(_switch, number))
+        return Change(BRANCH, lambda session: session.switch(number))
 
     def drop_branch(self, number: int) -> Change:
-        return Change(BRANCH, partial(_drop_branch, number))
+        return Change(BRANCH, lambda session: session.drop_branch(number))
 
     # ---- the engine's thread -------------------------------------------------------------------------------------
 
     def begin(self, session: Session | RecordedRun | None = None, steps: tuple[StepFrame, ...] = ()) -> None:
         """Another run, with the steps that it has already."""
         self.drop()
-        tokens = getattr(session, "tokens", ()) if steps and session is not None else ()
+        tokens = () if session is None else session.tokens
         self._frames = {token.number: step for token, step in zip(tokens, steps, strict=False)}
 
     def take(self, step: Step, frame: StepFrame) -> None:
@@ -90,12 +89,12 @@ class Changes:
     def make(self, session: Session | RecordedRun, change: Change) -> None:
         """Take the session elsewhere and say where it stands. Raises what the change raises (ModelNeeded for a run
         without its model); what has moved is said nevertheless."""
-        before, self._refilled = session.moves, 0
+        before, refilled = session.moves, 0
         try:
-            self._refilled = change.move(session)  # type: ignore[arg-type]  # in the shape of a session
+            refilled = change.move(session)  # type: ignore[arg-type]  # in the shape of a session
         finally:
             if session.moves != before:
-                self._tell(session, change)  # type: ignore[arg-type]  # only a session moves
+                self._tell(session, change, refilled)  # type: ignore[arg-type]  # only a session moves
             self.tell_tree(session)
 
     def tell_tree(self, session: Session | RecordedRun | None) -> None:
@@ -106,13 +105,13 @@ class Changes:
         except ModelNeeded:
             return
 
-    def _tell(self, session: Session, change: Change) -> None:
+    def _tell(self, session: Session, change: Change, refilled: int) -> None:
         steps = self._steps(session)
         self._saving.begin(self._saving.beside, steps)
         if change.task == BACK:
-            self._mailbox.post(BackFrame(session.n_tokens, self._refilled))
+            self._mailbox.post(BackFrame(session.n_tokens, refilled))
         else:
-            self._mailbox.post(SwitchedFrame(session.branch_number, steps, self._refilled))
+            self._mailbox.post(SwitchedFrame(session.branch_number, steps, refilled))
         self._mailbox.post(session.trace.use())
 
     def _steps(self, session: Session) -> tuple[StepFrame, ...]:
@@ -137,15 +136,3 @@ class Changes:
             finish=session.finish(chosen, position),
         )
         return session.refilled
-
-
-def _back(n_tokens: int, session: Session) -> int:
-    return session.take_back(n_tokens)
-
-
-def _switch(number: int, session: Session) -> int:
-    return session.switch(number)
-
-
-def _drop_branch(number: int, session: Session) -> int:
-    return session.drop_branch(number)

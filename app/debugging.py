@@ -12,6 +12,7 @@ from app.breakpoint_texts import from_text, to_text
 from app.breakpoint_words import place_text
 from app.layouts import Workspace
 from app.panels.panel import Context
+from app.pass_words import place_of
 from app.preferences import Preferences
 from app.speeds import FULL, SPEEDS, speed_text
 from app.worker import Arm, StepKind
@@ -39,7 +40,6 @@ class Debugging(QObject):
     ``begin`` runs the prompt up to a first stop; ``active()``: whether a run is on.
     """
 
-    breakpoints_changed = Signal(object)  # the breakpoints
     pace_changed = Signal(int)  # an index of SPEEDS
 
     def __init__(
@@ -103,12 +103,8 @@ class Debugging(QObject):
         model, look = self._context.run.model, self._context.cursor.pinned
         if model is None:
             return None
-        outside = (*model.points_before, *model.points_behind)
-        stage = next((point.group for point in outside if point.name == look.point), "")
-        if stage:
-            return None, stage
         layer = min(look.layer, model.n_layers - 1)
-        return layer, next((point.group for point in model.layers[layer].points if point.name == look.point), "")
+        return place_of(model, layer, look.point) or (layer, "")
 
     # -- breakpoints -------------------------------------------------------------------------------------------------
 
@@ -144,7 +140,6 @@ class Debugging(QObject):
     def _changed(self) -> None:
         self._preferences.set_breakpoints(to_text(self.breakpoints))
         self._worker.set_breakpoints(self.breakpoints)
-        self.breakpoints_changed.emit(self.breakpoints)
 
     # -- speed -------------------------------------------------------------------------------------------------------
 

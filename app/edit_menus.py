@@ -11,7 +11,7 @@ from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtWidgets import QMenu, QWidget
 
 from app.edit_tray import Tray
-from app.edit_words import CHOICE, LOGITS, PATTERN, SCORES, Tr, Z, edit_text
+from app.edit_words import CHOICE, LOGITS, PATTERN, SCORES, Tr, Z, edit_text, span_text
 from engine.edits import Edit
 
 _BIAS = 5.0  # nats: a token of a thousandth is then about as likely as all others together
@@ -83,18 +83,13 @@ def stream_choices(layer: int, positions: range, point: str, tr: Tr) -> tuple[Ch
 def edit_menu(parent: QWidget, tray: Tray, choices: Sequence[Choice], tr: Tr) -> QMenu:
     """A menu of these, and the form that begins with the first of them."""
     menu = QMenu(parent)
-    fill_menu(menu, tray, choices, tr)
-    return menu
-
-
-def fill_menu(menu: QMenu, tray: Tray, choices: Sequence[Choice], tr: Tr) -> None:
-    """Add these choices to a menu that may have others."""
     for choice in choices:
         action = menu.addAction(choice.text)
         action.setToolTip(edit_text(choice.edit, tr))
         action.triggered.connect(partial(tray.add, choice.edit))
     if choices:
         menu.addAction(tr("Edit…")).triggered.connect(partial(tray.asked.emit, choices[0].edit))
+    return menu
 
 
 def offer(event: QContextMenuEvent, menu: QMenu | None) -> None:
@@ -129,4 +124,4 @@ def asked_cell(
 
 
 def _range(numbers: range) -> str:
-    return str(numbers.start) if len(numbers) == 1 else f"{numbers.start}–{numbers.stop - 1}"
+    return span_text((numbers.start, numbers.stop))

@@ -17,13 +17,12 @@ class Tray(QObject):
     """``edits`` is what the user wants; ``accepted`` what the engine said it does.
 
     ``changed``: the list is another one. ``asked``: somebody wants to make an edit there and shall be shown the form;
-    an Edit with what is known of it. ``asked_at`` the same, of a layer (None: outside the layers) and the name of a
-    point. ``looked_for``: the tray shall be shown; ``copy_asked``: the edits shall lie on the clipboard.
+    an Edit with what is known of it. ``looked_for``: the tray shall be shown; ``copy_asked``: the edits shall lie on
+    the clipboard.
     """
 
     changed = Signal()
     asked = Signal(object)
-    asked_at = Signal(object, str)
     looked_for = Signal()
     copy_asked = Signal()
 

@@ -45,7 +45,6 @@ class Editing(QObject):
         self._sent: Edits = ()
         context.tray.changed.connect(self._send)
         context.tray.asked.connect(self._begin)
-        context.tray.asked_at.connect(self.edit_at)
         context.tray.copy_asked.connect(self.copy_edits)
         context.tray.looked_for.connect(self.show_edits)
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from app.layer_kinds import Translate, kept_after, layer_facts_text
+from app.widgets.pass_marks import Place
 from app.widgets.pass_rows import TOKEN
 from engine.frames import LayerFacts, ModelFrame, PointFacts
+from engine.point_table import of_any_expert
 
 _OUTER_NORM = "ln_final."
 
@@ -78,6 +80,14 @@ def ending_point(model: ModelFrame, layer: int | None, stage: str) -> str | None
     if not ending or not points:
         return None
     return points[ending[0] + (points[ending[0]].kind == "event")].name  # what was appended tells more than that it was
+
+
+def place_of(model: ModelFrame, layer: int, point: str) -> Place | None:
+    """The stage that a point of this layer, or of outside the layers, belongs to; None: there is no such point."""
+    name = of_any_expert(point)
+    of_layer = ((layer, facts) for facts in model.layers[layer].points)
+    around = ((None, facts) for facts in (*model.points_before, *model.points_behind))
+    return next(((where, facts.group) for where, facts in (*of_layer, *around) if facts.name == name), None)
 
 
 def _on_the_way(point: PointFacts, stage: str) -> bool:

@@ -56,7 +56,6 @@ from app.notices import (
 )
 from app.panels.activations import ActivationsPanel
 from app.panels.edits import EditsPanel
-from app.panels.layers import LayersPanel
 from app.panels.models import ModelsPanel
 from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
@@ -233,9 +232,6 @@ class Window(QMainWindow):
             dock.panel.settings_changed.connect(self.set_sampling)
             dock.panel.stage_opened.connect(self.going.show_stage)
             dock.panel.stage_asked.connect(self._do_at_stage)
-            if isinstance(dock.panel, LayersPanel):
-                self.debugging.breakpoints_changed.connect(dock.panel.show_breakpoints)
-                dock.panel.show_breakpoints(self.debugging.breakpoints)
         page = self.start_page
         page.open_asked.connect(self.open_model)
         page.fetch_asked.connect(self.fetch)

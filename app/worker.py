@@ -28,6 +28,7 @@ from engine.breakpoints import NOT_FINITE, Breakpoint, check_spot
 from engine.edits import Edit
 from engine.errors import Cancelled, EngineError
 from engine.frames import EndFrame, ErrorFrame, ProgressFrame, RunFrame, Where
+from engine.gate import Spot, StepKind
 from engine.questions import OF_FILES, OF_HEADERS, AskOn, Question
 from engine.run_file_facts import Beside
 from engine.settings import Record, Sampling
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from engine.loading import Loaded
     from engine.recorded_run import RecordedRun
 
-StepKind = Literal["stage", "layer", "next layer", "token"]
-Spot = tuple[int | None, str]  # the end of a stage: layer (None: outside the layers) and stage
 Arm = StepKind | Literal["pause"] | Spot
 Outcome = Literal["done", "cancelled", "error"]
 QUIT_WITHIN_S = 2.0

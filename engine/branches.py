@@ -28,6 +28,10 @@ class Place(NamedTuple):
         tokens = min(max(self.tokens, low.tokens), high.tokens)
         return Place(tokens, min(max(self.reads, low.reads), high.reads))
 
+    def before(self, other: Place) -> bool:
+        """Whether a path that goes through both has tokens or reads between this one and the other."""
+        return self.tokens < other.tokens or self.reads < other.reads
+
 
 @dataclass(frozen=True)
 class Token:
@@ -86,16 +90,12 @@ class Branch:
 
     def take(self, stop: Place | None) -> Iterator[Tail]:
         """The tails up to a place (None: all), which are not set aside any more; one that goes on behind it is cut."""
-        while self.tails and (stop is None or _begins_before(self.tails[0], stop)):
+        while self.tails and (stop is None or self.tails[0].start.before(stop)):
             tail = self.tails.pop(0)
             if stop is not None and tail.end.clipped(tail.start, stop) != tail.end:
                 tail, rest = tail.split(stop)
                 self.tails.insert(0, rest)
             yield tail
-
-
-def _begins_before(tail: Tail, stop: Place) -> bool:
-    return tail.start.tokens < stop.tokens or tail.start.reads < stop.reads
 
 
 class Tree:
@@ -126,7 +126,7 @@ class Tree:
 
     def add(self, start: Place) -> Branch:
         """A new branch that shares the current path up to a place; the session stands on it from now on."""
-        parent = [b for b in self.chain(self.current) if b.start.tokens < start.tokens or b.start.reads < start.reads]
+        parent = [branch for branch in self.chain(self.current) if branch.start.before(start)]
         made = Branch(self._next, parent[-1].number if parent else 0, start)
         self.branches[made.number] = made
         self.current, self._next = made.number, self._next + 1
@@ -135,8 +135,7 @@ class Tree:
     def owns(self, place: Place) -> bool:
         """Whether what lies behind a place of the current path belongs to the current branch alone."""
         mine, others = self.branches[self.current], self.children(self.current)
-        inside = mine.start.tokens <= place.tokens and mine.start.reads <= place.reads
-        return inside and all(c.start.tokens <= place.tokens and c.start.reads <= place.reads for c in others)
+        return not any(place.before(branch.start) for branch in (mine, *others))
 
     def parting(self, number: int) -> Place:
         """Up to where the current path and that of another branch are the same."""
@@ -152,7 +151,7 @@ class Tree:
         for branch, following in zip(chain, [*chain[1:], None], strict=True):
             stop = end if following is None else following.start
             first = Place(max(start.tokens, branch.start.tokens), max(start.reads, branch.start.reads))
-            if stop is None or first.tokens < stop.tokens or first.reads < stop.reads:
+            if stop is None or first.before(stop):
                 found.append((branch, first, stop))
         return found
 

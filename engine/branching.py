@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from engine.session import Session
 
 _SLICE_SECONDS = 0.01
-LEAST = 5e-324  # a probability of 0 has a logarithm all the same
+_LEAST = 5e-324  # a probability of 0 has a logarithm all the same
 
 
 @dataclass
@@ -80,10 +80,9 @@ class Branching:
     def branch(self, position: int, token: int) -> int:
         session, n_prompt = self._session, len(self._session.prompt)
         if not n_prompt <= position < session.n_tokens:
-            raise EngineError(
-                f"A branch cannot begin at position {position:,}: generated tokens stand at {n_prompt:,} to "
-                f"{session.n_tokens - 1:,}."
-            )
+            stand = f"generated tokens stand at {n_prompt:,} to {session.n_tokens - 1:,}"
+            none = "no token has been generated yet"
+            raise EngineError(f"A branch cannot begin at position {position:,}: {stand if session.output else none}.")
         if not 0 <= token < session.loaded.config.d_vocab:
             most = session.loaded.config.d_vocab
             raise ContextError(f"The token id {token} is not in this model's vocabulary of {most:,}.")
@@ -98,7 +97,7 @@ class Branching:
             self._set_aside(place)
             made = self.tree.add(place)
             self._cut_for_good(place)
-        session.add_token(token, settings, math.log(max(sampling.chosen_raw, LEAST)), sampling=sampling)
+        session.add_token(token, settings, log_probability(sampling), sampling=sampling)
         self._filled(parts, count(session.cache.missing()))
         return made.number
 
@@ -281,6 +280,11 @@ def _advanced(work: Answering) -> Answer | None:
     while (part := next(work)) is None and time.monotonic() < deadline:
         pass
     return part
+
+
+def log_probability(sampling: SamplingFrame) -> float:
+    """The natural logarithm of the chosen token's probability in the raw distribution."""
+    return math.log(max(sampling.chosen_raw, _LEAST))
 
 
 def by_hand(session: Session, position: int, token: int) -> SamplingFrame:

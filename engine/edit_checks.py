@@ -13,6 +13,7 @@ from engine.point_table import full_name, point_facts
 SCORES, PATTERN = "attn.hook_attn_scores", "attn.hook_pattern"
 CHOICE = "mlp.hook_router_choice"
 LOGITS = ("hook_logits", "hook_logits_final")
+HEADS = ("n_heads", "n_kv_heads")  # axes
 OF_POSITIONS: tuple[EditKind, ...] = ("mean", "copy")  # and "add" without a token: they read other positions
 
 _PLACES: dict[EditKind, tuple[str, ...]] = {
@@ -22,8 +23,7 @@ _PLACES: dict[EditKind, tuple[str, ...]] = {
     "ban": LOGITS[1:],  # a cap behind the first would make a number of it
 }
 _ONLY_SHOWN = ("attn.hook_sink", "kv.hook_append", "mlp.hook_router_scores")
-_HEADS = ("n_heads", "n_kv_heads")
-_NO_ENTRIES = ("batch", "pos", "key", *_HEADS)
+_NO_ENTRIES = ("batch", "pos", "key", *HEADS)
 
 
 def check(edits: Sequence[Edit], config: ModelConfig) -> None:
@@ -86,7 +86,7 @@ def _kind(edit: Edit, facts: PointFacts, config: ModelConfig) -> str:
 
 
 def _heads(edit: Edit, facts: PointFacts, config: ModelConfig) -> str:
-    count = next((size for symbol, size in zip(facts.shape, facts.sizes, strict=True) if symbol in _HEADS), 0)
+    count = next((size for symbol, size in zip(facts.shape, facts.sizes, strict=True) if symbol in HEADS), 0)
     if edit.heads and not count:
         return f"{edit.point} has no heads"
     return _outside("head", edit.heads, count, edit.point)

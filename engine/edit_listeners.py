@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from engine.config import AttentionSpec, LatentAttentionSpec
-from engine.edit_checks import CHOICE, LOGITS, PATTERN, SCORES, check, covers, names, reads_positions, title
+from engine.edit_checks import CHOICE, HEADS, LOGITS, PATTERN, SCORES, check, covers, names, reads_positions, title
 from engine.edit_sources import Sources
 from engine.edits import GRADUAL, Edit
 from engine.errors import EngineError
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from engine.session import Session
 
 _BARRED = (SCORES, CHOICE, *LOGITS)  # -inf stands for what cannot be chosen or seen there, and stays
-_HEADS = ("n_heads", "n_kv_heads")
 _Made = list[tuple[str, Listener]]
 
 
@@ -276,7 +275,7 @@ def _places(edit: Edit, end: int, tensor: Tensor, shape: tuple[str, ...]) -> Ite
             mask = _span(edit, first, size, tensor)
         elif symbol == "key":
             mask = _these([key - first for key in edit.keys], size, tensor)
-        elif symbol in _HEADS:
+        elif symbol in HEADS:
             mask = _these(edit.heads, size, tensor)
         elif axis == len(shape) - 1:
             mask = _these(edit.entries, size, tensor)

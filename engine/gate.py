@@ -25,7 +25,7 @@ from engine.questions import Question
 
 StepKind = Literal["stage", "layer", "next layer", "token"]
 Mode = Literal["run", "pause", "stage", "layer", "token", "to"]
-Spot = tuple[int | None, str]  # layer and stage
+Spot = tuple[int | None, str]  # the end of a stage: layer (None: outside the layers) and stage
 Answering = Generator[Answer | None, None, Answer]
 Partly = Callable[[Answer], None]
 Holds = Callable[[Breakpoint, int, Found], None]

@@ -252,11 +252,6 @@ def _form(tensor: Tensor, point: HookPoint) -> None:
     """A listener that only makes a lazy tensor be formed, as one did in the pass."""
 
 
-def turn_of(model: Decoder, trace: Trace, layer: int, first: int, last: int, like: Tensor) -> Turn | None:
-    """How a layer turns the positions [first, last) of one pass, as it would have been without edits."""
-    return _turn(model, trace, layer, first, last, {}, like)
-
-
 def _turn(model: Decoder, trace: Trace, layer: int, first: int, last: int, edits: Edits, like: Tensor) -> Turn | None:
     name = model.config.layers[layer].attention.rope
     if name is None:

@@ -40,7 +40,7 @@ def lens_column(session: Session, question: ask.AskLensColumn) -> Answering:
     _check_column(session, question)
     kept = session.lens
     kept.words, kept.top = question.words, max(kept.top, question.top)
-    position = max(0, _n_shown(session) - 1) if question.position is None else question.position
+    position = max(0, n_shown(session) - 1) if question.position is None else question.position
     yield from _read(session, position, follow=True)
     rows = _wanted(session, position, follow=True).rows
     reading = kept.columns.get(position) if rows else None
@@ -53,7 +53,7 @@ def _window(session: Session, question: ask.AskLens) -> tuple[int, int]:
         raise EngineError(f"{question.count} positions were asked for at once; 1 to {_MOST_COLUMNS} can be shown.")
     if question.start is not None and question.start < 0:
         raise EngineError(f"Position {question.start} does not exist; positions count from 0.")
-    n = _n_shown(session)
+    n = n_shown(session)
     start = max(0, n - question.count) if question.start is None else min(question.start, n)
     return start, min(start + question.count, n)
 
@@ -79,7 +79,7 @@ def _read(session: Session, position: int, *, follow: bool) -> Iterator[None]:
 def _wanted(session: Session, position: int, *, follow: bool) -> Wanted:
     """A new column is read with what the user follows, whoever wants it: the other who does shares the work."""
     kept, total = session.lens, session.loaded.config.n_layers + 1
-    n = _n_shown(session)
+    n = n_shown(session)
     rows = sum(1 for reach in session.trace.reach if reach > position) if position < n else 0
     reading = kept.columns.get(position)
     new = position == n - 1 and rows == total and (reading is None or not reading.wanted.whole)
@@ -88,7 +88,7 @@ def _wanted(session: Session, position: int, *, follow: bool) -> Wanted:
     return Wanted(position, rows, rows == total, next_id, kept.top, words, edits)
 
 
-def _n_shown(session: Session) -> int:
+def n_shown(session: Session) -> int:
     """Positions that are read; those of a pass under way only while it is stopped: else it is ahead of its readings."""
     moving = session.gate is not None and session.gate.where.state == "running"
     return session.cache.length if moving else session.n_read
@@ -119,8 +119,8 @@ def _lens(session: Session, start: int, end: int) -> Lens:
             figure[:known, column] = values[:, 0] if values.ndim == 2 else values
         settled[column] = reading.settled()
     next_ids = np.array([_token(session, position + 1) for position in range(start, end)], np.int64)
-    pieces = _pieces(session, {*ids.flatten().tolist(), *next_ids.tolist()} - {-1})
-    n_total = _n_shown(session)
+    pieces = pieces_of(session, {*ids.flatten().tolist(), *next_ids.tolist()} - {-1})
+    n_total = n_shown(session)
     return Lens(start, n_total, ids, **figures, next_ids=next_ids, next_rank=next_rank, settled=settled, pieces=pieces)
 
 
@@ -145,7 +145,7 @@ def _column(session: Session, position: int, reading: Reading, top: int) -> Lens
         word_probability=reading.word_probability,
         word_rank=reading.word_rank,
         settled=reading.settled(),
-        pieces=_pieces(session, {*shown, reading.wanted.next_id} - {-1}),
+        pieces=pieces_of(session, {*shown, reading.wanted.next_id} - {-1}),
     )
 
 
@@ -159,5 +159,6 @@ def _nothing(session: Session, position: int) -> LensColumn:
     )
 
 
-def _pieces(session: Session, ids: Iterable[int]) -> tuple[Piece, ...]:
+def pieces_of(session: Session, ids: Iterable[int]) -> tuple[Piece, ...]:
+    """These tokens by themselves, by rising id."""
     return tuple(map(session.vocabulary_piece, sorted(ids)))

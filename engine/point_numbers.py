@@ -104,10 +104,6 @@ class Work:
         return tuple(Term(self._names(i), tuple(row)) for i, row in zip(kept, factors, strict=True)), rest
 
 
-def _sum(**terms: float) -> Work:
-    return _of("sum", list(terms.items()))
-
-
 def _of(kind: str, terms: Sequence[tuple[str, float]]) -> Work:
     values = torch.tensor([value for _, value in terms], dtype=torch.float64)
     return Work(kind, lambda i: terms[i][0], values)
@@ -140,7 +136,7 @@ class At:
     def _check(self) -> None:
         tensor = self.full(self.name)
         sizes = tensor.shape
-        at = self._shown(self.facts, self.place)
+        at = self._shown()
         if len(at) != len(sizes) or not all(0 <= entry < size for entry, size in zip(at, sizes, strict=True)):
             raise EngineError(f"{self.name} has no entry at {list(self.place)}; it is {list(sizes)} at a position.")
 
@@ -196,17 +192,19 @@ class At:
         """The first key that the position sees in a layer."""
         return int(self.config.layers[layer].attention.first_seen(self.position))
 
-    def _shown(self, facts: PointFacts, place: tuple[int, ...]) -> tuple[int, ...]:
-        axes = [symbol for symbol in facts.shape if symbol not in ("batch", "pos", "routed")]
-        axes = axes[1:] if facts.shape[:2] == ("1", "pos") else axes
+    def _shown(self) -> tuple[int, ...]:
+        """The place in what ``full`` gives."""
+        shape = self.facts.shape
+        axes = [symbol for symbol in shape if symbol not in ("batch", "pos", "routed")]
+        axes = axes[1:] if shape[:2] == ("1", "pos") else axes
         return tuple(
             entry - self.first(self.layer) if symbol == "key" else entry
-            for symbol, entry in zip(axes, place, strict=False)
+            for symbol, entry in zip(axes, self.place, strict=False)
         )
 
     def value(self) -> float:
         """What stands there."""
-        return float(to_host({"value": self.full(self.name)[self._shown(self.facts, self.place)]})["value"])
+        return float(to_host({"value": self.full(self.name)[self._shown()]})["value"])
 
     def key(self) -> int:
         """Which of the keys that are seen the place's last axis means."""
@@ -369,9 +367,7 @@ def _mapped(which: str) -> Callable[[At], Work]:
         inside = slice(before * spec.d_head, None)
         bias = None if linear.bias is None else linear.bias[inside]
         work = _row(linear.weight[inside], bias, row, at.attention_input(), f"W_{which.upper()}")
-        clip = spec.clip
-        clips = clip is not None and (which == "v" or spec.qk_norm is None)
-        return work.then(f"clamped at ± {clip}", lambda x: max(-clip, min(clip, x)) if clip else x, when=clips)
+        return _clipped(work, spec.clip if which == "v" or spec.qk_norm is None else None)
 
     return recipe
 
@@ -383,12 +379,13 @@ def _qk_normed(which: str) -> Callable[[At], Work]:
         i = head * at.attention.d_head + entry if flat else entry
         normalized = at.of(f"attn.{which}_norm.hook_normalized")
         x = normalized[i] if flat else normalized[head, i]
-        work, clip = _affine(float(x), norm, i), at.attention.clip
-        return work.then(
-            f"clamped at ± {clip}", lambda x: max(-clip, min(clip, x)) if clip else x, when=clip is not None
-        )
+        return _clipped(_affine(float(x), norm, i), at.attention.clip)
 
     return recipe
+
+
+def _clipped(work: Work, clip: float | None) -> Work:
+    return work if clip is None else work.then(f"clamped at ± {clip}", lambda x: max(-clip, min(clip, x)))
 
 
 def _affine(x: float, norm: Any, i: int) -> Work:

@@ -13,6 +13,7 @@ from torch import Tensor
 from engine.errors import EngineError, HookError
 from engine.layer_replay import Enough, Seen, layer_tensors, listened, made_parts, repeated
 from engine.sampling import Choice, choose
+from engine.sampling_stages import Points
 from engine.trace import Edits, Trace
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _SAMPLER, _ROPES = "sampler.", "rotary_emb."
 _AFTER = ("ln_final.", "hook_logits")
+_FINAL = "hook_logits_final"
 _POSITIONS_AT_ONCE = 512
 
 
@@ -143,7 +145,7 @@ def _after(session: Session, names: list[str], start: int, end: int) -> dict[str
 def _sampler(session: Session, names: list[str], start: int, end: int) -> dict[str, Tensor]:
     """One choice again for every name: what only looks at one stage changes no other's rounding."""
     index = _step_choosing(session, end)
-    logits = _after(session, ["hook_logits_final"], end - 1, end)["hook_logits_final"][0, 0]
+    logits = _after(session, [_FINAL], end - 1, end)[_FINAL][0, 0]
     return {name: _chosen_with(session, name, index, end, logits) for name in names}
 
 
@@ -155,49 +157,48 @@ def _step_choosing(session: Session, end: int) -> int:
 
 
 def _chosen_with(session: Session, name: str, index: int, end: int, logits: Tensor) -> Tensor:
-    edits = {key: listeners for key, listeners in session.trace.edits(end - 1).items() if key.startswith(_SAMPLER)}
-    points, seen = session.loaded.model.points, Seen([name])
+    points, edits, seen = session.loaded.model.points, session.trace.edits(end - 1), Seen([name])
 
-    def shown(key: str) -> Callable[[Tensor], Tensor]:
-        def show(tensor: Tensor) -> Tensor:
-            tensor = listened(tensor, points[key], edits)
-            if key == name:
-                seen.take(name, tensor)
-            return tensor
-
-        return show
+    def see(tensor: Tensor) -> Tensor:
+        tensor = listened(tensor, points[name], edits)
+        seen.take(name, tensor)
+        return tensor
 
     with suppress(Enough):
-        choose(
-            logits,
-            prompt=session.prompt,
-            output=session.output[:index],
-            position=end,
-            settings=session.settings[index] if index < len(session.settings) else session.sampling,
-            points={key.removeprefix(_SAMPLER): shown(key) for key in (*edits, name)},
-        )
+        _choose_again(session, index, end, logits, {name.removeprefix(_SAMPLER): see})
     return seen.tensors[name]
 
 
 @torch.inference_mode()
 def choice_again(session: Session, position: int, instead: Callable[[Tensor], Tensor]) -> Choice:
     """The choice of the token at a position once more, with another token (int64 [1]) than was drawn."""
-    index, end = _step_choosing(session, position), position
-    kept = session.kept_logits(end - 1)
-    logits = _after(session, ["hook_logits_final"], end - 1, end)["hook_logits_final"][0, 0] if kept is None else kept
-    edits = {key: listeners for key, listeners in session.trace.edits(end - 1).items() if key.startswith(_SAMPLER)}
-    points = session.loaded.model.points
+    index = _step_choosing(session, position)
+    return _choose_again(session, index, position, logits_before(session, position), {"hook_token": instead})
+
+
+def _choose_again(session: Session, index: int, end: int, logits: Tensor, own: Points) -> Choice:
+    """A step's choice, with what its listeners replaced; at the points of ``own`` that is done in their place."""
+    points, edits = session.loaded.model.points, session.trace.edits(end - 1)
     listening: dict[str, Callable[[Tensor], Tensor]] = {
-        key.removeprefix(_SAMPLER): partial(listened, point=points[key], edits=edits) for key in edits
+        key.removeprefix(_SAMPLER): partial(listened, point=points[key], edits=edits)
+        for key in edits
+        if key.startswith(_SAMPLER)
     }
     return choose(
         logits,
         prompt=session.prompt,
         output=session.output[:index],
         position=end,
-        settings=session.settings[index],
-        points={**listening, "hook_token": instead},
+        settings=session.settings[index] if index < len(session.settings) else session.sampling,
+        points={**listening, **own},
     )
+
+
+def logits_before(session: Session, end: int) -> Tensor:
+    """Logits ``[d_vocab]`` that the token at ``end`` is chosen from: the pass's own where they are kept, else made
+    again. In inference mode only."""
+    kept = session.kept_logits(end - 1)
+    return _after(session, [_FINAL], end - 1, end)[_FINAL][0, 0] if kept is None else kept
 
 
 def _run(session: Session, names: list[str], edits: Edits, work: Callable[[], object]) -> dict[str, Tensor]:

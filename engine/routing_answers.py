@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from engine import questions as ask
-from engine.column_blocks import blocks
+from engine.column_blocks import blocks, largest
 from engine.errors import EngineError, ModelNeeded
 from engine.frames import ExpertUse, RoutedTokens, RouterRow, Routing, RoutingLayers, RoutingShares
 from engine.gate import Answering
@@ -37,7 +37,7 @@ def routing(session: Session, question: ask.AskRouting) -> Answering:
     last = _block(record, moe, slice(whole.reach, n), block)
     parts = {name: torch.cat((getattr(whole, name), part), dim=1) for name, part in last.items()}
     shared = _shared(record, moe, n)  # it comes later than the rest, and is one figure a position
-    shared = blocks(shared, block).amax(-1) if shared.shape[1] else shared
+    shared = largest(shared, block) if shared.shape[1] else shared
     host = to_host({**parts, "shared": shared.flatten()})
     arrays = (host["weights"], host["scores"], host["chosen"], host["shared"])
     return Routing(question.layer, n, session.n_read, block, *arrays)
@@ -65,8 +65,8 @@ def _block(record: LayerRouting, moe: MoE, where: slice, block: int) -> dict[str
         nothing = record.logits[:0].new_zeros(moe.spec.n_experts, 0, dtype=torch.float32)
         return {"weights": nothing, "scores": nothing, "chosen": nothing.long()}
     return {
-        "weights": blocks(_used(record, moe, where), block).amax(-1),
-        "scores": blocks(moe.router.scores(record.logits[where]).float().T, block).amax(-1),
+        "weights": largest(_used(record, moe, where), block),
+        "scores": largest(moe.router.scores(record.logits[where]).float().T, block),
         "chosen": blocks(_chosen(record, moe, where).long(), block).sum(-1),
     }
 

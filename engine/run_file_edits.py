@@ -69,8 +69,9 @@ def forgotten(branch: Branch, spans: Sequence[tuple[int, int]]) -> dict[int, Edi
 
 
 def made_again(session: Session, branch: Branch) -> dict[int, Edits]:
-    """The same with the edits that are known in their place. Raises RunFileError where that would take too long."""
-    spans, found = session.trace.spans, forgotten(branch, session.trace.spans)
+    """Those of passes with edits that are known, which take the place of what is ``forgotten`` in the record. Raises
+    RunFileError where that would take too long."""
+    spans, found = session.trace.spans, dict[int, Edits]()
     if sum(len(steps) * _listeners(edited.points) for edited, steps in _passes(branch, spans)) > MOST_MADE:
         raise RunFileError(
             "The file of this run names more edits of its passes than can be made again; use another file."
@@ -83,7 +84,7 @@ def made_again(session: Session, branch: Branch) -> dict[int, Edits]:
         }
         for step in steps if known else ():
             start, end = spans[step]
-            found[start] = found[start] | session.edits_again(Pass(step, start, end), known)
+            found[start] = session.trace.applied[start] | session.edits_again(Pass(step, start, end), known)
     return found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from engine import break_checks
 from engine.answers import answering, whole
 from engine.attention_maps import AttentionMaps
 from engine.branches import Place, Tail, Token
-from engine.branching import LEAST, Branching, Looks
+from engine.branching import Branching, Looks, log_probability
 from engine.cache import KVCache
 from engine.edit_listeners import Interventions, Pass
 from engine.edits import Edit
@@ -697,9 +696,8 @@ class Session:
         self.prompt, self.output, self.settings, self._stream = list(prompt), [], [], stream
         self._renew(pieces[-1])
         for step, own in zip(steps, settings, strict=True):
-            log = math.log(max(step.sampling.chosen_raw, LEAST))
             by_hand = step.sampling if step.sampling.by_hand else None
-            self.add_token(step.piece.id, own, log, edited=step.edited, sampling=by_hand)
+            self.add_token(step.piece.id, own, log_probability(step.sampling), edited=step.edited, sampling=by_hand)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 

@@ -120,11 +120,9 @@ class Trace:
         self.truncate(start)
         self.routing.begin_pass(start)
         self._start, self._end, self._parts = start, end, _parts(start, end)
-        self._stream.reserve(start, end)
+        self._reserve(start, end)
         if applied is not None:
             self.applied[start] = applied
-        while len(self._norms) * BLOCK < end:
-            self._norms.append(self._like.new_empty(len(self._reach), BLOCK, dtype=torch.float32))
 
     def end_pass(self) -> None:
         """All layers have been recorded."""
@@ -157,10 +155,9 @@ class Trace:
         what is let go of is made of the tokens again, like other blocks that were dropped."""
         self._settle()
         blocks: list[tuple[int, Tensor | None, Tensor]] = []
-        boundary = self.config.d_model * self._like.element_size() * (self.config.n_layers + 1)
         for index, inside, outside in reversed(_parts(start, end)):  # the newest are kept first
             block, norms = self._stream[index], self._norms[index][:, inside].clone()
-            room -= (inside.stop - inside.start) * boundary
+            room -= (inside.stop - inside.start) * self._stream_bytes
             stream = None if block is None or room < 0 else block[:, inside].to(self._like.device, copy=True)
             blocks.insert(0, (start + outside.start, stream, norms))
         routing = {
@@ -174,9 +171,7 @@ class Trace:
 
     def extend(self, tail: TraceTail) -> None:
         """Go on with a tail, which begins where the record ends."""
-        self._stream.reserve(tail.start, tail.end)
-        while len(self._norms) * BLOCK < tail.end:
-            self._norms.append(self._like.new_empty(len(self._reach), BLOCK, dtype=torch.float32))
+        self._reserve(tail.start, tail.end)
         for first, stream, norms in tail.blocks:
             column = first % BLOCK
             self._stream.put(first // BLOCK, stream, column)
@@ -190,11 +185,10 @@ class Trace:
 
     def bytes_of(self, start: int, end: int) -> int:
         """What is kept of positions [start, end), in memory or on disk: stream, norms and routing."""
-        boundary = self.config.d_model * self._like.element_size() * (self.config.n_layers + 1)
         kept = 0
         for index, inside, _ in _parts(start, end):
             count = inside.stop - inside.start
-            kept += count * (4 * len(self._reach) + (0 if self._stream[index] is None else boundary))
+            kept += count * (4 * len(self._reach) + (0 if self._stream[index] is None else self._stream_bytes))
         return kept + self.routing.bytes_of(start, end)
 
     def attach(self, points: HookPoints) -> list[Callable[[], None]]:
@@ -308,7 +302,6 @@ class Trace:
 
     def use(self) -> RecordUse:
         """What the stream takes."""
-        stream_bytes = (self.config.n_layers + 1) * self.config.d_model * self._like.element_size()
         again = sum(block.numel() * block.element_size() for _, block in self._refilled.values())
         positions = max(self._reach)
         dropped = sum(
@@ -323,11 +316,22 @@ class Trace:
             dropped=dropped,
             positions=positions,
             limit=store.record.memory,
-            bytes_per_token=stream_bytes + 4 * len(self._reach),  # and the norms
+            bytes_per_token=self._stream_bytes + 4 * len(self._reach),  # and the norms
             trouble=store.trouble,
         )
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    @property
+    def _stream_bytes(self) -> int:
+        """Bytes of the stream of one position."""
+        return (self.config.n_layers + 1) * self.config.d_model * self._like.element_size()
+
+    def _reserve(self, start: int, end: int) -> None:
+        """Room for positions [start, end) in stream and norms."""
+        self._stream.reserve(start, end)
+        while len(self._norms) * BLOCK < end:
+            self._norms.append(self._like.new_empty(len(self._reach), BLOCK, dtype=torch.float32))
 
     def _block(self, index: int, stop: int) -> Tensor:
         """A block of the stream up to position ``stop`` and further; one that was dropped is made again, and kept for a

@@ -15,12 +15,13 @@ from engine import questions as ask
 from engine.cache import KVCache
 from engine.column_blocks import largest
 from engine.errors import EngineError
-from engine.frames import Piece, Untouched
+from engine.frames import Untouched
 from engine.gate import Answering
-from engine.layer_replay import stored_part, turn_of
+from engine.layer_replay import stored_part
+from engine.lens_answers import n_shown, pieces_of
 from engine.model.decoder import Decoder
 from engine.point_table import split_name
-from engine.replay import known, replay
+from engine.replay import known, logits_before
 from engine.sampling import choose
 from engine.sampling_stages import first_ids
 from engine.trace import Trace
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from engine.session import Session
 
 _MOST_TOP = 64
-_FINAL = "hook_logits_final"
 _AT_ONCE = 128  # positions of a layer that are computed in one slice
 
 
@@ -40,22 +40,16 @@ def untouched(session: Session, question: ask.AskUntouched) -> Answering:
         raise EngineError("Without a record no pass can be made again; make the session with record=True.")
     if not 1 <= question.top <= _MOST_TOP:
         raise EngineError(f"The {question.top} most probable tokens were asked for; 1 to {_MOST_TOP} can be shown.")
-    n = _n_read(session)
+    n = n_shown(session)
     position = max(0, n - 1) if question.position is None else question.position
     if position >= n:
         return _nothing(session, position)
     span = session.trace.span(position)
     points = tuple(name for name, listeners in session.trace.edits(position).items() if listeners)
     parting, left = yield from (_again if points else _alike)(session, *span, points)
-    made = _logits(session, *span, left, points)
+    made = _logits(session, span[1], left, points)
     yield None
     return _answer(session, question, span, points, parting, made)
-
-
-def _n_read(session: Session) -> int:
-    """Positions read; those of a pass under way only while it is stopped: else it is ahead of what is told of it."""
-    moving = session.gate is not None and session.gate.where.state == "running"
-    return session.cache.length if moving else session.n_read
 
 
 # -- the pass again ------------------------------------------------------------------------------------------------
@@ -121,7 +115,8 @@ def _layer(model: Decoder, trace: Trace, layer: int, x: Tensor, before: _Before)
     for part in x.split(_AT_ONCE, dim=1):
         yield
         before.length = start + sum(one.shape[1] for one in made)
-        turn = turn_of(model, trace, layer, before.length, before.length + part.shape[1], part)
+        end = before.length + part.shape[1]
+        turn = model.turn(layer, before.length, end, trace.span_end(start), part)
         with model.points.aside([layer], {}, {}):
             made.append(model.layers[layer](part, turn, before))
     return made[0] if len(made) == 1 else torch.cat(made, dim=1)
@@ -149,19 +144,16 @@ def _alike(
     return torch.stack(_one(session, session.loaded.config.n_layers + 1, start, end)), None
 
 
-def _logits(
-    session: Session, start: int, end: int, left: Tensor | None, points: tuple[str, ...]
-) -> tuple[Tensor, Tensor] | None:
+def _logits(session: Session, end: int, left: Tensor | None, points: tuple[str, ...]) -> tuple[Tensor, Tensor] | None:
     """Logits ``[d_vocab]`` as edited and untouched, float32; None while the pass has not come to them."""
-    if known(session, _FINAL) < end or (points and left is None):
+    if known(session, "hook_logits_final") < end or (points and left is None):
         return None
-    kept = session.kept_logits(end - 1)
-    edited = replay(session, [_FINAL], end - 1, end)[_FINAL][0, 0] if kept is None else kept
+    edited = logits_before(session, end).float()
     if left is None:
-        return edited.float(), edited.float()
+        return edited, edited
     model = session.loaded.model
     with model.points.aside([None], {}, {}):
-        return edited.float(), model.logits_of(left[:, -1:])[0, 0].float()
+        return edited, model.logits_of(left[:, -1:])[0, 0].float()
 
 
 # -- what is told of it --------------------------------------------------------------------------------------------
@@ -191,7 +183,7 @@ def _answer(
         logits=host["logits"],
         change=host["change"],
         moved=host["moved"],
-        pieces=_pieces(session, shown),
+        pieces=pieces_of(session, shown),
         block=block,
         parting=host["parting"],
     )
@@ -199,11 +191,8 @@ def _answer(
 
 def _compared(made: tuple[Tensor, Tensor] | None, top: int) -> dict[str, Tensor]:
     if made is None:
-        whole = torch.zeros(0, dtype=torch.int64)
-        return {"ids": whole, "probabilities": torch.zeros(2, 0), "logits": torch.zeros(2, 0)} | {
-            "change": torch.zeros(0),
-            "moved": whole,
-        }
+        ids, sides = torch.zeros(0, dtype=torch.int64), torch.zeros(2, 0)
+        return {"ids": ids, "probabilities": sides, "logits": sides, "change": torch.zeros(0), "moved": ids}
     logits = torch.stack(made)
     change = torch.where(logits[0] == logits[1], 0.0, logits[0] - logits[1])  # both may be -inf
     top = min(top, len(change))
@@ -229,10 +218,6 @@ def _chosen(session: Session, end: int, logits: Tensor | None) -> tuple[int, int
     settings = session.settings[index] if done else session.sampling
     choice = choose(logits, prompt=session.prompt, output=session.output[:index], position=end, settings=settings)
     return chosen, choice.token_id()
-
-
-def _pieces(session: Session, ids: set[int]) -> tuple[Piece, ...]:
-    return tuple(map(session.vocabulary_piece, sorted(ids)))
 
 
 def _nothing(session: Session, position: int) -> Untouched:

@@ -333,7 +333,8 @@ class ActivationsPanel(Panel):
             return None
         menu = QMenu(self)
         edit = menu.addAction(self.tr("Edit {0}…").format(row.name))
-        edit.triggered.connect(lambda: self.context.tray.asked_at.emit(row.layer, row.name))
+        layer = -1 if row.layer is None else row.layer
+        edit.triggered.connect(lambda: self.stage_asked.emit("edit", layer, row.name))
         return menu
 
     def _switch(self) -> None:

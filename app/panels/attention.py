@@ -570,8 +570,7 @@ class AttentionPanel(Panel):
         if self._unseen(shown, row, key):
             return f"{where}: {self._unseen(shown, row, key)}"
         value = exact(float(cells.values[row, column]))
-        if self.differs:
-            where = self.tr("A − B, {0}").format(where)
+        where = self.of_two(where)
         if shown.block == 1 and shown.every == 1:
             return f"{where}: {value}"
         form = self.tr("{0}: largest of {1} × {1} cells {2}")
@@ -606,8 +605,7 @@ class AttentionPanel(Panel):
         where = self.tr("layer {0}, head {1}, query {2} “{3}”, key {4} “{5}”").format(
             row.layer, head, row.position, run.label(row.position), key, run.label(key)
         )
-        if self.differs:
-            where = self.tr("A − B, {0}").format(where)
+        where = self.of_two(where)
         if key < row.sight[0]:
             words = attention_words(self._layer_facts(row.layer), self.tr)
             return self.tr("{0}: masked, outside the {1}").format(where, words)

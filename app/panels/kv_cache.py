@@ -314,7 +314,7 @@ class CachePanel(Panel):
         )
         letter = {"keys": "K", "values": "V"}[name]
         scale = signed_scale(array, self.context.theme.diverging, f"{letter}, A − B" if self.differs else letter)
-        title = self._of_two(title)
+        title = self.of_two(title)
         clipped = beyond(scale, array)
         if clipped:
             title += self.tr(" · {0} beyond the scale").format(clipped)
@@ -333,7 +333,7 @@ class CachePanel(Panel):
         title = self.tr("stored: latent and rotated key, dimension, layer {0}, position {1} “{2}”").format(
             shown.layer, shown.position, self.context.run.label(shown.position)
         )
-        scale = signed_scale(shown.latent, self.context.theme.diverging, self._of_two(self.tr("stored")))
+        scale = signed_scale(shown.latent, self.context.theme.diverging, self.of_two(self.tr("stored")))
         rows = Axis(self.tr("part"), len(values), names.__getitem__, numbers=True)
         return Cells(values, rows, Axis(title, values.shape[1], str, numbers=True), scale, state)
 
@@ -400,11 +400,7 @@ class CachePanel(Panel):
             self.tr("latent of layer {0}, position {1}, dimension {2}: {3}"),
             self.tr("rotated key of layer {0}, position {1}, dimension {2}: {3}"),
         )
-        return self._of_two(forms[row].format(shown.layer, shown.position, column, exact(float(shown.latent[entry]))))
-
-    def _of_two(self, text: str) -> str:
-        """What is told of a figure that is a difference."""
-        return self.tr("A − B, {0}").format(text) if self.differs else text
+        return self.of_two(forms[row].format(shown.layer, shown.position, column, exact(float(shown.latent[entry]))))
 
     def _describe_entry(self, letter: str, name: str, row: int, column: int) -> str:
         shown = self._vectors
@@ -415,7 +411,7 @@ class CachePanel(Panel):
         text = form.format(
             letter, shown.layer, shown.position, row, column, exact(float(getattr(shown, name)[row, column]))
         )
-        return self._of_two(text)
+        return self.of_two(text)
 
     # --- size -------------------------------------------------------------------------------------------------
 

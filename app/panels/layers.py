@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import numpy as np
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QImage, QResizeEvent
 from PySide6.QtWidgets import QVBoxLayout
 
 from app.panels.panel import Context, Panel
-from app.pass_words import Reading, ending_point
+from app.pass_words import Reading, ending_point, place_of
 from app.widgets.pass_marks import Place, marks_of
 from app.widgets.pass_rows import TOKEN, pass_rows, stages_computed, state
 from app.widgets.pass_view import PassView
 from app.widgets.still_label import StillLabel
-from engine.breakpoints import Breakpoint
-from engine.point_table import of_any_expert
 
 _LOW_LINES = 40  # a panel of fewer lines of text leaves them all to the map
 
@@ -41,6 +37,7 @@ class LayersPanel(Panel):
         self.view.picked.connect(self._pick)
         self.view.opened.connect(self.stage_opened)
         self.view.asked.connect(self.stage_asked)
+        context.breaks.changed.connect(self._show_breakpoints)
         self.setFocusProxy(self.view)
         self.setAccessibleName(self.title())
         column = QVBoxLayout(self)
@@ -109,9 +106,9 @@ class LayersPanel(Panel):
         self.view.show_look(cursor.pinned.layer, cursor.hovered.layer, self._picked())
         self._show_card()
 
-    def show_breakpoints(self, breakpoints: Iterable[Breakpoint]) -> None:
+    def _show_breakpoints(self) -> None:
         """Mark the stages and layers that have one."""
-        self.view.show_marks(marks_of(breakpoints))
+        self.view.show_marks(marks_of(self.context.breaks.breakpoints))
 
     def restyle(self) -> None:
         for label in (self.head, self.card):
@@ -143,13 +140,9 @@ class LayersPanel(Panel):
         model, pinned = self.context.run.model, self.context.cursor.pinned
         if model is None or not pinned.point:
             return None
-        name = of_any_expert(pinned.point)
-        layer = min(pinned.layer, model.n_layers - 1)
-        of_layer = [point for point in model.layers[layer].points if point.name == name]
-        around = [point for point in (*model.points_before, *model.points_behind) if point.name == name]
-        if name == "hook_tokens":
+        if pinned.point == "hook_tokens":
             return (None, TOKEN)
-        return (layer, of_layer[0].group) if of_layer else (None, around[0].group) if around else None
+        return place_of(model, min(pinned.layer, model.n_layers - 1), pinned.point)
 
     def _show_card(self) -> None:
         """The tensors of the picked stage, where the panel is tall enough for that beside the map."""

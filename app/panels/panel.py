@@ -118,6 +118,10 @@ class Panel(QWidget):
         """Whether differences of two branches are to be shown here."""
         return self.compares and self.context.comparison.differs
 
+    def of_two(self, text: str) -> str:
+        """What is told of a figure, which may be a difference."""
+        return self.tr("A − B, {0}").format(text) if self.differs else text
+
     def side(self) -> str:
         """Which of two compared branches is shown, "A", "B" or "A − B"; "" while none are compared."""
         comparison = self.context.comparison

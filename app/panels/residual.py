@@ -359,11 +359,9 @@ class ResidualPanel(Panel):
             return self.tr("{0}: not computed yet").format(where)
         value = exact(float(shown.norms[row, column]))
         if shown.block == 1:
-            return self._of_two(self.tr("{0}: norm {1}").format(where, value))
+            return self.of_two(self.tr("{0}: norm {1}").format(where, value))
         text = self.tr("{0}: largest norm of {1} positions {2}").format(where, shown.block, value)
-        return self._of_two(text) + self._exact_text(
-            "residual_norm", (row, position), self.tr(", at this position {0}")
-        )
+        return self.of_two(text) + self._exact_text("residual_norm", (row, position), self.tr(", at this position {0}"))
 
     def _describe_entry(self, row: int, column: int) -> str:
         shown, cells = self._vectors, self._column.cells
@@ -375,9 +373,9 @@ class ResidualPanel(Panel):
             return self.tr("{0}: not computed yet").format(where)
         value = exact(float(cells.values[row, column]))
         if shown.block == 1:
-            return self._of_two(f"{where}: {value}")
+            return self.of_two(f"{where}: {value}")
         text = self.tr("{0}: largest of {1} dimensions {2}").format(where, shown.block, value)
-        return self._of_two(text) + self._exact_text(
+        return self.of_two(text) + self._exact_text(
             "residual", (row, shown.position, dimension), self.tr(", in this one {0}")
         )
 
@@ -390,11 +388,7 @@ class ResidualPanel(Panel):
             figure(float(self._norms.delta_attention[layer, column])),
             figure(float(self._norms.delta_mlp[layer, column])),
         )
-        return self._of_two(text)
-
-    def _of_two(self, text: str) -> str:
-        """What is told of a figure that is a difference."""
-        return self.tr("A − B, {0}").format(text) if self.differs else text
+        return self.of_two(text)
 
     def _exact_text(self, quantity: str, index: tuple[int, ...], form: str) -> str:
         found = self._exact.get(quantity)

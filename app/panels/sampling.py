@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import is_
 
 import numpy as np
 from PySide6.QtCore import Qt
@@ -42,6 +43,7 @@ class SamplingPanel(Panel):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._step: StepFrame | None = None
+        self._pair: tuple[StepFrame | None, StepFrame | None] = (None, None)  # that are compared
         self._compared: tuple[Compared, ...] = ()
         theme = context.theme
         self._title = StillLabel(wrap=True)
@@ -240,7 +242,7 @@ class SamplingPanel(Panel):
     def _turn_to_difference(self, differs: bool) -> None:
         if differs != self._difference.isHidden():
             return
-        self._step, self._compared = None, ()
+        self._step, self._pair, self._compared = None, (None, None), ()
         for part in (self._table, self._choice, self._bar):
             part.setVisible(not differs)
         self._difference.setVisible(differs)
@@ -249,6 +251,9 @@ class SamplingPanel(Panel):
         """Of the step that chose the pinned position; of the newest position that both have, where none is pinned."""
         pair, sentence = self._pinned_pair()
         self._pages.say(sentence)
+        if pair is not None and all(map(is_, pair, self._pair)):
+            return  # it is asked for with every move of the cursor
+        self._pair = pair or (None, None)
         self._compared = () if pair is None else compared(*pair)
         rows = tuple(Entry(row.text, _pair_text(row), row.difference) for row in self._compared)
         self._difference.show_entries(Entries(rows, self.tr("token"), self.tr("raw %: A − B")))

@@ -4,40 +4,27 @@ from __future__ import annotations
 
 from functools import partial
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QSpinBox,
-    QToolButton,
-    QVBoxLayout,
-)
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QVBoxLayout
 
 from app.breakpoint_words import breakpoint_text
 from app.breaks import Breaks, fits
-from app.theme import Theme, icon
+from app.theme import Theme
 from app.widgets.breakpoint_form import MOST_IGNORED
-from app.widgets.card_column import CardColumn
+from app.widgets.card_column import Card, CardColumn
 from engine.breakpoints import NOT_FINITE, Breakpoint
 from engine.frames import ModelFrame
 
 
-class BreakpointRow(QFrame):
-    """One breakpoint. Its signals say what the user does to it."""
+class BreakpointRow(Card):
+    """One breakpoint."""
 
-    switched = Signal(bool)
     ignore_changed = Signal(int)
-    asked = Signal(str)  # "change" or "remove"
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
+        super().__init__("change", "remove")
         self._theme = theme
-        self.on, self.words, self.hits, self.hit = QCheckBox(), QLabel(), QLabel(), QLabel()
-        self.ignore = QSpinBox()
-        self.buttons = {"change": QToolButton(), "remove": QToolButton()}
+        self.hits, self.hit, self.ignore = QLabel(), QLabel(wordWrap=True), QSpinBox()
         self._prepare()
         self._arrange()
         self.restyle(theme)
@@ -56,10 +43,9 @@ class BreakpointRow(QFrame):
         self.on.setText(str(breakpoint.number) if breakpoint.number else "")
         self.on.setAccessibleName(self.tr("Breakpoint {0} is on: {1}").format(breakpoint.number, text))
         self.ignore.setAccessibleName(self.tr("Hits to ignore of breakpoint {0}").format(breakpoint.number))
-        own = breakpoint.number != NOT_FINITE.number
-        for name, button in self.buttons.items():
-            button.setVisible(own)
-            button.setAccessibleName(f"{self._titles()[name]}: {text}")
+        self.name_buttons(text)
+        for button in self.buttons.values():
+            button.setVisible(breakpoint.number != NOT_FINITE.number)
 
     def show_hits(self, hits: int, sentence: str) -> None:
         """``sentence``: which value met which limit, while the pass stands there; "" otherwise."""
@@ -72,10 +58,7 @@ class BreakpointRow(QFrame):
 
     def restyle(self, theme: Theme) -> None:
         self._theme = theme
-        side = self.fontMetrics().height()
-        for name, picture in (("change", "edit"), ("remove", "close")):
-            self.buttons[name].setIcon(icon(picture, theme))
-            self.buttons[name].setIconSize(QSize(side, side))
+        self.show_icons(theme)
         edge = theme.decode if self.property("standing") else theme.raised
         self.setStyleSheet(
             f"BreakpointRow {{ background: {theme.raised}; border-radius: 3px; border: 2px solid {edge}; }}"
@@ -83,14 +66,9 @@ class BreakpointRow(QFrame):
         self.hits.setStyleSheet(f"color: {theme.faint};")
         self.hit.setStyleSheet(f"color: {theme.decode}; font-weight: 600;")
 
-    def _titles(self) -> dict[str, str]:
-        return {"change": self.tr("Change"), "remove": self.tr("Delete")}
-
     def _prepare(self) -> None:
-        self.on.setToolTip(self.tr("On or off"))
+        self.hit.setTextFormat(Qt.TextFormat.PlainText)
         for label in (self.words, self.hit):
-            label.setTextFormat(Qt.TextFormat.PlainText)
-            label.setWordWrap(True)
             label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.hits.setToolTip(self.tr("How often its conditions have held"))
         self.ignore.setRange(0, MOST_IGNORED)
@@ -99,11 +77,6 @@ class BreakpointRow(QFrame):
         self.ignore.setToolTip(self.tr("So many hits more are counted without stopping the pass"))
         self.ignore.setFocusPolicy(Qt.FocusPolicy.StrongFocus)  # the wheel scrolls the list
         self.ignore.valueChanged.connect(self.ignore_changed)
-        self.on.toggled.connect(self.switched)
-        for name, button in self.buttons.items():
-            button.setAutoRaise(True)
-            button.setToolTip(self._titles()[name])
-            button.clicked.connect(partial(self.asked.emit, name))
         self.hit.hide()
 
     def _arrange(self) -> None:

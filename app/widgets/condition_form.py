@@ -10,7 +10,7 @@ from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayou
 from app.breakpoint_words import kind_names
 from app.breaks import OUTSIDE
 from app.cursor import Look
-from app.widgets.pages import limit
+from app.widgets.pages import fill_box, limit
 from engine.breakpoints import Test, TestKind
 from engine.errors import EngineError
 from engine.frames import ModelFrame
@@ -76,15 +76,8 @@ class ConditionForm(QWidget):
     def show_model(self, model: ModelFrame | None) -> None:
         """Offer what this model has."""
         self._model = model
-        wanted = self._kinds()
-        if [self.kind.itemData(index) for index in range(self.kind.count())] != wanted:
-            chosen, names = self.kind.currentData(), kind_names(self.tr)
-            self.kind.blockSignals(True)
-            self.kind.clear()
-            for kind in wanted:
-                self.kind.addItem(names[kind], kind)
-            self.kind.setCurrentIndex(max(0, self.kind.findData(chosen)))
-            self.kind.blockSignals(False)
+        names = kind_names(self.tr)
+        fill_box(self.kind, ((names[kind], kind) for kind in self._kinds()), self.kind.currentData())
         self._show_kind()
 
     def look_at(self, look: Look, position: int) -> None:
@@ -251,11 +244,7 @@ class ConditionForm(QWidget):
         ways = {TEXT: self.tr("text"), TOKEN: self.tr("token id")}
         if kind == "attention":
             ways = {POSITION: self.tr("position"), **ways}
-        self.target.blockSignals(True)
-        self.target.clear()
-        for way, text in ways.items():
-            self.target.addItem(text, way)
-        self.target.blockSignals(False)
+        fill_box(self.target, ((text, way) for way, text in ways.items()))
         self._name_word()
 
     def _name_word(self) -> None:
@@ -276,13 +265,7 @@ class ConditionForm(QWidget):
         names = ["", *self._stages()]
         if isinstance(chosen, str) and chosen not in names:
             names.append(chosen)
-        if [self.stage.itemData(index) for index in range(self.stage.count())] != names:
-            self.stage.blockSignals(True)
-            self.stage.clear()
-            for name in names:
-                self.stage.addItem(name or self.tr("end of the layer"), name)
-            self.stage.blockSignals(False)
-        self.stage.setCurrentIndex(max(0, self.stage.findData(chosen)))
+        fill_box(self.stage, ((name or self.tr("end of the layer"), name) for name in names), chosen)
 
     def _stages(self) -> list[str]:
         if self._model is None:

@@ -23,6 +23,7 @@ from PySide6.QtWidgets import (
 
 from app import edit_words as words
 from app.theme import Theme
+from app.widgets.pages import fill_box
 from app.widgets.scale import exact
 from engine.edits import Edit, EditKind
 from engine.errors import EngineError
@@ -147,7 +148,7 @@ class EditForm(QWidget):
         self.wrong.hide()
         self.done.setText(self.tr("Add") if new else self.tr("Change"))
         titles, mine = words.target_titles(self.tr), words.target_of(edit)
-        self._fill(self.target, [(titles[one.key], one.key) for one in words.possible_targets(model)], mine.key)
+        fill_box(self.target, [(titles[one.key], one.key) for one in words.possible_targets(model)], mine.key)
         self._fill_points()
         self.point.setCurrentIndex(max(0, self.point.findData(edit.point)))
         self._fill_kinds()
@@ -175,15 +176,6 @@ class EditForm(QWidget):
         self.only_pass.setText("" if edit.step is None else str(edit.step))
         self.name.setText(edit.name)
 
-    def _fill(self, box: QComboBox, items: list[tuple[str, str]], chosen: str) -> None:
-        """Other items, silently; the same one stays chosen where there is such a one."""
-        box.blockSignals(True)
-        box.clear()
-        for text, data in items:
-            box.addItem(text, data)
-        box.setCurrentIndex(max(0, box.findData(chosen)))
-        box.blockSignals(False)
-
     def _target(self) -> words.Target:
         return next(one for one in words.TARGETS if one.key == self.target.currentData())
 
@@ -192,7 +184,7 @@ class EditForm(QWidget):
         if self._model is None or self._edit is None:
             return
         points = words.points_of(self._target(), self._model, self._layer())
-        self._fill(self.point, [(name, name) for name in points], self.point.currentData() or self._edit.point)
+        fill_box(self.point, [(name, name) for name in points], self.point.currentData() or self._edit.point)
         self._fill_kinds()
 
     def _fill_kinds(self) -> None:
@@ -201,7 +193,7 @@ class EditForm(QWidget):
             return
         titles, name = words.kind_titles(self.tr), self.point.currentData() or ""
         kinds = words.kinds_of(self._target(), self._model, self._layer(), name)
-        self._fill(self.kind, [(titles[kind], kind) for kind in kinds], self.kind.currentData() or "")
+        fill_box(self.kind, [(titles[kind], kind) for kind in kinds], self.kind.currentData() or "")
         self._suit()
 
     def _layer(self) -> int:

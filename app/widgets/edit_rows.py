@@ -4,39 +4,27 @@ from __future__ import annotations
 
 from functools import partial
 
-from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtWidgets import (
-    QCheckBox,
-    QFrame,
-    QHBoxLayout,
-    QLabel,
-    QSlider,
-    QToolButton,
-    QVBoxLayout,
-)
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtWidgets import QHBoxLayout, QLabel, QSlider, QVBoxLayout
 
 from app.edit_words import edit_text, how_text, past_text, scope_text, what_text
-from app.theme import Theme, icon
-from app.widgets.card_column import CardColumn
+from app.theme import Theme
+from app.widgets.card_column import Card, CardColumn
 from engine.edits import GRADUAL, Edit
 
 STRONGEST = 200  # percent
-_BUTTONS = ("change", "duplicate", "remove")
 
 
-class EditRow(QFrame):
-    """One edit. Its signals say what the user does to it."""
+class EditRow(Card):
+    """One edit."""
 
-    switched = Signal(bool)
     strength_changed = Signal(float)
-    asked = Signal(str)  # one of "change", "duplicate", "remove"
 
     def __init__(self, theme: Theme) -> None:
-        super().__init__()
+        super().__init__("change", "duplicate", "remove")
         self._shown: tuple[Edit, str] | None = None
-        self.on, self.words, self.scope = QCheckBox(), QLabel(wordWrap=True), QLabel(wordWrap=True)
+        self.scope = QLabel(wordWrap=True)
         self.strength, self.percent = QSlider(Qt.Orientation.Horizontal), QLabel()
-        self.buttons = {name: QToolButton() for name in _BUTTONS}
         self._prepare()
         self._arrange()
         self.restyle(theme)
@@ -58,8 +46,7 @@ class EditRow(QFrame):
         self.strength.setAccessibleName(self.tr("Strength of {0}").format(text))
         self._show_strength(edit)
         self.words.setEnabled(edit.on)
-        for name, button in self.buttons.items():
-            button.setAccessibleName(f"{self._titles()[name]}: {text}")
+        self.name_buttons(text)
 
     def _show_strength(self, edit: Edit) -> None:
         gradual = edit.kind in GRADUAL
@@ -72,21 +59,14 @@ class EditRow(QFrame):
         self.percent.setText(f"{edit.strength * 100:.0f} %")
 
     def restyle(self, theme: Theme) -> None:
-        side = self.fontMetrics().height()
-        for name, picture in zip(_BUTTONS, ("edit", "copy", "close"), strict=True):
-            self.buttons[name].setIcon(icon(picture, theme))
-            self.buttons[name].setIconSize(QSize(side, side))
+        self.show_icons(theme)
         self.setStyleSheet(f"EditRow {{ background: {theme.raised}; border-radius: 3px; }}")
         self.scope.setStyleSheet(f"color: {theme.faint};")
         self.percent.setFixedWidth(self.fontMetrics().horizontalAdvance("200 % "))
 
-    def _titles(self) -> dict[str, str]:
-        return {"change": self.tr("Change"), "duplicate": self.tr("Duplicate"), "remove": self.tr("Delete")}
-
     def _prepare(self) -> None:
-        self.on.setToolTip(self.tr("On or off"))
+        self.scope.setTextFormat(Qt.TextFormat.PlainText)
         for label in (self.words, self.scope):
-            label.setTextFormat(Qt.TextFormat.PlainText)  # names may hold tokens
             label.setMinimumWidth(1)
         self.strength.setRange(0, STRONGEST)
         self.strength.setSingleStep(5)
@@ -95,12 +75,7 @@ class EditRow(QFrame):
         self.strength.setTickPosition(QSlider.TickPosition.TicksBelow)
         self.strength.setToolTip(self.tr("Strength: x + s · (edited − x); 0 % changes nothing, 100 % is what it says"))
         self.percent.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        self.on.toggled.connect(self.switched)
         self.strength.valueChanged.connect(lambda value: self.strength_changed.emit(value / 100))
-        for name, button in self.buttons.items():
-            button.setAutoRaise(True)
-            button.setToolTip(self._titles()[name])
-            button.clicked.connect(partial(self.asked.emit, name))
 
     def _arrange(self) -> None:
         self.setAutoFillBackground(True)

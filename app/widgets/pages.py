@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QHBoxLayout, QLabel, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QComboBox, QHBoxLayout, QLabel, QSpinBox, QStackedWidget, QVBoxLayout, QWidget
 
 from app.run import Run
 
@@ -66,6 +68,16 @@ def labelled(text: str, widget: QWidget) -> QWidget:
     row.addWidget(label)
     row.addWidget(widget)
     return pair
+
+
+def fill_box(box: QComboBox, items: Iterable[tuple[str, object]], chosen: object = None) -> None:
+    """Other items, texts and data, silently; the first one is chosen where there is no ``chosen`` one."""
+    box.blockSignals(True)
+    box.clear()
+    for text, data in items:
+        box.addItem(text, data)
+    box.setCurrentIndex(max(0, box.findData(chosen)))
+    box.blockSignals(False)
 
 
 def limit(box: QSpinBox, least: int, most: int, value: int) -> None:

@@ -17,11 +17,11 @@ from PySide6.QtGui import (
     QMouseEvent,
     QPainter,
     QPaintEvent,
-    QRegion,
     QResizeEvent,
 )
 from PySide6.QtWidgets import QAbstractScrollArea, QMenu, QToolTip, QWidget
 
+from app.breakpoint_words import place_text
 from app.layer_kinds import differing
 from app.pass_words import Reading, built_text, stage_text
 from app.theme import Theme
@@ -49,7 +49,6 @@ class PassView(QAbstractScrollArea):
         self.rows: tuple[Row, ...] = ()
         self.picture = Picture()
         self._tops: list[float] = [0.0]
-        self._dirty = QRegion()  # what is being painted
         self._model: ModelFrame | None = None
         self._stopped = False
         self.viewport().setMouseTracking(True)
@@ -243,16 +242,13 @@ class PassView(QAbstractScrollArea):
         painter = QPainter(self.viewport())
         painter.fillRect(event.rect(), QColor(self.theme.panel))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        region = self._dirty = event.region()
+        region, high = event.region(), float(self._high)
+        pencil = PassPainter(painter, self.picture, self.theme, self.font(), high, region, self.tr)
         for index in self._visible():
             box = self.row_box(index)
             if region.intersects(box.toAlignedRect()):
-                self._draw(painter, self.rows[index], box)
+                pencil.draw(self.rows[index], box)
         painter.end()
-
-    def _draw(self, painter: QPainter, row: Row, box: QRectF) -> None:
-        pencil = PassPainter(painter, self.picture, self.theme, self.font(), float(self._high), self._dirty, self.tr)
-        pencil.draw(row, box)
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -311,8 +307,8 @@ class PassView(QAbstractScrollArea):
             return self.picture.token
         facts = None if layer is None else model.layers[layer]
         points = (*model.points_before, *model.points_behind) if facts is None else facts.points
-        where = stage if layer is None else self.tr("layer {0} · {1}").format(layer, stage)
-        return "\n".join(filter(None, (where, stage_text(points, facts, stage, reading))))
+        lines = (place_text(layer, stage, self.tr), stage_text(points, facts, stage, reading))
+        return "\n".join(filter(None, lines))
 
     # -- keys and menu -------------------------------------------------------------------------------------------
 
@@ -373,8 +369,7 @@ class PassView(QAbstractScrollArea):
         if stage == TOKEN:
             return None
         menu = QMenu(self)
-        where = stage if layer < 0 else f"{self.tr('layer {0}').format(layer)} · {stage or self.tr('its end')}"
-        menu.addAction(where).setEnabled(False)
+        menu.addAction(place_text(*place, self.tr)).setEnabled(False)
         menu.addAction(self.tr("Show its tensor"), partial(self.opened.emit, layer, stage))
         menu.addSeparator()
         stops = self.picture.marks.stops_at(place)

@@ -14,6 +14,7 @@ from app.theme import Theme
 from app.untouched_words import compared, first_parting, verdict
 from app.widgets.axis import Axis
 from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
+from app.widgets.lens_words import boundary_text
 from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import fill
 from app.widgets.scale import Scale, exact
@@ -155,10 +156,8 @@ class UntouchedView(QWidget):
         if found is None or not (0 <= row < found.parting.shape[0] and 0 <= column < found.parting.shape[1]):
             return ""
         position, value = found.start + column * found.block, float(found.parting[row, column])
-        entering = self.tr("entering layer {0}").format(row)
-        leaving = self.tr("leaving the last layer")
-        last = run.model is not None and row >= run.model.n_layers
-        where = f"{leaving if last else entering}, {self.tr('position')} {position} “{run.label(position)}”"
+        boundary = boundary_text(row, len(found.parting), self.tr)
+        where = f"{boundary}, {self.tr('position')} {position} “{run.label(position)}”"
         if np.isnan(value):
             return self.tr("{0}: not computed yet").format(where)
         if found.block > 1:

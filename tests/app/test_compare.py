@@ -309,6 +309,16 @@ def test_the_lens_shows_both_words_where_they_are_not_the_same(qtbot: Any, two: 
     assert " | " not in shown.panel._texts(row)[column]
 
 
+def test_where_the_mouse_is_sampling_compares_nothing_again(qtbot: Any, two: Two) -> None:
+    shown = two.show(qtbot, SamplingPanel)
+    rows = shown.panel._difference.entries
+    shown.panel.context.cursor.hover(layer=1)
+    shown.panel.show_cursor()
+    assert shown.panel._difference.entries is rows
+    shown.pin(position=two.run_b.steps[0].end)
+    assert shown.panel._difference.entries is not rows
+
+
 def test_sampling_shows_what_both_thought_of_the_same_tokens(qtbot: Any, two: Two) -> None:
     shown = two.show(qtbot, SamplingPanel)
     position = two.run_b.steps[-1].end

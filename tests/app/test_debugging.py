@@ -291,12 +291,15 @@ def _point(name: str, group: str) -> PointFacts:
 
 def test_here_is_the_stage_of_the_pinned_point(made: Made) -> None:
     facts = made.run.model
-    layers = tuple(replace(layer, points=(_point("attn.hook_q", "q k v"),)) for layer in facts.layers)
+    points = (_point("attn.hook_q", "q k v"), _point("mlp.experts.*.hook_post", "experts"))
+    layers = tuple(replace(layer, points=points) for layer in facts.layers)
     made.run.model = replace(facts, layers=layers, points_behind=(_point("ln_final.hook_scale", "final norm"),))
     made.context.cursor.pin(layer=3)
     assert made.debugging.here() == (3, "")
     made.context.cursor.pin(point="attn.hook_q")
     assert made.debugging.here() == (3, "q k v")
+    made.context.cursor.pin(point="mlp.experts.5.hook_post")
+    assert made.debugging.here() == (3, "experts")
     made.context.cursor.pin(point="ln_final.hook_scale")
     assert made.debugging.here() == (None, "final norm")
     made.context.cursor.pin(point="mlp.hook_of_another_model")

@@ -16,6 +16,7 @@ from app.run import Run
 from app.theme import DARK, LIGHT, Theme
 from app.widgets import pass_fold
 from app.widgets.pass_fold import cell_box, label_width
+from app.widgets.pass_painter import PassPainter
 from app.widgets.pass_rows import State, pass_rows, stages_computed, state
 from engine.frames import EndFrame, Where
 from tests.app.made_runs import STAGES, context, generated, grow, prompted
@@ -276,14 +277,16 @@ def test_an_update_costs_less_than_a_millisecond(qtbot: QtBot, qapp: QApplicatio
     assert sorted(spent)[50] < 0.001
 
 
-def test_an_update_repaints_only_rows_that_differ(qtbot: QtBot, qapp: QApplication) -> None:
+def test_an_update_repaints_only_rows_that_differ(
+    qtbot: QtBot, qapp: QApplication, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = prompted()
     run.absorb(paused(2, "norm 1"))
     panel = panel_of(qtbot, qapp, run)
     qapp.processEvents()
     drawn: list[int | None] = []
-    original = panel.view._draw
-    panel.view._draw = lambda painter, row, box: (drawn.append(row.layer), original(painter, row, box))
+    original = PassPainter.draw
+    monkeypatch.setattr(PassPainter, "draw", lambda self, row, box: (drawn.append(row.layer), original(self, row, box)))
     run.absorb(paused(2, "q k v"))
     panel.show_run()
     qapp.processEvents()

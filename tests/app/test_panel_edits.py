@@ -545,10 +545,10 @@ def test_a_point_is_edited_from_the_activations(qtbot: Any, session: Any) -> Non
     made = show(qtbot, ActivationsPanel, real_run(session, "point", 2))
     made.pin(layer=1, point="mlp.hook_post")
     made.answer(session)
-    asked: list[tuple[int | None, str]] = []
-    made.panel.context.tray.asked_at.connect(lambda layer, name: asked.append((layer, name)))
+    asked: list[tuple[str, int, str]] = []
+    made.panel.stage_asked.connect(lambda *what: asked.append(what))
     take(made.panel.menu(), 0)
-    assert asked == [(1, "mlp.hook_post")]
+    assert asked == [("edit", 1, "mlp.hook_post")]
     made.pin(point="kv.hook_append")
     assert made.panel.menu() is None
 

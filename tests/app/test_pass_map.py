@@ -265,7 +265,7 @@ def test_the_menu_of_a_stage_of_a_layer_and_of_what_lies_outside(qtbot: Any) -> 
 
 def test_the_menu_says_where_a_breakpoint_is_already(qtbot: Any) -> None:
     shown = opened(qtbot, variant("llama-default"), layer=1)
-    shown.panel.show_breakpoints([Breakpoint(1, (Condition("stage", 1, "rope"),))])
+    shown.panel.context.breaks.set((Breakpoint(1, (Condition("stage", 1, "rope"),)),))
     words = [action.text() for action in shown.panel.view.menu_of((1, "rope")).actions()]
     assert "Remove the breakpoint" in words
     assert "Break here" in [action.text() for action in shown.panel.view.menu_of((1, "scores")).actions()]
@@ -336,13 +336,13 @@ def test_marks_are_drawn(qtbot: Any) -> None:
         )
 
     assert not red(1, "rope")
-    shown.panel.show_breakpoints(
-        [Breakpoint(1, (Condition("stage", 1, "rope"),)), Breakpoint(2, (Condition("expert", 2),))]
+    shown.panel.context.breaks.set(
+        (Breakpoint(1, (Condition("stage", 1, "rope"),)), Breakpoint(2, (Condition("expert", 2),)))
     )
     assert red(1, "rope")
     assert red(2, "")
     assert not red(1, "scores")
-    shown.panel.show_breakpoints([])
+    shown.panel.context.breaks.set(())
     assert not red(1, "rope")
 
 

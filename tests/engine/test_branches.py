@@ -58,6 +58,12 @@ def test_a_position_without_a_generated_token(session: engine.Session, position:
     assert len(session.tree().branches) == 1
 
 
+def test_a_run_without_a_generated_token_says_so(session: engine.Session) -> None:
+    session.take_back(len(session.prompt))
+    with pytest.raises(EngineError, match=r"at position 2: no token has been generated yet\."):
+        session.branch(2, 3)
+
+
 @pytest.mark.parametrize("token", [-1, 96, 10**12])
 def test_a_token_that_the_model_has_not(session: engine.Session, token: int) -> None:
     with pytest.raises(ContextError, match="not in this model's vocabulary of 96"):
