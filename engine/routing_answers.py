@@ -35,7 +35,7 @@ def routing(session: Session, question: ask.AskRouting) -> Answering:
     whole, n = record.blocks, min(n, record.reach)
     assert whole is not None, "it has just been made"
     last = _block(record, moe, slice(whole.reach, n), block)
-    parts = {name: torch.cat((getattr(whole, name), part), dim=1) for name, part in last.items()}
+    parts = {name: _joined(getattr(whole, name), part) for name, part in last.items()}
     shared = _shared(record, moe, n)  # it comes later than the rest, and is one figure a position
     shared = largest(shared, block) if shared.shape[1] else shared
     host = to_host({**parts, "shared": shared.flatten()})
@@ -52,11 +52,16 @@ def _reduce_blocks(record: LayerRouting, moe: MoE, block: int, n: int) -> Iterat
     while kept.reach + block <= n:
         end = min(kept.reach + step, n - n % block)
         for name, part in _block(record, moe, slice(kept.reach, end), block).items():
-            setattr(kept, name, torch.cat((getattr(kept, name), part), dim=1))
+            setattr(kept, name, _joined(getattr(kept, name), part))
         kept.reach = end
         yield None
         if record.blocks is not kept:  # between two slices the run went back
             return (yield from _reduce_blocks(record, moe, block, min(n, record.reach)))
+
+
+def _joined(before: Tensor, part: Tensor) -> Tensor:
+    """Columns behind columns; what was made before anything was recorded has none, and is on no device yet."""
+    return torch.cat((before, part), dim=1) if before.shape[1] else part
 
 
 def _block(record: LayerRouting, moe: MoE, where: slice, block: int) -> dict[str, Tensor]:

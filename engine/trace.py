@@ -100,6 +100,7 @@ class Trace:
         self._start = self._end = 0
         self._parts: list[tuple[int, slice, slice]] = []
         self._staged: dict[int, Tensor] = {}  # row to [1, 1, d_model], of a pass over one position
+        self._index: dict[tuple[int, ...], Tensor] = {}  # a stopped pass may have left any rows, a whole one all
 
     @property
     def reach(self) -> list[int]:
@@ -237,10 +238,10 @@ class Trace:
         self._settle()
         if start == end:
             return self._like.new_empty(0, self.config.d_model)
-        parts = [
-            self._block(index, index * BLOCK + inside.stop)[boundary, inside] for index, inside, _ in _parts(start, end)
-        ]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts)).to(self._like.device)
+        # on the model's device one by one: blocks on disk are the CPU's
+        blocks = ((self._block(index, index * BLOCK + inside.stop), inside) for index, inside, _ in _parts(start, end))
+        parts = [block[boundary, inside].to(self._like.device) for block, inside in blocks]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
     def column(self, position: int) -> Tensor:
         """``[rows, d_model]``: every recorded boundary of one position, from the embedding up."""
@@ -406,13 +407,20 @@ class Trace:
         """Write what a pass over one position has left so far, all layers at once: a tenth of the cost in decode."""
         if not self._staged:
             return
-        rows, vectors = list(self._staged), torch.cat(list(self._staged.values()))[:, 0]
+        rows, vectors = tuple(self._staged), torch.cat(list(self._staged.values()))[:, 0]
         self._staged.clear()
         (index, inside, _), boundaries = self._parts[0], self.config.n_layers + 1
-        self._norms[index][rows, inside.start] = _norms(vectors)
-        stream, block = [place for place, row in enumerate(rows) if row < boundaries], self._stream[index]
+        self._norms[index][self._indices(rows), inside.start] = _norms(vectors)
+        stream, block = tuple(place for place, row in enumerate(rows) if row < boundaries), self._stream[index]
         if stream and block is not None:
-            block[[rows[place] for place in stream], inside.start] = vectors[stream].to(block.device)
+            target = self._indices(tuple(rows[place] for place in stream)).to(block.device)
+            block[target, inside.start] = vectors[self._indices(stream)].to(block.device)
+
+    def _indices(self, places: tuple[int, ...]) -> Tensor:
+        """As a tensor on the device, made once: a list as an index would make every pass wait for a GPU."""
+        if places not in self._index:
+            self._index[places] = torch.tensor(places, device=self._like.device)
+        return self._index[places]
 
 
 def _norms(rows: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from engine.hooks import HookPoint
 from engine.loading import Loaded
 from tests.engine.families.oracle import Oracle
 from tests.engine.families.reference import Record, in_one_form, reference
@@ -29,15 +30,19 @@ class Difference:
 
 def apart(ours: Tensor, theirs: Tensor) -> float:
     """Largest absolute difference of two tensors of one shape; infinite where one has NaN."""
-    distance = float((ours.double() - theirs.double()).abs().max())
+    distance = float((ours.cpu().double() - theirs.cpu().double()).abs().max())
     return distance if distance == distance else float("inf")
 
 
 def observed(loaded: Loaded, ids: Tensor, names: Iterable[str]) -> Record:
     """The engine's tensors at these hook points in one prefill of ``ids`` [batch, pos]; lazy ones are formed."""
     seen: Record = {}
-    with loaded.model.hooks(dict.fromkeys(names, lambda tensor, point: seen.update({point.name: tensor.clone()}))):
-        loaded.model(ids)
+
+    def keep(tensor: Tensor, point: HookPoint) -> None:
+        seen[point.name] = tensor.cpu().clone()
+
+    with loaded.model.hooks(dict.fromkeys(names, keep)):
+        loaded.model(ids.to(loaded.device))
     return seen
 
 
@@ -85,5 +90,7 @@ def read_in_parts(loaded: Loaded, ids: Tensor, cuts: list[int]) -> Tensor:
     """The engine's logits of all positions, read part by part into one cache."""
     import engine
 
-    cache = engine.KVCache(loaded.config, batch=ids.shape[0], dtype=loaded.dtype)
-    return torch.cat([loaded.model(part, cache) for part in ids.tensor_split(cuts, dim=1)], dim=1)
+    device = loaded.device
+    cache = engine.KVCache(loaded.config, batch=ids.shape[0], dtype=loaded.dtype, device=device)
+    parts = ids.to(device).tensor_split(cuts, dim=1)
+    return torch.cat([loaded.model(part, cache) for part in parts], dim=1).cpu()

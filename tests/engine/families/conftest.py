@@ -1,6 +1,11 @@
-"""Both sides of every variant, once per session: the oracle's model and the engine's, from the same folder."""
+"""Both sides of every variant, once per session: the oracle's model and the engine's, from the same folder.
+
+The engine's runs on the device that FLUOROSCOPE_TEST_DEVICE names ("cuda"), transformers' always on the CPU.
+"""
 
 from __future__ import annotations
+
+import os
 
 import pytest
 
@@ -8,6 +13,8 @@ import engine
 from engine.loading import Loaded
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.families.variants import VARIANTS
+
+DEVICE = os.environ.get("FLUOROSCOPE_TEST_DEVICE", "cpu")
 
 
 @pytest.fixture(scope="session")
@@ -32,5 +39,5 @@ def engines() -> dict[str, Loaded]:
 def loaded(oracle: Oracle, engines: dict[str, Loaded]) -> Loaded:
     """The same weights in the engine, float32, loaded once."""
     if oracle.variant.id not in engines:
-        engines[oracle.variant.id] = engine.load(oracle.folder, device="cpu", dtype="float32")
+        engines[oracle.variant.id] = engine.load(oracle.folder, device=DEVICE, dtype="float32")
     return engines[oracle.variant.id]

@@ -124,13 +124,13 @@ def _check_by_function(oracle: Oracle, loaded: Loaded) -> None:
                 reader = StageRows(loaded.model, trace, cache, layer, stage, head)
                 for span in zip(starts, [*starts[1:], ids.shape[1]], strict=True):
                     heads = slice(None) if head is None else slice(head, head + 1)
-                    _compare(_rows(reader, *span), truth, stage, heads, span, reader.sight(*span))
+                    _compare(_rows(reader, *span), truth, stage, heads, span, reader.sight(*span).cpu())
 
 
 def _rows(reader: StageRows, start: int, end: int) -> Tensor:
     for _ in reader.prepare(start, end):
         pass
-    return reader.rows(start, end)
+    return reader.rows(start, end).cpu()
 
 
 def _check_by_projections(oracle: Oracle, loaded: Loaded) -> None:

@@ -14,6 +14,7 @@ import engine
 from engine.edits import Edit
 from engine.loading import Loaded
 from engine.replay import replay
+from tests.engine.families.conftest import DEVICE
 from tests.engine.families.edited import At, Edited, Place
 from tests.engine.families.oracle import Oracle, Oracles
 
@@ -192,7 +193,7 @@ _PLAIN: dict[str, list[Tensor]] = {}  # logits without edits, by variant
 def both(request: pytest.FixtureRequest, oracles: Oracles, engines: dict[str, Loaded]) -> tuple[Oracle, Loaded]:
     oracle = oracles[request.param]
     if request.param not in engines:
-        engines[request.param] = engine.load(oracle.folder, device="cpu", dtype="float32")
+        engines[request.param] = engine.load(oracle.folder, device=DEVICE, dtype="float32")
     return oracle, engines[request.param]
 
 
@@ -222,9 +223,9 @@ def test_an_edit_is_what_it_is_in_transformers(both: tuple[Oracle, Loaded], case
             back()
     theirs = Edited(oracle, case.place, case.edit.layers, case.change)
     for (start, end), ours in zip(session.trace.spans, logits, strict=True):
-        expected = theirs.read(session.ids(start, end))
+        expected = theirs.read(session.ids(start, end).cpu())
         scale = max(1.0, float(expected[expected.isfinite()].abs().max()))
-        torch.testing.assert_close(ours, expected, rtol=0, atol=oracle.variant.tolerance * scale)
+        torch.testing.assert_close(ours.cpu(), expected, rtol=0, atol=oracle.variant.tolerance * scale)
     plain = _PLAIN.get(oracle.variant.id) or _run(engine.Session(loaded, GREEDY), prompt)
     _PLAIN[oracle.variant.id] = plain
     moved = [(ours - others).abs().max() for ours, others in zip(logits, plain, strict=True)]

@@ -42,7 +42,7 @@ def _read(loaded: Loaded, ids: list[int]) -> tuple[engine.Session, Seen]:
 
 
 def _close(ours: np.ndarray, theirs: Tensor) -> None:
-    np.testing.assert_allclose(ours, theirs.numpy(), rtol=1e-4, atol=1e-4 * max(1.0, float(theirs.abs().max())))
+    np.testing.assert_allclose(ours, theirs.cpu().numpy(), rtol=1e-4, atol=1e-4 * max(1.0, float(theirs.abs().max())))
 
 
 def test_neurons_are_those_of_the_pass(oracle: Oracle, loaded: Loaded) -> None:

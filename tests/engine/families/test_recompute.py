@@ -18,12 +18,12 @@ CUTS = [0, 29, 30, 31, 40]
 def _read(loaded: Loaded, ids: torch.Tensor, starts: list[int]) -> tuple[Trace, engine.KVCache]:
     """One pass per start, recorded as a session records it."""
     trace = Trace(loaded.config, loaded.dtype, loaded.device)
-    cache = engine.KVCache(loaded.config, dtype=loaded.dtype)
+    cache = engine.KVCache(loaded.config, dtype=loaded.dtype, device=loaded.device)
     detach = trace.attach(loaded.model.points)
     try:
         for start, end in zip(starts, [*starts[1:], ids.shape[1]], strict=True):
             trace.begin_pass(start, end)
-            loaded.model(ids[:, start:end], cache)
+            loaded.model(ids[:, start:end].to(loaded.device), cache)
             trace.end_pass()
     finally:
         for undo in detach:

@@ -54,13 +54,13 @@ class Seen:
         return torch.cat(self._kept[name])
 
     def _keep(self, tensor: torch.Tensor, point: Any) -> None:
-        self._kept.setdefault(point.name.rpartition("hook_")[2], []).append(tensor[0].clone())
+        self._kept.setdefault(point.name.rpartition("hook_")[2], []).append(tensor[0].cpu().clone())
 
     def _keep_expert(self, tensor: torch.Tensor, point: Any) -> None:
         expert, read = int(point.name.split(".")[-2]), len(self._kept["expert_indices"])
         while len(self.outs) < read:
             self.outs.append({})
-        self.outs[-1][expert] = tensor.clone()
+        self.outs[-1][expert] = tensor.cpu().clone()
 
     def given(self, expert: int) -> dict[int, torch.Tensor]:
         """By position: what the expert adds, weight included."""
