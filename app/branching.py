@@ -11,7 +11,7 @@ from app.board import Board
 from app.branch_words import of_number
 from app.compare import SIDES, Comparison, Other, Side, read_by
 from app.layouts import Workspace
-from app.notices import GoesOnFrame
+from app.notices import CancelledFrame, GoesOnFrame
 from app.panels.branches import BranchesPanel
 from app.panels.panel import Context
 from app.panels.sampling import SamplingPanel
@@ -19,7 +19,14 @@ from engine.frames import BackFrame, ErrorFrame, ModelFrame, RunFrame, SwitchedF
 
 _BEGUN = (ModelFrame, RunFrame, GoesOnFrame)
 _MOVED = (BackFrame, SwitchedFrame, *_BEGUN)
-_ARRIVED = (BackFrame, SwitchedFrame, RunFrame, ModelFrame, ErrorFrame)  # after these nothing is awaited
+_ARRIVED = (
+    BackFrame,
+    SwitchedFrame,
+    RunFrame,
+    ModelFrame,
+    ErrorFrame,
+    CancelledFrame,
+)  # after these nothing is awaited
 
 
 class Branches(Protocol):
@@ -203,7 +210,7 @@ class Branching(QObject):
         self.stands = False
 
     def _refilled(self, text: str, positions: int) -> str:
-        text += self.tr("; Continue (F5) makes more tokens") if self.stands else ""
+        text += self.tr("; Continue makes more tokens") if self.stands else ""
         if not positions:
             return text
         form = self.tr("{0}; layers with a window had forgotten {1} positions, which were computed again")

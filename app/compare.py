@@ -16,12 +16,19 @@ from engine.questions import (
     AskAttentionRow,
     AskCacheVectors,
     AskExactValue,
+    AskExpertUse,
     AskLens,
+    AskNeuronLayers,
+    AskNeurons,
     AskPoint,
     AskPointOver,
     AskPoints,
     AskResidualNorms,
     AskResidualVectors,
+    AskRouterRow,
+    AskRouting,
+    AskRoutingLayers,
+    AskRoutingShares,
     Question,
 )
 
@@ -113,5 +120,12 @@ _CHANGES: dict[type, Callable[[Any, int], Question | None]] = {
     AskPoint: _at_position,
     AskPointOver: _over,
     AskPoints: _at_position,
+    AskRouting: _unchanged,
+    AskRouterRow: _at_position,
+    AskRoutingLayers: _at_position,
+    AskRoutingShares: _unchanged,
+    AskExpertUse: _unchanged,
+    AskNeurons: _at_position,
+    AskNeuronLayers: _at_position,
 }
 PAIRED = tuple(_CHANGES)

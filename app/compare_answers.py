@@ -12,6 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from app.compare_arrays import alike, less, whole_cells
+from app.compare_experts import of_layers, of_routing, of_row, of_shares, of_use
+from app.compare_neurons import of_neuron_layers, of_neurons
 from engine.frames import (
     Answer,
     AttentionGrid,
@@ -19,11 +22,18 @@ from engine.frames import (
     AttentionRow,
     CacheVectors,
     ExactValue,
+    ExpertUse,
     Figures,
+    NeuronLayers,
+    Neurons,
     Points,
     PointTensor,
     ResidualNorms,
     ResidualVectors,
+    RouterRow,
+    Routing,
+    RoutingLayers,
+    RoutingShares,
 )
 
 Array = np.ndarray
@@ -37,83 +47,61 @@ def difference(a: Answer, b: Answer) -> Answer | None:
     return None if subtract is None or type(a) is not type(b) else subtract(a, b)
 
 
-def _alike(a: Any, b: Any, *names: str) -> bool:
-    return all(getattr(a, name) == getattr(b, name) for name in names)
-
-
-def _cut(array: Array, shape: tuple[int, ...]) -> Array:
-    return array[tuple(map(slice, shape))]
-
-
-def _less(a: Array, b: Array) -> Array:
-    """Over the places that both have, C-contiguous; what is infinite in the same way in both is 0."""
-    shape = tuple(map(min, a.shape, b.shape))
-    first, second = _cut(a, shape), _cut(b, shape)
-    with np.errstate(invalid="ignore"):
-        found = np.where(first == second, np.zeros((), a.dtype), first - second)
-    return np.ascontiguousarray(found)
-
-
-def _whole_cells(n: int, block: int) -> int:
-    """Positions of the cells that are whole in both: one at the end stands for more positions in the longer one."""
-    return n if block == 1 else n // block * block
-
-
 def _norms(a: ResidualNorms, b: ResidualNorms) -> ResidualNorms | None:
-    n = _whole_cells(min(a.n, b.n), a.block)
+    n = whole_cells(min(a.n, b.n), a.block)
     if a.block != b.block or len(a.norms) != len(b.norms) or not n:
         return None
     names = ("norms", "delta_attention", "delta_mlp")
     reaches = ("reach", "reach_attention", "reach_mlp")
     arrays: dict[str, Any] = {
-        **{name: _less(getattr(a, name), getattr(b, name))[:, : n // a.block] for name in names},
+        **{name: less(getattr(a, name), getattr(b, name))[:, : n // a.block] for name in names},
         **{name: np.minimum(np.minimum(getattr(a, name), getattr(b, name)), n) for name in reaches},
     }
     return replace(a, n=n, **arrays)
 
 
 def _vectors(a: ResidualVectors, b: ResidualVectors) -> ResidualVectors | None:
-    if not _alike(a, b, "position", "block", "rows_total"):
+    if not alike(a, b, "position", "block", "rows_total"):
         return None
-    return replace(a, vectors=_less(a.vectors, b.vectors))
+    return replace(a, vectors=less(a.vectors, b.vectors))
 
 
 def _grid(a: AttentionGrid, b: AttentionGrid) -> AttentionGrid | None:
-    n = _whole_cells(min(a.n_total, b.n_total), a.block)
-    if not _alike(a, b, "layer", "block", "every") or len(a.maps) != len(b.maps) or not n:
+    n = whole_cells(min(a.n_total, b.n_total), a.block)
+    if not alike(a, b, "layer", "block", "every") or len(a.maps) != len(b.maps) or not n:
         return None
     cells = n // a.block
-    return replace(a, n=min(a.n, b.n, n), n_total=n, maps=_less(a.maps, b.maps)[:, :cells, :cells])
+    return replace(a, n=min(a.n, b.n, n), n_total=n, maps=less(a.maps, b.maps)[:, :cells, :cells])
 
 
 def _map(a: AttentionMap, b: AttentionMap) -> AttentionMap | None:
-    if not _alike(a, b, "layer", "head", "block", "every", "stage", "rows", "columns"):
+    if not alike(a, b, "layer", "head", "block", "every", "stage", "rows", "columns"):
         return None
     rows = min(len(a.sight), len(b.sight))
     sight = np.stack(
         (np.maximum(a.sight[:rows, 0], b.sight[:rows, 0]), np.minimum(a.sight[:rows, 1], b.sight[:rows, 1])), axis=1
     )
-    return replace(a, n=min(a.n, b.n), n_total=min(a.n_total, b.n_total), map=_less(a.map, b.map)[:rows], sight=sight)
+    return replace(a, n=min(a.n, b.n), n_total=min(a.n_total, b.n_total), map=less(a.map, b.map)[:rows], sight=sight)
 
 
 def _row(a: AttentionRow, b: AttentionRow) -> AttentionRow | None:
-    if not _alike(a, b, "layer", "position", "stage") or len(a.rows) != len(b.rows):
+    if not alike(a, b, "layer", "position", "stage") or len(a.rows) != len(b.rows):
         return None
     sight = (max(a.sight[0], b.sight[0]), min(a.sight[1], b.sight[1]))
-    return replace(a, rows=_less(a.rows, b.rows), sight=sight)
+    return replace(a, rows=less(a.rows, b.rows), sight=sight)
 
 
 def _cached(a: CacheVectors, b: CacheVectors) -> CacheVectors | None:
     names = ("keys", "values", "latent")
     same = all(getattr(a, name).shape == getattr(b, name).shape for name in names)
-    if not _alike(a, b, "layer", "position") or not same:
+    if not alike(a, b, "layer", "position") or not same:
         return None
-    arrays: dict[str, Any] = {name: _less(getattr(a, name), getattr(b, name)) for name in names}
+    arrays: dict[str, Any] = {name: less(getattr(a, name), getattr(b, name)) for name in names}
     return replace(a, **arrays)
 
 
 def _exact(a: ExactValue, b: ExactValue) -> ExactValue | None:
-    if not _alike(a, b, "quantity", "index", "name"):
+    if not alike(a, b, "quantity", "index", "name"):
         return None
     known = a.value is not None and b.value is not None
     return replace(a, value=a.value - b.value if known else None)  # type: ignore[operator]  # known
@@ -121,7 +109,7 @@ def _exact(a: ExactValue, b: ExactValue) -> ExactValue | None:
 
 def _points(a: Points, b: Points) -> Points | None:
     """What is computed in both."""
-    if not _alike(a, b, "layer", "position"):
+    if not alike(a, b, "layer", "position"):
         return None
     of_b = dict(zip(b.names, b.known.tolist(), strict=True))
     of_a = zip(a.names, a.known.tolist(), strict=True)
@@ -132,9 +120,9 @@ def _points(a: Points, b: Points) -> Points | None:
 def _tensor(a: PointTensor, b: PointTensor) -> PointTensor | None:
     if a.sentence or b.sentence:
         return a if a.sentence else b
-    if not _alike(a, b, "name", "position", "end", "index", "symbols", "shape", "first", "block"):
+    if not alike(a, b, "name", "position", "end", "index", "symbols", "shape", "first", "block"):
         return None
-    values, blank = _less(a.values, b.values), a.blank
+    values, blank = less(a.values, b.values), a.blank
     if b.blank.size:
         blank = a.blank | b.blank if a.blank.size else b.blank
     whole = a.block == (1, 1)  # else the entries behind the cells are not here
@@ -177,4 +165,11 @@ _DIFFERENCES: dict[type, Callable[[Any, Any], Any]] = {
     ExactValue: _exact,
     Points: _points,
     PointTensor: _tensor,
+    Routing: of_routing,
+    RouterRow: of_row,
+    RoutingLayers: of_layers,
+    RoutingShares: of_shares,
+    ExpertUse: of_use,
+    Neurons: of_neurons,
+    NeuronLayers: of_neuron_layers,
 }

@@ -71,6 +71,10 @@ class Tray(QObject):
     def clear(self) -> None:
         self._go(())
 
+    def put_back(self, edits: Edits) -> None:
+        """A whole list that was kept, undone as one."""
+        self._go(edits)
+
     def switch_all(self) -> None:
         """All off; where all are off, those on again that were."""
         if self.on:

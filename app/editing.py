@@ -10,6 +10,7 @@ from PySide6.QtGui import QGuiApplication
 
 from app.edit_tray import Edits
 from app.layouts import Workspace
+from app.notices import OpenedFrame
 from app.panels.edits import EditsPanel
 from app.panels.panel import Context
 from engine.edit_code import as_python
@@ -110,6 +111,14 @@ class Editing(QObject):
         if sent and not self._context.tray.edits:
             self._worker.set_edits(())  # the last of them may have come when the new model was there already
         self._send()
+
+    def take_file(self, opened: OpenedFrame) -> None:
+        """The edits of a saved run, on and off as they were; what was in the tray before comes back with Undo.
+
+        Of a run without its model nothing can be edited.
+        """
+        if opened.edits is not None and not opened.why:
+            self._context.tray.put_back(opened.edits)
 
     def take_accepted(self, edits: Edits) -> None:
         """The engine does these from now on."""

@@ -14,5 +14,5 @@ def speed_text(speed: float | None, tr: Callable[[str], str]) -> str:
 
 
 def short_text(speed: float | None, tr: Callable[[str], str]) -> str:
-    """ "5/s", "full"."""
-    return tr("full") if speed is None else tr("{0:g}/s").format(speed)
+    """ "5/s", "fastest"."""
+    return tr("fastest") if speed is None else tr("{0:g}/s").format(speed)

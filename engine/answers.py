@@ -28,7 +28,7 @@ from engine import (
 )
 from engine import questions as ask
 from engine.column_blocks import largest, largest_by_magnitude
-from engine.errors import Cancelled, EngineError, PositionError
+from engine.errors import Cancelled, EngineError, PositionError, TokenizerError
 from engine.frames import (
     Answer,
     CacheState,
@@ -36,6 +36,7 @@ from engine.frames import (
     ExactValue,
     ResidualNorms,
     ResidualVectors,
+    TokenFound,
 )
 from engine.gate import Answering
 from engine.transfer import to_host
@@ -212,6 +213,15 @@ def _exact_latent(session: Session, layer: int, position: int, dimension: int) -
     return latent[dimension] if len(latent) else None
 
 
+def _token(session: Session, question: ask.AskToken) -> Answering:
+    """Whether a text is one token is an answer, not an error."""
+    yield from ()
+    try:
+        return TokenFound(question.text, session.token_of(question.text))
+    except TokenizerError as error:
+        return TokenFound(question.text, None, str(error))
+
+
 _EXACT: dict[str, tuple[Callable[..., Tensor | None], str]] = {
     **{stage: (attention_answers.exact_stage(stage), "recomputed") for stage in get_args(ask.AttentionStage)},
     "residual": (_exact_residual, "captured"),
@@ -249,6 +259,7 @@ _ANSWERS: dict[type, Callable[[Session, Any], Answering]] = {
     ask.AskPointOver: point_answers.point_over,
     ask.AskWorked: point_numbers.worked,
     ask.AskUntouched: untouched_answers.untouched,
+    ask.AskToken: _token,
     ask.AskSaved: run_file_saving.answer,
     ask.AskExactValue: _exact_value,
 }

@@ -50,7 +50,7 @@ class PointFacts:
 
     ``group``: the stage of the pass that it belongs to, ``stage``: the one that ends at it. ``sizes``: the numbers of
     ``shape``, 0 where one grows with the run. ``kind``: what its figures are; "scores" are -inf where something is
-    barred. ``lazy``: formed in the pass only when a hook asks for it.
+    barred. ``lazy``: formed in the pass only when a hook asks for it. ``code``: the PyTorch that computes it.
     """
 
     name: str
@@ -63,6 +63,7 @@ class PointFacts:
     formula: str
     lazy: bool
     stage: str
+    code: str = ""
 
 
 @dataclass(frozen=True)
@@ -317,12 +318,13 @@ class ErrorFrame:
 
 @dataclass(frozen=True)
 class ProgressFrame:
-    """A load or fetch moves: ``done`` of ``total`` bytes (total 0: not known)."""
+    """Something long moves: ``done`` of ``total`` (0: not known), in ``unit``s."""
 
     task: str
     text: str
     done: int
     total: int
+    unit: Literal["bytes", "tokens", "frames", "share"] = "bytes"
 
 
 # ---------------------------------------------------------------------------------------------------------------
@@ -578,7 +580,8 @@ class Neurons:
     ``ids`` int64; ``post`` is what a neuron gives, act(``gate``) · ``up`` (``up`` is empty and ``gate`` what the
     activation reads where the MLP has no gate); all [top]. Neuron i writes post_i · w_i with w_i its column of W_out.
     ``share`` [top] is ‖post_i · w_i‖ / ``output_norm``; these are lengths, which cancel in the sum: together the
-    shares may come to more than 1. ``output_norm`` = ‖W_out · post + b‖, before a norm after it and residual_scale.
+    shares may come to more than 1 (empty where they were not asked for). ``output_norm`` = ‖W_out · post + b‖, before
+    a norm after it and residual_scale.
     ``held``: the part of Σ|post| over all ``n_neurons`` that the ones listed have. ``half``: how few neurons have half
     of it. Both are 0 where every neuron gives 0.
     """
@@ -968,6 +971,17 @@ class NeedsModel:
 
 OfFiles = Listed | Unreadable | TensorFigures | TensorHistogram | TensorBlock | SingularValues
 
+
+@dataclass(frozen=True)
+class TokenFound:
+    """The token whose text is ``text``; ``id`` is None, and ``sentence`` says why, where it is not one token."""
+
+    text: str
+    id: int | None
+    sentence: str = ""
+    source: str = ""
+
+
 Answer = (
     ResidualNorms
     | ResidualVectors
@@ -993,6 +1007,7 @@ Answer = (
     | ExactValue
     | Untouched
     | Saved
+    | TokenFound
     | NeedsModel
     | OfFiles
 )

@@ -33,7 +33,7 @@ def neurons(session: Session, question: ask.AskNeurons) -> Answering:
     if not _known(session, layer, position):
         return _nothing(layer, position, mlp.down.in_features)
     parts = _computed(session, layer, position)
-    host = to_host(_strongest(mlp, parts, question.most))
+    host = to_host(_strongest(mlp, parts, question))
     return Neurons(
         layer,
         position,
@@ -100,11 +100,12 @@ def _wide(row: Tensor) -> Tensor:
     return (torch.from_numpy(to_host({"row": row})["row"]) if row.device.type == "mps" else row).double()
 
 
-def _strongest(mlp: GatedMLP | PlainMLP, parts: _Parts, most: int) -> dict[str, Tensor]:
+def _strongest(mlp: GatedMLP | PlainMLP, parts: _Parts, question: ask.AskNeurons) -> dict[str, Tensor]:
     """The fields of Neurons that are computed."""
     gate, up, post = parts
-    ids, strongest = _ranked(post, most)
-    lengths = torch.linalg.vector_norm(mlp.down.weight[:, ids].float(), dim=0)  # of w_i
+    ids, strongest = _ranked(post, question.most)
+    told = ids if question.shares else ids[:0]
+    lengths = torch.linalg.vector_norm(mlp.down.weight[:, told].float(), dim=0)  # of w_i
     output_norm = torch.linalg.vector_norm(mlp.down(post[None]).float())
     sums = _wide(post).abs().sort(descending=True).values.cumsum(0)
     return {
@@ -112,7 +113,7 @@ def _strongest(mlp: GatedMLP | PlainMLP, parts: _Parts, most: int) -> dict[str, 
         "post": strongest,
         "gate": gate[ids].float(),
         "up": post.new_empty(0).float() if up is None else up[ids].float(),
-        "share": strongest.abs() * lengths / output_norm.clamp_min(torch.finfo(torch.float32).tiny),
+        "share": strongest[: len(told)].abs() * lengths / output_norm.clamp_min(torch.finfo(torch.float32).tiny),
         "output_norm": output_norm,
         "held": _wide(strongest).abs().sum() / sums[-1].clamp_min(torch.finfo(torch.float32).tiny),
         "half": (sums < sums[-1] / 2).sum() + (sums[-1] > 0),

@@ -130,11 +130,15 @@ class AskExpertUse:
 
 @dataclass(frozen=True)
 class AskNeurons:
-    """Answer: Neurons of one layer with one MLP and one position (None: the newest), at most ``most`` of them."""
+    """Answer: Neurons of one layer with one MLP and one position (None: the newest), at most ``most`` of them.
+
+    ``shares``: whether it is to say how much each of them writes, for which columns of weights are read.
+    """
 
     layer: int
     position: int | None
     most: int = 24
+    shares: bool = True
 
 
 @dataclass(frozen=True)
@@ -323,6 +327,13 @@ class AskSingularValues:
 
 
 @dataclass(frozen=True)
+class AskToken:
+    """Answer: TokenFound, of a text that may be one token. The model is asked, no run is needed."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class AskOn:
     """Answer: that to ``question``, about another branch; NotNow inside of a pass."""
 
@@ -333,6 +344,7 @@ class AskOn:
 MOST_SIDE = 4096  # of the Gram matrix of singular values: 134 MB, and seconds for its eigenvalues
 OF_HEADERS = (AskInventory,)  # answered beside the engine's thread
 OF_FILES = (AskTensorFigures, AskTensorHistogram, AskTensorBlock, AskSingularValues)
+OF_MODELS = (AskToken,)  # answered without a run, too
 BETWEEN_RUNS = (AskSingularValues,)  # a part of the work cannot be cut into slices: never inside a pass
 
 Question = (
@@ -360,6 +372,7 @@ Question = (
     | AskWorked
     | AskUntouched
     | AskOn
+    | AskToken
     | AskSaved
     | AskExactValue
     | AskInventory

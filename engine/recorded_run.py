@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from engine.cache import KVCache
 from engine.checkpoint.identity import Identity
 from engine.config import ModelConfig, MoESpec
+from engine.edits import Edit
 from engine.errors import ModelNeeded
 from engine.frames import Answer, ModelFrame, NeedsModel, Piece
 from engine.point_rows import PointRows
@@ -128,7 +129,7 @@ class RecordedRun:
     gate = None
     moves = 0  # it stays where it is
     tokens = ()  # of which other branches could be made
-    edits = ()  # it has no passes to come
+    edits: tuple[Edit, ...] = ()  # that the file says; it has no passes to come
     watched: Callable[[], Iterable[Question]] | None = None
 
     def __init__(
@@ -140,6 +141,7 @@ class RecordedRun:
         self.output: list[int] = []
         self.settings: list[Sampling] = []
         self.check: Callable[[], None] = lambda: None  # nothing is ever made again here
+        self.refilling: Callable[[int, int], None] = lambda done, total: None
         self.expert_adds: dict[tuple[int, int, int], Tensor] = {}
         self.point_rows: PointRows | None = None
         self.trace = Trace(loaded.config, loaded.dtype, loaded.device, self.record)

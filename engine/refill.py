@@ -7,6 +7,7 @@ shapes, as far as the cache. Where that stream was dropped the tokens are read a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -40,7 +41,18 @@ def made_again(session: Session, missing: Bounds, length: int, check: Check) -> 
     first, last = min(start for start, _ in missing.values()), max(end for _, end in missing.values())
     if session.trace.source(session.trace.span(first)[0], last) == "recomputed":
         return _read_again(session, missing, length, check)
-    return {layer: _of_stream(session, layer, start, end, check) for layer, (start, end) in missing.items()}
+    made, whole = 0, max(1, sum(end - start for start, end in missing.values()))
+    parts: Parts = {}
+    for layer, (start, end) in missing.items():
+        tell = partial(_tell, session, made, whole, count(missing))
+        parts[layer] = _of_stream(session, layer, start, end, check, tell)
+        made += end - start
+    return parts
+
+
+def _tell(session: Session, made: int, whole: int, positions: int, more: int) -> None:
+    """How many positions are done, if they were done one by one and not layer by layer."""
+    session.refilling((made + more) * positions // whole, positions)
 
 
 def count(missing: Bounds) -> int:
@@ -50,10 +62,13 @@ def count(missing: Bounds) -> int:
     return max(end for _, end in missing.values()) - min(start for start, _ in missing.values())
 
 
-def _of_stream(session: Session, layer: int, start: int, end: int, check: Check) -> tuple[Tensor, ...]:
+def _of_stream(
+    session: Session, layer: int, start: int, end: int, check: Check, tell: Callable[[int], None]
+) -> tuple[Tensor, ...]:
     model, trace, found, at = session.loaded.model, session.trace, [], start
     while at < end:
         check()
+        tell(at - start)
         first, last = trace.span(at)
         parts = appended(model, trace, session.cache, layer, first, last, layer_edits(model, trace, layer, at))
         found.append([part[:, :, at - first : min(end, last) - first].clone() for part in parts])
@@ -69,6 +84,7 @@ def _read_again(session: Session, missing: Bounds, length: int, check: Check) ->
         if start >= length:
             break
         check()
+        session.refilling(start, length)
         with model.points.aside([None, *range(model.config.n_layers)], formed(trace.edits(start)), {}):
             model(session.ids(start, end), cache, logits="last")
     return {

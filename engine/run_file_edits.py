@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor
@@ -52,18 +52,24 @@ def _listeners(points: Sequence[Point]) -> int:
 
 def _made_by(listeners: Sequence[Listener], known: dict[Edit, int]) -> tuple[int, ...] | None:
     """The numbers of the edits that these are; None where something else is among them."""
-    edits = [edit_of(listener) for listener in listeners if not is_guard(listener)]
+    edits = [edit for listener in listeners if not is_guard(listener) for edit in _edits_of(listener)]
     kept = [edit for edit in edits if edit is not None and edit.kind != "mean"]
     if len(kept) < len(edits) or (not known.keys() >= set(kept) and too_many({*known, *kept})):
         return None
     return tuple(known.setdefault(edit, len(known)) for edit in kept)
 
 
+def _edits_of(listener: Listener) -> tuple[Edit | None, ...]:
+    """None for what is no edit."""
+    return listener.edits if isinstance(listener, _Forgotten) else (edit_of(listener),)
+
+
 def forgotten(branch: Branch, spans: Sequence[tuple[int, int]]) -> dict[int, Edits]:
-    """The interventions by start of pass, of which nothing is known but where they were."""
+    """The interventions by start of pass. Without the model none can be made again, but those that are known are saved
+    again with the run."""
     found: dict[int, Edits] = {}
     for edited, steps in _passes(branch, spans):
-        edits: Edits = {point.name: (_forgotten,) * point.replaced for point in edited.points}
+        edits: Edits = {point.name: (_Forgotten(_known(point, branch)),) * point.replaced for point in edited.points}
         found |= {spans[step][0]: edits for step in steps}
     return found
 
@@ -96,9 +102,19 @@ def _passes(branch: Branch, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[
         yield edited, range(bisect_left(starts, edited.start), bisect_left(starts, last))
 
 
-def _forgotten(tensor: Tensor, point: HookPoint) -> Tensor:
-    """In the place of what replaced a tensor and is not known any more."""
-    raise EngineError(
-        f"A hook, or an edit to the mean, changed {point.name} in this pass, and a saved run does not keep hooks and "
-        "means; what lies behind it in this layer cannot be recomputed."
-    )
+def _known(point: Point, branch: Branch) -> tuple[Edit | None, ...]:
+    """The edits that were made at a point; None stands for what a file does not keep."""
+    return (None,) if point.made_by is None else tuple(branch.interventions[number] for number in point.made_by)
+
+
+@dataclass(frozen=True)
+class _Forgotten:
+    """In the place of what replaced a tensor, and cannot be made again."""
+
+    edits: tuple[Edit | None, ...]
+
+    def __call__(self, tensor: Tensor, point: HookPoint) -> Tensor:
+        raise EngineError(
+            f"A hook, or an edit to the mean, changed {point.name} in this pass, and a saved run does not keep hooks "
+            "and means; what lies behind it in this layer cannot be recomputed."
+        )

@@ -38,16 +38,21 @@ LARGEST_FACTS, LARGEST_THUMBNAIL = 2**24, 2**22  # bytes
 MOST_LAYERS, LARGEST_SIZE = 4096, 2**26
 MOST_EDITS, MOST_PLACES = 1000, 20_000  # different ones, and the layers of all of them together
 MOST_MADE = 500_000  # listeners of all passes
+MOST_MARKS, LONGEST_MARK = 10_000, 20_000  # notes and bookmarks, and the letters of one
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A note or a bookmark: a text, and the place that it is about; None: all of that axis."""
+    """A note or a bookmark: a text, and the place that it is about; None: all of that axis.
+
+    ``once``: in words, a place that the run does not have (a token of another branch); "" where it has the place.
+    """
 
     text: str
     position: int | None = None
     layer: int | None = None
     head: int | None = None
+    once: str = field(default="", metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ class Branch:
 
     ``n_read`` positions were read by finished passes. ``reason``: how it ended (see EndFrame). ``sampling``: the
     settings that were in force last; those of each step are in its stages. ``interventions``: the edits that points
-    were ``made_by``.
+    were ``made_by``. ``tray``: the edits that were in force for the passes to come, those that were switched off among
+    them; None in a file that does not say.
     """
 
     parent: int | None
@@ -118,6 +124,7 @@ class Branch:
     edits: tuple[Edited, ...]
     cache: CacheFacts
     interventions: tuple[Edit, ...] = field(default=(), metadata=LATER)
+    tray: tuple[Edit, ...] | None = field(default=None, metadata=LATER)
 
 
 @dataclass(frozen=True)
@@ -240,6 +247,16 @@ def _check_branch(branch: Branch, config: ModelConfig) -> None:
 
 def _check_edits(branch: Branch, config: ModelConfig) -> None:
     edits, passes = branch.interventions, branch.edits
+    for some in (edits, branch.tray or ()):
+        _check_some_edits(some, config)
+    if any(one.start >= other.start or one.until > other.start for one, other in pairwise(passes)):
+        raise RunFileError("its edited passes are not in their order")
+    known = [frozenset(names(edit)) for edit in edits]
+    if not all(_made_by_these(point, known) for edited in passes for point in edited.points):
+        raise RunFileError("its edits are not at their points")
+
+
+def _check_some_edits(edits: tuple[Edit, ...], config: ModelConfig) -> None:
     if too_many(edits) or any(len(set(edit.layers)) < len(edit.layers) for edit in edits):
         raise RunFileError("its edits are too many")
     for edit in edits:
@@ -247,11 +264,12 @@ def _check_edits(branch: Branch, config: ModelConfig) -> None:
             check_alone(edit, config)
         except EngineError as error:
             raise RunFileError(f"its edits do not fit its model: {error}") from error
-    if any(one.start >= other.start or one.until > other.start for one, other in pairwise(passes)):
-        raise RunFileError("its edited passes are not in their order")
-    known = [frozenset(names(edit)) for edit in edits]
-    if not all(_made_by_these(point, known) for edited in passes for point in edited.points):
-        raise RunFileError("its edits are not at their points")
+
+
+def kept_tray(edits: tuple[Edit, ...]) -> tuple[Edit, ...] | None:
+    """The same edits, which fit their model; None where a file does not hold so many."""
+    once = all(len(set(edit.layers)) == len(edit.layers) for edit in edits)
+    return edits if once and not too_many(edits) else None
 
 
 def too_many(edits: Iterable[Edit]) -> bool:
@@ -265,11 +283,28 @@ def _made_by_these(point: Point, known: list[frozenset[str]]) -> bool:
 
 
 def _check_marks(marks: tuple[Mark, ...], branch: Branch, config: ModelConfig) -> None:
+    if len(marks) > MOST_MARKS or any(len(mark.text) + len(mark.once) > LONGEST_MARK for mark in marks):
+        raise RunFileError("its notes are too many or too long")
+    if not all(_fits(mark, branch.n_tokens, config) for mark in marks):
+        raise RunFileError("a note in it is about a place that the run does not have")
+
+
+def _fits(mark: Mark, n_tokens: int, config: ModelConfig) -> bool:
     most_heads = max(spec.attention.n_heads for spec in config.layers)
-    for mark in marks:
-        places = ((mark.position, branch.n_tokens), (mark.layer, config.n_layers), (mark.head, most_heads))
-        if not all(place is None or 0 <= place < count for place, count in places):
-            raise RunFileError("a note in it is about a place that the run does not have")
+    places = ((mark.position, n_tokens), (mark.layer, config.n_layers), (mark.head, most_heads))
+    return all(place is None or 0 <= place < count for place, count in places)
+
+
+def fitting_marks(marks: Iterable[Mark], n_tokens: int, config: ModelConfig) -> tuple[Mark, ...]:
+    """The same marks for a run of so many tokens: a place that it does not have is kept in words. The run may have been
+    taken back since they were made."""
+    return tuple(mark if _fits(mark, n_tokens, config) else _placeless(mark) for mark in marks)[:MOST_MARKS]
+
+
+def _placeless(mark: Mark) -> Mark:
+    axes = (("token", mark.position), ("layer", mark.layer), ("head", mark.head))
+    words = ", ".join(f"{name} {place}" for name, place in axes if place is not None)
+    return Mark(mark.text, once=mark.once or words)
 
 
 def with_suffix(path: Path) -> Path:

@@ -135,7 +135,7 @@ def _make_cache(session: Session, file: RunFile, progress: Progress) -> None:
     from engine.replay import rebuild_cache
 
     n = file.facts.branch.n_read
-    rebuild_cache(session, lambda done: progress(ProgressFrame("open", "making the cache again", done, n)))
+    rebuild_cache(session, lambda done: progress(ProgressFrame("open", "making the cache again", done, n, "tokens")))
     session.cache.remade = n
 
 
@@ -152,7 +152,7 @@ def _recorded(file: RunFile, why: str, record: Record | None, progress: Progress
         record,
     )
     run.output, run.settings = [step.piece.id for step in file.steps], list(file.settings)
-    run.vocabulary = file.vocabulary
+    run.vocabulary, run.edits = file.vocabulary, branch.tray or ()
     _fill(run, file, progress)
     cache = branch.cache
     run.cache = RecordedCache(config, file.dtype, cache.firsts, branch.n_read, cache.allocated, why, file.cache(config))

@@ -124,7 +124,7 @@ class RunFile:
         """First position, stream (None: it had been dropped) and norms, as ``Trace.restore`` takes them."""
         n = self.facts.branch.n_read
         for index in range(-(-n // BLOCK)):
-            progress(ProgressFrame("open", f"reading {self.path.name}", index * BLOCK, n))
+            progress(ProgressFrame("open", f"reading {self.path.name}", index * BLOCK, n, "tokens"))
             shapes = block_shapes(config, self.dtype, min(BLOCK, n - index * BLOCK))
             parts = self._tensors(block_name(index), shapes, frozenset({"residual"}))
             yield index * BLOCK, parts.get("residual"), parts["norms"]

@@ -33,6 +33,8 @@ from engine.run_file_facts import (
     CacheFacts,
     RunFacts,
     facts_bytes,
+    fitting_marks,
+    kept_tray,
     model_facts,
 )
 from engine.run_file_tensors import PIECE, pack_arrays, pieces, size_of
@@ -166,10 +168,13 @@ class _Snapshot:
                 tuple(session.cache.firsts_at(self._n_read)), session.cache.bytes_allocated, bool(self._cache)
             ),
             interventions=self._interventions,
+            tray=kept_tray(session.edits),
         )
         now = datetime.now(UTC).isoformat(timespec="seconds")
         model = model_facts(session.loaded.model_frame(), session.loaded.config, identity)
-        return RunFacts(FORMAT, VERSION, now, model, (branch,), beside.notes, beside.bookmarks)
+        config = session.loaded.config
+        notes, bookmarks = (fitting_marks(marks, branch.n_tokens, config) for marks in (beside.notes, beside.bookmarks))
+        return RunFacts(FORMAT, VERSION, now, model, (branch,), notes, bookmarks)
 
 
 def block_name(index: int) -> str:

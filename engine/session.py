@@ -163,6 +163,7 @@ class Session:
         self.settings: list[Sampling] = []  # by which each token of the output was chosen
         self.tokens: list[Token] = []  # the output, with what is known of each token
         self.check: Callable[[], None] = lambda: None  # between two passes of a refill; what it raises ends that
+        self.refilling: Callable[[int, int], None] = lambda done, total: None  # positions of one, told before each pass
         self.refilled = 0  # positions that layers which forget were given back when it was taken elsewhere last
         self.moves = 0  # how often the run was taken elsewhere: back, or to another branch
         self.computing = False  # a pass has begun to compute

@@ -120,10 +120,16 @@ class Tokenizer:
         found = next((i for i in range(self.n_vocab) if self.piece(i).raw == wanted), None) if wanted else None
         if found is None:
             raise TokenizerError(
-                f"{text!r:.60} is {len(ids)} tokens to this model, and one is needed; type a shorter text, or with a "
-                "space before it."
+                f"{text!r:.60} is {len(ids)} tokens to this model, and one is needed{self._named(ids)}; type a shorter "
+                "text, or with a space before it."
             )
         return found
+
+    def _named(self, ids: Sequence[int]) -> str:
+        """The first tokens of a text: " (they are “ze”, “bra”)"."""
+        names = [f"“{self.vocabulary_text(token)}”" for token in ids[:_MOST_NAMED]]
+        more = ["…"] if len(ids) > _MOST_NAMED else []
+        return f" (they are {', '.join([*names, *more])})" if len(ids) > 1 else ""
 
     def vocabulary_text(self, token: int) -> str:
         """A short name of an id: its text, its bytes in hexadecimal where they are no text, or its number."""
@@ -147,6 +153,7 @@ class Tokenizer:
 
 
 _SHORT = 32  # characters
+_MOST_NAMED = 8  # tokens, in an error
 
 
 class PieceStream:

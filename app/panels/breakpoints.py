@@ -7,12 +7,14 @@ from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QStackedWidget, 
 
 from app.breakpoint_words import hit_text
 from app.panels.panel import Context, Panel
+from app.token_texts import TokenTexts
 from app.widgets.breakpoint_form import BreakpointForm
 from app.widgets.breakpoint_rows import BreakpointRows
 from app.widgets.flow import FlowLayout
 from app.widgets.pages import fill
 from engine.breakpoints import Test
-from engine.frames import ModelFrame
+from engine.frames import Answer, ModelFrame, TokenFound
+from engine.questions import AskToken
 
 LIST, FORM = range(2)
 
@@ -27,7 +29,8 @@ class BreakpointsPanel(Panel):
         super().__init__(context)
         self._model: ModelFrame | None = None
         self.add, self.all, self.clear = QPushButton(self.tr("Add…")), QPushButton(), QPushButton()
-        self.form, self.rows = BreakpointForm(), BreakpointRows(context.theme)
+        self.tokens = TokenTexts(lambda: self.context.run)
+        self.form, self.rows = BreakpointForm(self.tokens.id), BreakpointRows(context.theme)
         self.pages = QStackedWidget()
         self._arrange()
         self._connect()
@@ -55,6 +58,7 @@ class BreakpointsPanel(Panel):
         self.clear.clicked.connect(breaks.remove_all)
         self.form.done.connect(self._take)
         self.form.left.connect(self._leave_form)
+        self.form.token_asked.connect(lambda text: self.context.ask("breakpoints.token", AskToken(text)))
         self.rows.switched.connect(lambda number, on: breaks.change(number, on=on))
         self.rows.ignore_changed.connect(lambda number, ignore: breaks.change(number, ignore=ignore))
         self.rows.asked.connect(self._do)
@@ -84,6 +88,12 @@ class BreakpointsPanel(Panel):
             self._leave_form()  # it offers what the model before had
             self._show_breaks()
         self._show_hits()
+
+    def show_answer(self, key: str, answer: Answer) -> None:
+        if isinstance(answer, TokenFound):
+            self.tokens.take(answer)
+            if self.pages.currentIndex() == FORM:
+                self.form.take_token(answer)
 
     def undo(self) -> bool:
         """Leave the form."""

@@ -11,18 +11,18 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QSplitter, QStackedWidget, QToolButton, QWidget
 
 from app.edit_words import Z, heads_of, in_layers, point_at, target_of
+from app.engine_words import sources_text
 from app.panels.panel import Context, Panel
-from app.run import visible
 from app.theme import ink
+from app.token_texts import TokenTexts
 from app.widgets.edit_form import EditForm
 from app.widgets.edit_rows import EditRows
 from app.widgets.flow import FlowLayout
 from app.widgets.pages import fill
 from app.widgets.untouched_view import UntouchedView
 from engine.edits import Edit
-from engine.errors import EngineError
-from engine.frames import Answer, Untouched
-from engine.questions import AskUntouched, Question
+from engine.frames import Answer, TokenFound, Untouched
+from engine.questions import AskToken, AskUntouched, Question
 
 _LOW_LINES = 22  # a panel of fewer lines of text is low
 _TOP = 12  # tokens of either side, and of those that moved most
@@ -38,7 +38,8 @@ class EditsPanel(Panel):
         super().__init__(context)
         self._changing: int | None = None  # the row that the form is about
         self._changed: Edit | None = None  # what stood there when the form was opened
-        self.form = EditForm(context.theme, self.token_id)
+        self.tokens = TokenTexts(lambda: self.context.run)
+        self.form = EditForm(context.theme, self.tokens.id)
         self.rows = EditRows(context.theme)
         self.untouched = UntouchedView(context.theme, lambda: self.context.run)
         self.buttons: dict[str, QToolButton] = {}
@@ -83,8 +84,8 @@ class EditsPanel(Panel):
         return (
             ("new", self.tr("New…"), self.tr("Make an edit, beginning with the pinned layer, head and position")),
             ("all", self.tr("All off"), self.tr("Go on untouched; press again for the edits that were on")),
-            ("undo", self.tr("Undo"), self.tr("Take back the last change of the edits (Ctrl+Z)")),
-            ("redo", self.tr("Redo"), self.tr("Make it again (Ctrl+Shift+Z)")),
+            ("undo", self.tr("Undo"), self.tr("Take back the last change of the edits")),
+            ("redo", self.tr("Redo"), self.tr("Make it again")),
             ("compare", self.tr("Compare"), self.tr("Compute every pass a second time, without the edits, beside it")),
             ("copy", self.tr("Copy as Python"), self.tr("A script against the engine that does the same")),
             ("clear", self.tr("Clear"), self.tr("Delete all edits; Undo brings them back")),
@@ -94,6 +95,7 @@ class EditsPanel(Panel):
         tray = self.context.tray
         tray.changed.connect(self.show_edits)
         self.form.finished.connect(self._take)
+        self.form.token_asked.connect(lambda text: self.context.ask("edits.token", AskToken(text)))
         self.rows.switched.connect(tray.switch)
         self.rows.strength_changed.connect(tray.set_strength)
         self.rows.asked.connect(self._do)
@@ -114,7 +116,7 @@ class EditsPanel(Panel):
         if found is None or not self._comparing():
             return ""
         reduced = [self.tr("reduced ×{0}").format(found.block)] if found.block > 1 else []
-        return " · ".join([self.tr("captured"), found.source, *reduced])
+        return " · ".join([self.tr("captured"), sources_text(found.source, self.tr), *reduced])
 
     def caption(self) -> str:
         edits = self.context.tray.edits
@@ -139,7 +141,9 @@ class EditsPanel(Panel):
         self.show_edits()
 
     def show_answer(self, key: str, answer: Answer) -> None:
-        if isinstance(answer, Untouched):
+        if isinstance(answer, TokenFound):
+            self._take_token(answer)
+        elif isinstance(answer, Untouched):
             self.untouched.take(answer)
             self.show_cursor()
             self.caption_changed.emit()
@@ -276,22 +280,10 @@ class EditsPanel(Panel):
         elif edit is not None:
             self.context.tray.add(edit)
 
-    def token_id(self, text: str) -> int:
-        """The id of a token by its number, or by its text among those that have come up in the run.
-
-        Raises EngineError, a sentence, where there is no such one.
-        """
-        model, bare = self.context.run.model, text.strip('“”"')
-        if bare == text and text.isascii() and text.isdigit():
-            if model is not None and int(text[:9]) < model.d_vocab and len(text) <= 9:
-                return int(text)
-            raise EngineError(self.tr("The vocabulary of this model has no token {0}.").format(text[:20]))
-        run = self.context.run
-        known = (*run.pieces, *(piece for step in run.steps for piece in step.candidates))
-        found = next((piece.id for piece in known if bare and bare in (piece.text, visible(piece.text))), None)
-        if found is None:
-            raise EngineError(self.tr("The token “{0}” has not come up in this run; write its id.").format(bare[:40]))
-        return found
+    def _take_token(self, answer: TokenFound) -> None:
+        self.tokens.take(answer)
+        if self._pages.currentWidget() is self.form:
+            self.form.take_token(answer)
 
     # --- the untouched pass -----------------------------------------------------------------------------------
 

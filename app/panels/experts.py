@@ -7,22 +7,38 @@ from collections.abc import Mapping
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QMenu, QSpinBox, QSplitter, QStackedWidget, QTabWidget, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QMenu, QSpinBox, QSplitter, QStackedWidget, QTabWidget, QWidget
 
+from app.axis_words import axes_of, scaled
 from app.break_menus import with_breaks
+from app.compare_arrays import NEITHER, sets_of
+from app.compare_experts import RoutingOfTwo
 from app.edit_menus import asked_cell, edit_menu, expert_choices, offer
+from app.engine_words import sources_text
 from app.panels.panel import Context, Panel
 from app.routing_words import alone_text, formula_text
+from app.routing_words_of_two import set_text
 from app.widgets.axis import Axis
-from app.widgets.experts_map import ExpertMap, expert_axis, position_state, routed_scale, signed, widened, with_shared
+from app.widgets.experts_map import (
+    ExpertMap,
+    expert_axis,
+    position_state,
+    quantity_of,
+    routed_scale,
+    signed,
+    two_scale,
+    widened,
+    with_shared,
+)
 from app.widgets.experts_pages import PAGES, Page
 from app.widgets.flow import FlowLayout
-from app.widgets.heatmap import ABSENT, MASKED, SHOWN
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
 from app.widgets.neurons_view import NeuronsView
-from app.widgets.pages import Pages, fill, joined_sources, labelled, limit
+from app.widgets.pages import Pages, fill, fill_box, joined_sources, labelled, limit
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import exact
 from app.widgets.still_label import StillLabel
+from app.widgets.values_model import Along
 from engine.breakpoints import Test
 from engine.frames import Answer, ExactValue, LayerFacts, NeuronLayers, Neurons, Routing
 from engine.questions import AskExactValue, AskRouting, Question
@@ -36,6 +52,7 @@ class ExpertsPanel(Panel):
     """The map of the pinned layer: weights that are used, scores below the cut. Beside it one page at a time."""
 
     key = "experts"
+    compares = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -66,18 +83,25 @@ class ExpertsPanel(Panel):
         self._runners_up = QCheckBox(self.tr("runners-up"))
         self._runners_up.setChecked(True)
         self._runners_up.setToolTip(self.tr("In grey: the scores of the experts that were not chosen"))
+        self._quantity = QComboBox()
+        texts = (self.tr("weights"), self.tr("scores"), self.tr("who chose"))
+        fill_box(self._quantity, zip(texts, ("weights", "scores", "chosen"), strict=True))
+        self._quantity.setToolTip(self.tr("What the maps show of the two branches"))
         bar = QWidget()
         flow = FlowLayout(bar)
         self._expert_box = labelled(self.tr("Expert"), self._expert)
         flow.addWidget(labelled(self.tr("Layer"), self._layer))
         flow.addWidget(self._expert_box)
         flow.addWidget(self._runners_up)
+        self._quantity_box = labelled(self.tr("A − B of"), self._quantity)
+        flow.addWidget(self._quantity_box)
         return bar
 
     def _make_content(self) -> QWidget:
         self._tabs = QTabWidget()
         self._tabs.setDocumentMode(True)
         self._tabs.setAccessibleName(self.tr("What to see of the experts"))
+        self._tabs.tabBar().setAccessibleName(self._tabs.accessibleName())
         for index, page in enumerate(self.pages):
             self._tabs.addTab(page, page.name())
             self._tabs.setTabToolTip(index, page.help())
@@ -98,6 +122,7 @@ class ExpertsPanel(Panel):
         self._layer.valueChanged.connect(lambda layer: cursor.pin(layer=layer))
         self._expert.valueChanged.connect(lambda expert: cursor.pin(expert=None if expert == _NO_EXPERT else expert))
         self._runners_up.toggled.connect(self._size_settled)
+        self._quantity.currentIndexChanged.connect(self._turn_quantity)
         self._tabs.currentChanged.connect(self._turn_page)
         self._map.cell_hovered.connect(self._hover_cell)
         self._map.cell_picked.connect(self._pick_cell)
@@ -116,7 +141,11 @@ class ExpertsPanel(Panel):
         if self._routing is None:
             return ""
         reduced = [self.tr("reduced ×{0}").format(self._routing.block)] if self._routing.block > 1 else []
-        return " · ".join([joined_sources(self._routing.source, self._page().source()), *reduced])
+        sources = joined_sources(self._routing.source, self._page().source())
+        return " · ".join([sources_text(sources, self.tr), *reduced])
+
+    def mode(self) -> str:
+        return "neurons" if self.context.run.model is not None and self._dense() else "experts"
 
     def caption(self) -> str:
         if self._pages.empty:
@@ -131,6 +160,8 @@ class ExpertsPanel(Panel):
             shown.layer, facts.top_k, facts.n_experts, shown.n_total
         )
         text += self.tr(", {0} routed").format(shown.n) if shown.n < shown.n_total else ""
+        if self.differs:
+            return text
         left_out = self._runners_up.isChecked() and not self._with_runners_up()
         return text + (self.tr(", rows too thin for runners-up") if left_out else "")
 
@@ -139,7 +170,7 @@ class ExpertsPanel(Panel):
         if run.model is None or run.n_visible == 0:
             return {}
         if self._dense():
-            return self.neurons.watches(self.key)
+            return self.neurons.watches(self.key, self.differs)
         layer, position = self._place()
         found: dict[str, Question] = {"experts.map": AskRouting(layer, self._map.fits())}
         question = self._page().question(layer, position)
@@ -194,7 +225,16 @@ class ExpertsPanel(Panel):
         if self._routing is not None:
             names = ("weights", "scores", "chosen", *(["shared"] if self._routing.shared.size else []))
             found |= {name: getattr(self._routing, name) for name in names}
+        if isinstance(self._routing, RoutingOfTwo):
+            found |= {"chosen_b": self._routing.other, "sets": sets_of(self._routing.chosen, self._routing.other)}
         return found | self._page().values()
+
+    def axes(self) -> dict[str, tuple[Along, ...]]:
+        found, routing = axes_of(self.key), self._routing
+        if routing is not None:
+            for name in ("weights", "scores", "chosen", "chosen_b", "sets"):
+                found[name] = scaled(found[name], (0, 1), (0, routing.block))
+        return found
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -224,6 +264,12 @@ class ExpertsPanel(Panel):
         self.watches_changed.emit()
         self.caption_changed.emit()
 
+    def _turn_quantity(self) -> None:
+        for page in self.pages:
+            page.set_quantity(self._quantity.currentData())
+        self._draw_map()
+        self.caption_changed.emit()
+
     def _follow_layer(self) -> None:
         """Controls and words of the pinned layer; what is drawn of another one goes."""
         layer, _ = self._place()
@@ -236,7 +282,8 @@ class ExpertsPanel(Panel):
                 page.take(None)
         self._kinds.setCurrentIndex(1 if facts.experts is None else 0)
         self._expert_box.setVisible(facts.experts is not None)
-        self._runners_up.setVisible(facts.experts is not None)
+        self._runners_up.setVisible(facts.experts is not None and not self.differs)
+        self._quantity_box.setVisible(facts.experts is not None and self.differs)
         assert self.context.run.model is not None
         limit(self._layer, 0, self.context.run.model.n_layers - 1, layer)
         if facts.experts is not None:
@@ -277,21 +324,53 @@ class ExpertsPanel(Panel):
             self._map.show_cells(None)
             return
         state = position_state(len(shown.weights), shown.n, shown.n_total, shown.block)
+        if isinstance(shown, RoutingOfTwo):
+            self._draw_two(shown, state)
+            return
         parts = [widened(part, state.shape[1]) for part in (shown.weights, shown.scores, shown.chosen)]
         runners_up = self._with_runners_up()
         values = signed(*parts, runners_up=runners_up)
         scale = routed_scale(values[state == SHOWN], self.context.theme, runners_up=runners_up)
-        spec = self._facts(shown.layer).experts
-        has_shared = spec is not None and spec.shared is not None
-        title = self.tr("expert of layer {0}").format(shown.layer)
-        rows = expert_axis(title, len(values), has_shared)
-        if has_shared:
-            gates = widened(shown.shared[None], state.shape[1])[0]
-            computed = np.where(np.arange(state.shape[1]) < len(shown.shared), np.uint8(SHOWN), np.uint8(ABSENT))
+        rows, columns = self._axes(shown, state)
+        if self._has_shared(shown):
+            gates, computed = self._shared(shown, state)
             values, state = with_shared(values, np.abs(gates), 0.0), with_shared(state, computed, MASKED)
-        columns = Axis(self.tr("token"), state.shape[1], self.context.run.label, block=shown.block)
         self._map.show_routed(values, rows, columns, scale, state)
         self._mark()
+
+    def _draw_two(self, shown: RoutingOfTwo, state: np.ndarray) -> None:
+        """What the two branches differ by; the shared expert's gate is a weight, and never a choice."""
+        columns = state.shape[1]
+        weights, scores, of_a, of_b = (
+            widened(part, columns) for part in (shown.weights, shown.scores, shown.chosen, shown.other)
+        )
+        sets, quantity = sets_of(of_a, of_b), self._quantity.currentData()
+        values = quantity_of(quantity, weights, scores, sets)
+        scale = two_scale(quantity, values[state == SHOWN], self.context.theme)
+        axes = self._axes(shown, state)
+        if self._has_shared(shown):
+            gates, computed = self._shared(shown, state)
+            told = gates if quantity == "weights" else np.zeros_like(gates)
+            computed = computed if quantity == "weights" else np.full_like(computed, MASKED)
+            values, state = with_shared(values, told, 0.0), with_shared(state, computed, MASKED)
+            sets = with_shared(sets, np.zeros(columns, np.uint8), NEITHER)
+        self._map.show_two(Cells(values, *axes, scale, state), sets)
+        self._mark()
+
+    def _has_shared(self, shown: Routing) -> bool:
+        spec = self._facts(shown.layer).experts
+        return spec is not None and spec.shared is not None
+
+    def _shared(self, shown: Routing, state: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The shared expert's gates and the states of its cells."""
+        gates = widened(shown.shared[None], state.shape[1])[0]
+        computed = np.where(np.arange(state.shape[1]) < len(shown.shared), np.uint8(SHOWN), np.uint8(ABSENT))
+        return gates, computed
+
+    def _axes(self, shown: Routing, state: np.ndarray) -> tuple[Axis, Axis]:
+        title = self.tr("expert of layer {0}").format(shown.layer)
+        rows = expert_axis(title, len(shown.weights), self._has_shared(shown))
+        return rows, Axis(self.tr("token"), state.shape[1], self.context.run.label, block=shown.block)
 
     def _with_runners_up(self) -> bool:
         rows = 1 if self._routing is None else len(self._routing.weights)
@@ -341,6 +420,8 @@ class ExpertsPanel(Panel):
         if self._map.cells is None or not self._map.cells.shown(expert, column):
             return self.tr("{0}: not computed yet").format(where)
         figures = (exact(float(shown.weights[expert, column])), exact(float(shown.scores[expert, column])))
+        if isinstance(shown, RoutingOfTwo):
+            return self.of_two(self._describe_two(shown, where, figures, expert, column))
         if shown.block > 1:
             return self._describe_block(where, figures, expert, column)
         if not shown.chosen[expert, column]:
@@ -356,17 +437,30 @@ class ExpertsPanel(Panel):
         )
         if column >= len(shown.shared):
             return self.tr("{0}: not computed yet").format(where)
-        return self.tr("{0}: reads every token, × {1}").format(where, exact(float(shown.shared[column])))
+        form = self.tr("{0}: gate {1}") if self.differs else self.tr("{0}: reads every token, × {1}")
+        return self.of_two(form.format(where, exact(float(shown.shared[column]))))
 
     def _describe_block(self, where: str, figures: tuple[str, str], expert: int, column: int) -> str:
         shown = self._routing
         assert shown is not None
         form = self.tr("{0} and the {1} after it: chosen by {2}, largest weight {3}, largest score {4}")
         text = form.format(where, shown.block - 1, int(shown.chosen[expert, column]), *figures)
+        return text + self._exact_text(shown, expert, column)
+
+    def _describe_two(self, shown: RoutingOfTwo, where: str, figures: tuple[str, str], expert: int, column: int) -> str:
+        of_a, of_b = int(shown.chosen[expert, column]), int(shown.other[expert, column])
+        if shown.block == 1:
+            kind = int(sets_of(np.array(of_a), np.array(of_b)))
+            return self.tr("{0}: weight {1}, score {2}; {3}").format(where, *figures, set_text(kind, self.tr))
+        form = self.tr("{0} and the {1} after it: chosen by {2} in A and {3} in B, largest weights {4}, scores {5}")
+        text = form.format(where, shown.block - 1, of_a, of_b, *figures)
+        return text + self._exact_text(shown, expert, column)
+
+    def _exact_text(self, shown: Routing, expert: int, column: int) -> str:
         place = (shown.layer, expert, column * shown.block)
         if self._exact is None or self._exact.index != place or self._exact.value is None:
-            return text
-        return text + self.tr(" · weight at the first: {0}").format(exact(self._exact.value))
+            return ""
+        return self.tr(" · weight at the first: {0}").format(exact(self._exact.value))
 
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
         offer(event, self.menu(event))

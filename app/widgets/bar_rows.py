@@ -11,20 +11,22 @@ from PySide6.QtGui import QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
-from app.widgets.canvas import hatch, pen, tint
+from app.widgets.canvas import hatch, outline_pen, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure
+from app.widgets.sets import set_colours
 
 _LEAST_LINES = 2.4  # height of a row in lines of text, its title included
 TAKEN, BELOW, BARRED, NONE = 0, 1, 2, 3  # states of a bar: chosen, below the cut, not allowed, no figure here
+BY_BOTH, BY_A, BY_B = 4, 5, 6  # of a difference: chosen in both branches, in one of them
 
 
 @dataclass(frozen=True)
 class BarRow:
     """``values`` float [places]; ``state`` uint8 [places]. The row spans ``low`` to ``high``; 0 is its base line.
 
-    ``even``: a dashed line at this height, with ``even_name``. ``marks``: short words above bars, by place.
+    ``even``: a dashed line at this height, with ``even_name``.
     """
 
     title: str
@@ -56,12 +58,25 @@ def bar_row(
     return BarRow(title, values, state, low, high if high > low else low + 1.0, even, even_name)
 
 
+def signed_row(title: str, values: np.ndarray, state: np.ndarray) -> BarRow:
+    """A row of differences, as far below 0 as above it."""
+    shown = np.abs(values[np.isfinite(values) & (state != NONE) & (state != BARRED)])
+    most = float(shown.max(initial=0.0)) or 1.0
+    return BarRow(title, values, state, -most, most)
+
+
 @dataclass(frozen=True)
 class Rows:
     """Rows over the same places."""
 
     rows: tuple[BarRow, ...]
     places: Axis
+
+
+def bar_colours(theme: Theme) -> dict[int, str]:
+    """By state."""
+    _, _, only_a, only_b = set_colours(theme)
+    return {TAKEN: theme.accent, BELOW: theme.faint, BY_BOTH: theme.text, BY_A: only_a, BY_B: only_b}
 
 
 class BarRows(PlacePicture):
@@ -155,7 +170,7 @@ class BarRows(PlacePicture):
     def _draw_bars(self, painter: Painter, row: BarRow, plot: QRectF, zero: float) -> None:
         step = self._step()
         gap = min(step * 0.12, 3.0)
-        colours = {TAKEN: tint(self.theme.accent), BELOW: tint(self.theme.faint)}
+        colours = {state: tint(colour) for state, colour in bar_colours(self.theme).items()}
         for place, (value, state) in enumerate(zip(row.values.tolist(), row.state.tolist(), strict=True)):
             left, wide = plot.left() + place * step + gap, max(1.0, step - 2 * gap)
             if state == BARRED:
@@ -208,13 +223,12 @@ class BarRows(PlacePicture):
         put(painter, title, self.shown.places.title, CENTRE, self.theme.faint)
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         if self.shown is None or not self.plots:
             return
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for place, colour in ((self.hovered, self.theme.hover), (self.pinned, self.theme.accent)):
             if place is not None and 0 <= place < self.shown.places.count:
-                painter.setPen(pen(colour, 2))
+                painter.setPen(outline_pen(self.theme, colour, 2))
                 painter.drawRect(self._column(place).adjusted(-1, -2, 1, 2))
 
     # --- mouse and keys ---------------------------------------------------------------------------------------

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from app.cursor import Look
+from app.token_texts import Unasked
 from app.widgets.condition_form import ConditionForm
 from app.widgets.pages import labelled
 from engine.breakpoints import Breakpoint, Test
 from engine.errors import EngineError
-from engine.frames import ModelFrame
+from engine.frames import ModelFrame, TokenFound
 
 MOST_IGNORED = 1_000_000
 
 
 class BreakpointForm(QWidget):
-    """``done``: (number or None for a new one, conditions, hits to ignore). ``left``: nothing is to be done."""
+    """``done``: (number or None for a new one, conditions, hits to ignore). ``left``: nothing is to be done.
+
+    ``token_asked``: a text that only the tokenizer knows; ``take_token`` is given its answer, and the form goes on.
+    """
 
     done = Signal(object, object, int)
+    token_asked = Signal(str)
     left = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, find_token: Callable[[str], int]) -> None:
         super().__init__()
         self.number: int | None = None
-        self.first, self.second = ConditionForm(), ConditionForm()
+        self._asked = ""  # the token that is waited for
+        self.first, self.second = ConditionForm(find_token), ConditionForm(find_token)
         self.both = QCheckBox(self.tr("and, in the same pass"))
         self.ignore = QSpinBox()
         self.ignore.setRange(0, MOST_IGNORED)
@@ -93,12 +101,28 @@ class BreakpointForm(QWidget):
         forms = (self.first, self.second) if self.both.isChecked() else (self.first,)
         try:
             tests = tuple(form.test() for form in forms)
+        except Unasked as unasked:
+            self._complain(str(unasked))
+            self._asked = unasked.text
+            self.token_asked.emit(unasked.text)
         except EngineError as error:
             self._complain(str(error))
+        else:
+            self.done.emit(self.number, tests, self.ignore.value())
+
+    def take_token(self, answer: TokenFound) -> None:
+        """What the tokenizer says of a text, where that is still waited for."""
+        if answer.text != self._asked:
             return
-        self.done.emit(self.number, tests, self.ignore.value())
+        if answer.id is None:
+            self._complain(answer.sentence)
+        else:
+            self._complain("")
+            self._accept()
 
     def _complain(self, sentence: str) -> None:
+        """A sentence below the conditions; no token is waited for any more."""
+        self._asked = ""
         self.complaint.setText(sentence)
         self.complaint.setVisible(bool(sentence))
 

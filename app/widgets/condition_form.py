@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from PySide6.QtCore import Signal
@@ -53,12 +54,16 @@ _LIMITS: dict[TestKind, _Limit] = {
 
 
 class ConditionForm(QWidget):
-    """``changed``: the user chose something else. The first values are those of where the user looks."""
+    """``changed``: the user chose something else. The first values are those of where the user looks.
+
+    ``find_token`` makes a token id of what was typed.
+    """
 
     changed = Signal()
 
-    def __init__(self) -> None:
+    def __init__(self, find_token: Callable[[str], int]) -> None:
         super().__init__()
+        self._find_token = find_token
         self._model: ModelFrame | None = None
         self._shown: TestKind | None = None
         self._position = 0  # where the user looks
@@ -109,7 +114,8 @@ class ConditionForm(QWidget):
         self.word.setText(str(value))
 
     def test(self) -> Test:
-        """What is chosen. Raises EngineError where something is left out or is no number."""
+        """What is chosen. Raises EngineError where something is left out or is no number, Unasked where the tokenizer
+        must be asked for a token."""
         kind: TestKind = self.kind.currentData()
         fields = _FIELDS[kind]
         test = Test(kind)
@@ -131,6 +137,8 @@ class ConditionForm(QWidget):
             if not text:
                 raise EngineError(self.tr("Type the text that the token is to contain."))
             return replace(test, text=text)
+        if self._way() == TOKEN and self._model is not None:
+            return replace(test, token=self._find_token(text.strip()))
         digits = text.strip()
         if not (digits.isascii() and digits.isdigit() and int(digits[:12]) <= _MOST and len(digits) <= 12):
             raise EngineError(self.tr("“{0}” is no whole number; type one, from 0 on.").format(text))
@@ -241,7 +249,7 @@ class ConditionForm(QWidget):
             self.limit.setValue(facts.first)
 
     def _show_ways(self, kind: TestKind) -> None:
-        ways = {TEXT: self.tr("text"), TOKEN: self.tr("token id")}
+        ways = {TEXT: self.tr("contains"), TOKEN: self.tr("is the token")}
         if kind == "attention":
             ways = {POSITION: self.tr("position"), **ways}
         fill_box(self.target, ((text, way) for way, text in ways.items()))
@@ -251,7 +259,7 @@ class ConditionForm(QWidget):
         names = {
             POSITION: self.tr("Position that is looked at"),
             TEXT: self.tr("Text of the token"),
-            TOKEN: self.tr("Number of the token"),
+            TOKEN: self.tr("The token, or its number"),
         }
         name = names.get(self._way(), "")
         self.word.setAccessibleName(name)

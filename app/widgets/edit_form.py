@@ -23,11 +23,12 @@ from PySide6.QtWidgets import (
 
 from app import edit_words as words
 from app.theme import Theme
+from app.token_texts import Unasked
 from app.widgets.pages import fill_box
 from app.widgets.scale import exact
 from engine.edits import Edit, EditKind
 from engine.errors import EngineError
-from engine.frames import ModelFrame
+from engine.frames import ModelFrame, TokenFound
 
 _DIRECTIONS = ("difference", "token")
 _NEEDED = ("tokens", "experts")  # entries that mean nothing when all are meant
@@ -35,15 +36,20 @@ _LONGEST_NAME = 120
 
 
 class EditForm(QWidget):
-    """``finished`` gives the edit, or None where the user left. ``find_token`` makes a token id of what was typed."""
+    """``finished`` gives the edit, or None where the user left. ``find_token`` makes a token id of what was typed.
+
+    ``token_asked``: a text that only the tokenizer knows; ``take_token`` is given its answer, and the form goes on.
+    """
 
     finished = Signal(object)
+    token_asked = Signal(str)
 
     def __init__(self, theme: Theme, find_token: Callable[[str], int]) -> None:
         super().__init__()
         self._find_token = find_token
         self._model: ModelFrame | None = None
         self._edit: Edit | None = None  # what is changed, or what a new one begins with
+        self._asked = ""  # the token that is waited for
         self._fields: dict[str, QWidget] = {}
         self._make_fields()
         self._arrange()
@@ -72,7 +78,7 @@ class EditForm(QWidget):
 
     def _rows(self) -> tuple[tuple[str, str, QWidget, str], ...]:
         """Key, name, field and tip of every row, from top to bottom."""
-        several = self.tr("Whole numbers and ranges, for example 0, 4-6; nothing means all")
+        several = self._several()
         span = self.tr("One position, a range 4-6, or 4- for all from there on; nothing means all")
         return (
             ("target", self.tr("What"), self.target, self.tr("What is edited")),
@@ -85,7 +91,7 @@ class EditForm(QWidget):
             ("direction", self.tr("Direction"), self.direction, self.tr("What is added, times the value")),
             ("first", self.tr("Position"), self.first, self.tr("What stands here …")),
             ("second", self.tr("less position"), self.second, self.tr("… less what stands here")),
-            ("token", self.tr("Token"), self.token, self.tr("Its id, or its text where it has come up in this run")),
+            ("token", self.tr("Token"), self.token, self._token_tip()),
             ("layers", self.tr("Layers"), self.layers, several),
             ("heads", self.tr("Heads"), self.heads, several),
             ("entries", self.tr("Entries"), self.entries, several),
@@ -95,6 +101,12 @@ class EditForm(QWidget):
             ("only_pass", self.tr("Only pass"), self.only_pass, self.tr("The number of one pass; nothing means all")),
             ("name", self.tr("Name"), self.name, self.tr("How it is called in the tray; may be left empty")),
         )
+
+    def _several(self) -> str:
+        return self.tr("Whole numbers and ranges, for example 0, 4-6; nothing means all")
+
+    def _token_tip(self) -> str:
+        return self.tr("Its text or its number; ␣ or quotation marks for a space before it: ␣word, “ word”")
 
     def _arrange(self) -> None:
         body = QWidget()
@@ -138,12 +150,15 @@ class EditForm(QWidget):
         for field in self._fields.values():
             if isinstance(field, QLineEdit):
                 field.returnPressed.connect(self._finish)
+                field.textEdited.connect(self._wait_no_more)
+            elif isinstance(field, QComboBox):
+                field.activated.connect(self._wait_no_more)
 
     # --- filling in -------------------------------------------------------------------------------------------
 
     def open(self, model: ModelFrame, edit: Edit, *, new: bool) -> None:
         """Show an edit to change, or one to begin a new one with."""
-        self._model, self._edit = model, edit
+        self._model, self._edit, self._asked = model, edit, ""
         self.wrong.setText("")
         self.wrong.hide()
         self.done.setText(self.tr("Add") if new else self.tr("Change"))
@@ -216,6 +231,8 @@ class EditForm(QWidget):
         names = {"dimensions": self.tr("Dimensions"), "neurons": self.tr("Neurons"), "experts": self.tr("Experts")}
         names |= {"tokens": self.tr("Tokens"), "entries": self.tr("Entries")}
         self._rename(self.entries, names.get(self._target().entries, names["entries"]))
+        by_text = self._target().entries == "tokens"
+        self.entries.setToolTip(self._token_tip() if by_text else self._several())
         needed = self._target().entries in _NEEDED
         self.entries.setPlaceholderText(self.tr("at least one") if needed else self.tr("all"))
         self._rename(self.positions, self.tr("Queries") if self._target().keys else self.tr("Positions"))
@@ -354,13 +371,37 @@ class EditForm(QWidget):
         return {**value, "sources": (self._position_of(self.first), self._position_of(self.second))}
 
     def _finish(self) -> None:
+        self._asked = ""
         try:
             made = self.edit()
+        except Unasked as unasked:
+            self._asked = unasked.text
+            self._say(str(unasked))
+            self.token_asked.emit(unasked.text)
         except EngineError as error:
-            self.wrong.setText(str(error))
-            self.wrong.show()
+            self._say(str(error))
+        else:
+            self.finished.emit(made)
+
+    def take_token(self, answer: TokenFound) -> None:
+        """What the tokenizer says of a text, where that is still waited for."""
+        if answer.text != self._asked:
             return
-        self.finished.emit(made)
+        if answer.id is None:
+            self._asked = ""
+            self._say(answer.sentence)
+        else:
+            self._finish()
+
+    def _wait_no_more(self) -> None:
+        """Something else is typed: the answer to what stood there does not finish the form."""
+        if self._asked:
+            self._asked = ""
+            self.wrong.hide()
+
+    def _say(self, sentence: str) -> None:
+        self.wrong.setText(sentence)
+        self.wrong.show()
 
     def restyle(self, theme: Theme) -> None:
         self.wrong.setStyleSheet(f"color: {theme.cut};")

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication
 
 from app.theme import Theme, mix
 from app.widgets.axis import Axis
-from app.widgets.canvas import pen
-from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells, Heatmap
-from app.widgets.legend import Routed
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
+from app.widgets.legend import Legend, Routed
 from app.widgets.lettering import Painter
-from app.widgets.scale import Scale, nice_step
-
-_LEAST_FRAMED = 9  # pixels: cells smaller than this have no frame
+from app.widgets.scale import Scale, nice_step, signed_scale
+from app.widgets.sets import LEAST_FRAMED, SetMap, set_kinds
 
 
 def tr(text: str) -> str:
@@ -71,7 +69,20 @@ def _rounded_up(value: float) -> float:
     return float(np.ceil(value / step - 1e-6) * step)
 
 
-class ExpertMap(Heatmap):
+def quantity_of(quantity: str, weights: np.ndarray, scores: np.ndarray, sets: np.ndarray) -> np.ndarray:
+    """float32 cells of what two branches differ by: "weights", "scores", or "chosen" for the sets."""
+    return {"weights": weights, "scores": scores, "chosen": sets}[quantity].astype(np.float32)
+
+
+def two_scale(quantity: str, values: np.ndarray, theme: Theme) -> Legend:
+    """Of "weights" or "scores", A less B: symmetric around zero; of "chosen", the sets."""
+    if quantity == "chosen":
+        return set_kinds(theme, tr("chosen in"))
+    name = tr("weight, A − B") if quantity == "weights" else tr("score, A − B")
+    return signed_scale(values, theme.diverging, name)
+
+
+class ExpertMap(SetMap):
     """A heatmap of experts; what was chosen has a frame where cells are large enough, so that colour is not alone."""
 
     def __init__(self, theme: Theme, name: str, describe: Callable[[int, int], str]) -> None:
@@ -81,19 +92,21 @@ class ExpertMap(Heatmap):
     def show_routed(self, values: np.ndarray, rows: Axis, columns: Axis, scale: Routed, state: np.ndarray) -> None:
         """Cells of ``signed``; ``state`` as in Cells."""
         self._chosen = ~np.signbit(values) & (state == SHOWN)
+        self.sets = np.zeros((0, 0), np.uint8)
         self.show_cells(Cells(np.where(state == SHOWN, values, np.float32(0)), rows, columns, scale, state))
+
+    def show_two(self, cells: Cells, sets: np.ndarray) -> None:
+        """What two branches differ by; ``sets`` of the cells' shape."""
+        self._chosen = np.zeros((0, 0), np.bool_)
+        self.show_sets(cells, sets)
 
     def draw(self, painter: Painter) -> None:
         super().draw(painter)
-        if self.cells is None or self.plot.isEmpty():
+        if self.cells is None or self.plot.isEmpty() or not self._chosen.size:
             return
         box = self.box(0, 0)
-        if min(box.width(), box.height()) < _LEAST_FRAMED:
-            return
-        painter.setBrush(Qt.BrushStyle.NoBrush)
-        painter.setPen(pen(self.theme.text))
-        for row, column in np.argwhere(self._chosen).tolist():
-            painter.drawRect(self.box(row, column).adjusted(1, 1, -1.5, -1.5))
+        if min(box.width(), box.height()) >= LEAST_FRAMED:
+            self.draw_frames(painter, self._chosen)
 
 
 def position_state(n_experts: int, n: int, n_total: int, block: int) -> np.ndarray:

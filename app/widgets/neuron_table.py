@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF
 
+from app.compare_neurons import NeuronsOfTwo
 from app.theme import Theme
 from app.widgets.canvas import pen, tint
 from app.widgets.lettering import Painter
@@ -14,11 +15,15 @@ from app.widgets.row_table import RowTable
 from app.widgets.scale import figure
 from engine.frames import Neurons
 
+_FIGURES = ("post", "gate", "up", "a", "b")
 _Columns = dict[str, tuple[float, float]]  # left and width of each column
 
 
 class NeuronTable(RowTable):
-    """One row a neuron: post = act(gate) · up in the order of the formula, then how much of the output it writes."""
+    """One row a neuron: post = act(gate) · up in the order of the formula, then how much of the output it writes.
+
+    Of two branches: what their posts differ by, then what each of them is.
+    """
 
     def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
         super().__init__(theme, name, describe)
@@ -37,6 +42,8 @@ class NeuronTable(RowTable):
 
     def _titles(self) -> dict[str, str]:
         """Headings by column; the columns of a plain MLP are fewer."""
+        if isinstance(self.neurons, NeuronsOfTwo):
+            return {"id": self.tr("neuron"), "post": self.tr("post, A − B"), "a": "A", "b": "B"}
         gated = self.neurons is not None and len(self.neurons.up) > 0
         inner = {"gate": self.tr("gate"), "up": self.tr("up")} if gated else {"gate": self.tr("pre")}
         return {"id": self.tr("neuron"), "post": self.tr("post"), **inner, "share": self.tr("writes")}
@@ -45,7 +52,8 @@ class NeuronTable(RowTable):
         """The bars take what the figures leave; where that is little they underline the figures of post."""
         wide, gap = self.metrics().horizontalAdvance, self.metrics().height() * 0.5
         number = wide("−0.0000")
-        widths = {name: max(number, wide(title)) for name, title in titles.items()}
+        least = {"a": wide("−0.00e−00"), "b": wide("−0.00e−00")}
+        widths = {name: max(least.get(name, number), wide(title)) for name, title in titles.items()}
         rest = self.width() - sum(widths.values()) - gap * (len(widths) + 2)
         if rest < 0:  # closer together before a column is cut off
             gap = max(2.0, gap + rest / (len(widths) + 2))
@@ -76,8 +84,10 @@ class NeuronTable(RowTable):
         self, painter: Painter, shown: Neurons, row: int, top: float, columns: _Columns, largest: float
     ) -> None:
         self._draw_bar(painter, self._bar(columns, top), float(shown.post[row]) / largest)
-        texts = {"id": str(shown.ids[row]), "share": share_text(float(shown.share[row]))}
-        texts |= {name: figure(float(getattr(shown, name)[row])) for name in ("post", "gate", "up") if name in columns}
+        texts = {"id": str(shown.ids[row])}
+        texts |= {name: figure(float(getattr(shown, name)[row])) for name in _FIGURES if name in columns}
+        if "share" in columns:
+            texts["share"] = share_text(float(shown.share[row]))
         for name, text in texts.items():
             left, width = columns[name]
             painter.write(left, top, width, self._high(), text, 1.0, self.theme.text)

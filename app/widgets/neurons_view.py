@@ -7,15 +7,20 @@ from dataclasses import replace
 import numpy as np
 from PySide6.QtWidgets import QWidget
 
+from app.compare_arrays import NEITHER
+from app.compare_neurons import NeuronLayersOfTwo, NeuronsOfTwo
 from app.cursor import Cursor
+from app.engine_words import sources_text
 from app.run import Run
 from app.theme import Theme
 from app.widgets.amounts import grouped, percent
 from app.widgets.axis import Axis
-from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
+from app.widgets.legend import Legend
 from app.widgets.neuron_table import NeuronTable, share_text
 from app.widgets.pages import Pages, fill, joined_sources
-from app.widgets.scale import beyond, exact, figure, signed_scale
+from app.widgets.scale import Scale, beyond, exact, figure, signed_scale
+from app.widgets.sets import SetMap, set_kinds, set_names
 from app.widgets.still_label import StillLabel
 from app.widgets.turning import TurningSplitter
 from engine.frames import Answer, NeuronLayers, Neurons
@@ -40,7 +45,7 @@ class NeuronsView(QWidget):
                 "the MLP gives. Lengths cancel when they are added, so these need not come to 100 %."
             )
         )
-        self._map = Heatmap(theme, self.tr("Strongest neurons of every layer"), self._describe_cell)
+        self._map = SetMap(theme, self.tr("Strongest neurons of every layer"), self._describe_cell)
         self._pages = Pages(self._table)
         halves = TurningSplitter()
         halves.addWidget(self._pages)
@@ -59,9 +64,10 @@ class NeuronsView(QWidget):
 
     # --- for the panel ----------------------------------------------------------------------------------------
 
-    def watches(self, prefix: str) -> dict[str, Question]:
+    def watches(self, prefix: str, two: bool = False) -> dict[str, Question]:
         """Standing questions about the pinned layer and position; none before anything is read.
 
+        ``two``: about two branches. Neurons are then asked for all of them, since the strongest need not be the same.
         Layers are asked about no more when a pinned position has them all: that is half a token's work.
         """
         if self._run.model is None or self._run.n_visible == 0:
@@ -69,7 +75,9 @@ class NeuronsView(QWidget):
         layer, position = self._place()
         found: dict[str, Question] = {}
         if layer in self._dense():
-            found[f"{prefix}.neurons"] = AskNeurons(layer, position)
+            found[f"{prefix}.neurons"] = (
+                AskNeurons(layer, position, self._width(layer), False) if two else AskNeurons(layer, position)
+            )
         if self._dense() and not self._complete(position):
             found[f"{prefix}.neuron_layers"] = AskNeuronLayers(position)
         return found
@@ -110,9 +118,13 @@ class NeuronsView(QWidget):
         if self._neurons is not None:
             shown = self._neurons
             found |= {"neurons": shown.ids, "post": shown.post, "gate": shown.gate, "up": shown.up}
-            found["share"] = shown.share
+            found |= (
+                {"post_a": shown.a, "post_b": shown.b} if isinstance(shown, NeuronsOfTwo) else {"share": shown.share}
+            )
         if self._layers is not None:
             found |= {"layers": self._layers.layers, "layer_neurons": self._layers.ids, "layer_post": self._layers.post}
+        if isinstance(self._layers, NeuronLayersOfTwo):
+            found |= {"layer_sets": self._layers.sets, "layer_post_b": self._layers.other}
         return found
 
     def caption(self) -> str:
@@ -120,7 +132,9 @@ class NeuronsView(QWidget):
         shown = self._neurons
         if shown is None:
             return ""
-        text = self.tr("layer {0}, position {1} “{2}”: {3} of {4} neurons by |post|").format(
+        two = isinstance(shown, NeuronsOfTwo)
+        form = self.tr("layer {0}, position {1} “{2}”: {3} of {4} neurons by |post|")
+        text = (self.tr("layer {0}, position {1} “{2}”: {3} of {4} neurons by |A − B|") if two else form).format(
             shown.layer,
             shown.position,
             self._run.label(shown.position),
@@ -132,7 +146,8 @@ class NeuronsView(QWidget):
 
     def badge(self) -> str:
         """Where the figures are from; "" where there are none."""
-        return joined_sources(*(answer.source for answer in (self._neurons, self._layers) if answer is not None))
+        answers = (answer for answer in (self._neurons, self._layers) if answer is not None)
+        return sources_text(joined_sources(*(answer.source for answer in answers)), self.tr)
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -140,6 +155,11 @@ class NeuronsView(QWidget):
         """Layers with one MLP."""
         layers = () if self._run.model is None else self._run.model.layers
         return tuple(layer for layer, facts in enumerate(layers) if facts.experts is None)
+
+    def _width(self, layer: int) -> int:
+        """How many neurons a layer has."""
+        assert self._run.model is not None
+        return self._run.model.layers[layer].d_mlp
 
     def _place(self) -> tuple[int, int | None]:
         """The pinned layer and position, within what there is."""
@@ -163,6 +183,9 @@ class NeuronsView(QWidget):
         self._pages.say("" if shown is None or known else self._missing_text(shown))
 
     def _missing_text(self, shown: Neurons) -> str:
+        if isinstance(shown, NeuronsOfTwo):
+            form = self.tr("The MLP of layer {0} has not been computed at position {1} of both branches yet.")
+            return form.format(shown.layer, shown.position)
         return self.tr("The MLP of layer {0} has not been computed at position {1} yet.").format(
             shown.layer, shown.position
         )
@@ -170,6 +193,8 @@ class NeuronsView(QWidget):
     def _figures_text(self, shown: Neurons) -> str:
         """How much the MLP gives, and how much of it in how few neurons."""
         form = self.tr("post = act(gate) · up") if len(shown.up) else self.tr("post = act(pre)")
+        if isinstance(shown, NeuronsOfTwo):
+            return self._two_text(shown, form)
         return self.tr(
             "{0} · the MLP's output has norm {1} · the {2} neurons listed hold {3} of Σ|post| · half of it is in {4} "
             "of {5} neurons"
@@ -182,26 +207,67 @@ class NeuronsView(QWidget):
             grouped(shown.n_neurons),
         )
 
+    def _two_text(self, shown: NeuronsOfTwo, form: str) -> str:
+        """How far apart the MLPs are, and in how few neurons."""
+        return self.tr(
+            "{0} · the MLP's output has norm {1} in A and {2} in B · the {3} neurons listed hold {4} of Σ|A − B| · "
+            "half of it is in {5} of {6} neurons"
+        ).format(
+            form,
+            figure(shown.output_norm),
+            figure(shown.other_norm),
+            len(shown.ids),
+            percent(shown.held),
+            grouped(shown.half),
+            grouped(shown.n_neurons),
+        )
+
     def _draw_layers(self) -> None:
         shown, dense = self._layers, self._dense()
         if shown is None or not shown.ids.shape[1]:
-            self._map.show_cells(None)
+            self._map.show_sets(None)
             return
+        rows = Axis(self.tr("layer"), len(dense), lambda row: str(dense[row]), numbers=True)
+        ranks = Axis(self._rank_title(shown), shown.ids.shape[1], lambda rank: str(rank + 1), numbers=True)
+        values, state = self._layer_cells(shown)
+        self._show_layers(shown, Cells(values, rows, ranks, self._layers_scale(shown), state))
+
+    def _rank_title(self, shown: NeuronLayers) -> str:
+        form = self.tr("rank by |post|, position {0} “{1}”")
+        if isinstance(shown, NeuronLayersOfTwo):
+            form = self.tr("strongest of both, of A, of B, position {0} “{1}”")
+        return form.format(shown.position, self._run.label(shown.position))
+
+    def _layer_cells(self, shown: NeuronLayers) -> tuple[np.ndarray, np.ndarray]:
+        """Values and states of [dense layers, ranks]."""
+        dense = self._dense()
         values = np.zeros((len(dense), shown.ids.shape[1]), np.float32)
         state = np.full(values.shape, ABSENT, np.uint8)
         where = [dense.index(layer) for layer in shown.layers.tolist()]
-        values[where], state[where] = shown.post, SHOWN
-        title = self.tr("rank by |post|, position {0} “{1}”").format(shown.position, self._run.label(shown.position))
-        rows = Axis(self.tr("layer"), len(dense), lambda row: str(dense[row]), numbers=True)
-        columns = Axis(title, values.shape[1], lambda rank: str(rank + 1), numbers=True)
-        scale = replace(signed_scale(shown.post, self._theme.diverging, self.tr("√ post")), curve="root")
-        self._map.show_cells(Cells(values, rows, columns, scale, state))
+        if isinstance(shown, NeuronLayersOfTwo):
+            values[where] = shown.sets
+            state[where] = np.where(shown.sets == NEITHER, np.uint8(MASKED), np.uint8(SHOWN))
+        else:
+            values[where], state[where] = shown.post, SHOWN
+        return values, state
+
+    def _show_layers(self, shown: NeuronLayers, cells: Cells) -> None:
+        if isinstance(shown, NeuronLayersOfTwo):
+            self._map.show_sets(cells)
+        else:
+            self._map.show_sets(cells, np.zeros((0, 0), np.uint8))
         self.mark()
+
+    def _layers_scale(self, shown: NeuronLayers) -> Legend:
+        if isinstance(shown, NeuronLayersOfTwo):
+            top = shown.ids.shape[1] // 2
+            return set_kinds(self._theme, self.tr("in the {0} strongest of").format(top))
+        return replace(signed_scale(shown.post, self._theme.diverging, self.tr("√ post")), curve="root")
 
     def _clipped(self) -> int:
         """Cells of the map that lie beyond its scale."""
         cells = self._map.cells
-        return 0 if cells is None else beyond(cells.scale, cells.values)  # type: ignore[arg-type]  # it is a Scale
+        return beyond(cells.scale, cells.values) if cells is not None and isinstance(cells.scale, Scale) else 0
 
     # --- mouse and texts --------------------------------------------------------------------------------------
 
@@ -219,6 +285,8 @@ class NeuronsView(QWidget):
     def _describe_neuron(self, row: int) -> str:
         shown = self._neurons
         assert shown is not None
+        if isinstance(shown, NeuronsOfTwo):
+            return self._describe_two(shown, row)
         form = self.tr("neuron {0} of layer {1}, position {2}: post {3} = act(gate {4}) · up {5}; it writes {6}")
         plain = self.tr("neuron {0} of layer {1}, position {2}: post {3} = act(pre {4}); it writes {6}")
         return (form if len(shown.up) else plain).format(
@@ -231,6 +299,11 @@ class NeuronsView(QWidget):
             self.tr("{0} of the output's length").format(share_text(float(shown.share[row]))),
         )
 
+    def _describe_two(self, shown: NeuronsOfTwo, row: int) -> str:
+        form = self.tr("A − B, neuron {0} of layer {1}, position {2}: post {3}; A {4}, B {5}")
+        figures = (exact(float(array[row])) for array in (shown.post, shown.a, shown.b))
+        return form.format(shown.ids[row], shown.layer, shown.position, *figures)
+
     def _describe_cell(self, row: int, column: int) -> str:
         shown, layer = self._layers, self._dense()[row]
         assert shown is not None
@@ -238,6 +311,19 @@ class NeuronsView(QWidget):
         if layer not in where:
             return self.tr("layer {0}, position {1}: not computed yet").format(layer, shown.position)
         place = where.index(layer), column
+        if isinstance(shown, NeuronLayersOfTwo):
+            return self._describe_set(shown, layer, place)
         return self.tr("layer {0}, position {1}, rank {2}: neuron {3}, post {4}").format(
             layer, shown.position, column + 1, shown.ids[place], exact(float(shown.post[place]))
         )
+
+    def _describe_set(self, shown: NeuronLayersOfTwo, layer: int, place: tuple[int, int]) -> str:
+        """A neuron that is among the strongest of one branch, or of both."""
+        where = self.tr("layer {0}, position {1}").format(layer, shown.position)
+        kind, neuron = int(shown.sets[place]), shown.ids[place]
+        if kind == NEITHER:
+            return self.tr("{0}: no more neurons").format(where)
+        posts = {"A": float(shown.post[place]), "B": float(shown.other[place])}
+        told = ", ".join(f"{name} {exact(post)}" for name, post in posts.items() if not np.isnan(post))
+        form = self.tr("{0}: neuron {1} is among the {2} strongest of {3}; post: {4}")
+        return form.format(where, neuron, shown.ids.shape[1] // 2, set_names()[kind], told)

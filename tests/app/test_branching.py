@@ -12,10 +12,12 @@ from PySide6.QtCore import Qt
 from app.branching import Branching
 from app.command_line import Options
 from app.compare import Comparison
+from app.compare_arrays import ONLY_B
 from app.panels import PANELS
 from app.window import Window
 from engine.frames import BackFrame, EndFrame, ErrorFrame, StepFrame, SwitchedFrame, TreeFrame
 from tests.app.conftest import GREEDY, MakeWindow, slow_passes
+from tests.app.kinds import KindsOnDisk
 
 PROMPT = "The capital of France"
 
@@ -295,6 +297,68 @@ def test_the_difference_is_that_of_the_branches(driver: Driver, key: str) -> Non
     assert driver.window.context.comparison.side == "A"
     assert panel.side() == "A"
     assert driver.errors() == []
+
+
+def test_neurons_differ_by_what_both_branches_give(driver: Driver) -> None:
+    a, b = compared(driver)
+    panel = driver.bring_up("experts")
+    driver.settle()
+    assert panel.values().keys() >= {"post", "share"}, "B alone"
+    driver.until(SwitchedFrame, lambda: driver.window.compare_bar.buttons["A − B"].click())
+    driver.settle()
+    assert (panel.side(), panel.aside()) == ("A − B", "")
+    watched = dict(driver.window.board._watches)
+    question = watched["experts.neurons"]
+    assert watched["experts.neurons@B"] == question
+    posts = []
+    for number in (a, b):
+        answer = answered(driver, question, number)
+        posts.append(dict(zip(answer.ids.tolist(), answer.post.tolist(), strict=True)))
+    values = panel.values()
+    assert len(values["neurons"]) == 24
+    for neuron, post in zip(values["neurons"].tolist(), values["post"].tolist(), strict=True):
+        assert post == np.float32(posts[0][neuron]) - np.float32(posts[1][neuron])
+    assert np.abs(values["post"]).max() == max(
+        abs(np.float32(p) - np.float32(posts[1][n])) for n, p in posts[0].items()
+    )
+    driver.trigger("next_side")
+    driver.settle()
+    assert "share" in panel.values()
+    assert driver.errors() == []
+
+
+@pytest.fixture
+def routed(make_window: MakeWindow, qtbot: Any, tmp_path: Path) -> Driver:
+    """A window with a mixture of experts."""
+    folder = KindsOnDisk(tmp_path)["mixtral-default"].folder
+    options = Options(model=str(folder), sampling=GREEDY, tokens=6, size=(1600, 900), layout="focus")
+    made = Driver(make_window(options, panels=PANELS, start=True), qtbot)
+    qtbot.waitUntil(lambda: made.run.model is not None, timeout=60_000)
+    made.window.bar.prompt.setPlainText("compare")
+    return made
+
+
+def test_routing_differs_by_what_both_branches_chose(routed: Driver) -> None:
+    a, b = compared(routed)
+    panel = routed.bring_up("experts")
+    routed.window.context.cursor.pin(layer=1)
+    routed.settle()
+    routed.until(SwitchedFrame, lambda: routed.branching.show_side("A − B"))
+    for page, key in enumerate(("router_logits", "layer_weights", "share")):
+        panel._tabs.setCurrentIndex(page)
+        routed.qtbot.waitUntil(lambda key=key: key in panel.values(), timeout=10_000)
+        routed.settle()
+    watched = dict(routed.window.board._watches)
+    assert watched["experts.page@B"] == watched["experts.page"]
+    of_a, of_b = (answered(routed, watched["experts.map"], number) for number in (a, b))
+    n = min(of_a.n, of_b.n)
+    values = panel.values()
+    np.testing.assert_array_equal(values["weights"], of_a.weights[:, :n] - of_b.weights[:, :n])
+    assert np.abs(values["weights"]).max() > 0
+    np.testing.assert_array_equal(values["sets"] == ONLY_B, (of_b.chosen[:, :n] > 0) & (of_a.chosen[:, :n] == 0))
+    shares = [answered(routed, watched["experts.page"], number).share for number in (a, b)]
+    np.testing.assert_array_equal(values["share"], shares[0] - shares[1])
+    assert routed.errors() == []
 
 
 def test_the_three_sides_follow_each_other_and_end(driver: Driver) -> None:

@@ -14,6 +14,7 @@ import pytest
 
 from app.changes import Changes
 from app.mailbox import Mailbox
+from app.notices import CancelledFrame
 from app.run import Run
 from app.worker import OpenRequest, RunRequest, Worker
 from engine.frames import (
@@ -22,6 +23,7 @@ from engine.frames import (
     EndFrame,
     ErrorFrame,
     ModelFrame,
+    ProgressFrame,
     ResidualVectors,
     RunFrame,
     StepFrame,
@@ -259,15 +261,20 @@ def test_stop_right_behind_a_change_ends_the_run(worker: Worker, loaded: Reader)
     assert len(picture(loaded).steps) == 1
 
 
+def forgetful(model: Path, folder: Path) -> None:
+    """The same model with a window."""
+    shutil.copytree(model, folder, dirs_exist_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 8}
+    (folder / "config.json").write_text(json.dumps(config))
+
+
 def test_a_run_that_was_stopped_is_taken_back_where_the_cache_forgets(
     worker: Worker, mailbox: Mailbox, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stop was meant for the run, not for what comes behind it."""
     monkeypatch.setattr("engine.cache.FIRST_CAPACITY", 4)
-    shutil.copytree(tiny_model, tmp_path, dirs_exist_ok=True)
-    config = json.loads((tmp_path / "config.json").read_text())
-    config |= {"model_type": "mistral", "architectures": ["MistralForCausalLM"], "sliding_window": 8}
-    (tmp_path / "config.json").write_text(json.dumps(config))
+    forgetful(tiny_model, tmp_path)
     reader = Reader(mailbox)
     worker.load(str(tmp_path))
     reader.next(ModelFrame)
@@ -287,6 +294,37 @@ def test_a_run_that_was_stopped_is_taken_back_where_the_cache_forgets(
     assert reader.next(BackFrame).n_tokens == 15
     reader.next(EndFrame)
     assert len(picture(reader).steps) == 12
+
+
+def test_a_refill_says_how_far_it_is_and_can_be_given_up(
+    worker: Worker, mailbox: Mailbox, tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While idle, too; the run stays where it was, and the next change is not given up for it."""
+    monkeypatch.setattr("engine.cache.FIRST_CAPACITY", 4)
+    monkeypatch.setattr("app.worker.REFILL_TOLD_S", 0.0)
+    forgetful(tiny_model, tmp_path)
+    reader = Reader(mailbox)
+    worker.load(str(tmp_path))
+    reader.next(ModelFrame)
+    run(worker, 40)
+    reader.next(EndFrame)
+    check = worker._session.check
+    worker._session.check = lambda: (time.sleep(0.02), check())
+    worker.back(5 + 20)
+    first = reader.next(ProgressFrame)
+    assert (first.task, first.unit, first.done) == ("back", "tokens", 0)
+    further = reader.until(lambda frame: isinstance(frame, ProgressFrame) and frame.done > 0)
+    assert further.done < further.total == first.total
+    worker.stop()
+    assert reader.next(CancelledFrame).task == "back"
+    assert worker._session.n_tokens == 45
+    worker.back(5 + 20)
+    back = reader.next(BackFrame)
+    assert (back.n_tokens, back.refilled) == (25, first.total)
+    told = [frame.done for frame in reader.frames if isinstance(frame, ProgressFrame) and frame.task == "back"]
+    assert max(told) < first.total
+    worker.ask("after", AskResidualVectors(9))
+    assert isinstance(answer(reader, "after"), ResidualVectors)
 
 
 def test_another_run_right_behind_a_change_wins(worker: Worker, loaded: Reader) -> None:

@@ -17,8 +17,8 @@ from app.compare_pairs import OF_OTHER, Pairs
 from app.panels import PANELS
 from app.panels.activations import ActivationsPanel
 from app.panels.attention import AttentionPanel
-from app.panels.experts import ExpertsPanel
 from app.panels.kv_cache import CachePanel
+from app.panels.layers import LayersPanel
 from app.panels.lens import LensPanel
 from app.panels.panel import Panel
 from app.panels.residual import ResidualPanel
@@ -372,7 +372,7 @@ def test_numbers_of_tokens_are_not_subtracted(qtbot: Any, two: Two) -> None:
 
 
 def test_panels_without_differences_say_which_branch_they_show(qtbot: Any, two: Two) -> None:
-    shown = two.show(qtbot, ExpertsPanel)
+    shown = two.show(qtbot, LayersPanel)
     assert shown.panel.side() == "A"
     assert "branch A" in shown.panel.aside()
     shown.panel.context.comparison = Comparison(0, 1, "B")
@@ -384,6 +384,7 @@ def test_panels_without_differences_say_which_branch_they_show(qtbot: Any, two: 
         "activations",
         "cache",
         "sampling",
+        "experts",
     }
 
 

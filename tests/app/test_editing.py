@@ -83,6 +83,26 @@ def test_edits_change_the_run_and_undo_brings_it_back(window: Window, qtbot: Any
     assert run(window, qtbot) == plain
 
 
+def test_a_token_that_never_came_up_is_known_to_the_tokenizer_before_any_run(window: Window, qtbot: Any) -> None:
+    """The tiny model's tokens are single letters."""
+    panel, tray = panel_of(window), window.context.tray
+    window.workspace.bring_up("edits")
+    panel.ask(None, "logits")
+    assert window.context.run.n_tokens == 0
+    panel.form.entries.setText("Q, “no one token”")
+    panel.form.done.click()
+    qtbot.waitUntil(lambda: "one is needed" in panel.form.wrong.text(), timeout=WAIT)
+    assert "“n”, “o”" in panel.form.wrong.text()
+    assert tray.edits == ()
+    panel.form.entries.setText("Q")
+    panel.form.done.click()
+    qtbot.waitUntil(lambda: len(tray.edits) == 1, timeout=WAIT)
+    assert tray.edits[0].entries == (session_of(window).loaded.tokenizer.token_of("Q"),)
+    assert tray.edits[0].name == "ban Q"
+    accepted(window, qtbot)
+    assert window.board.complete
+
+
 def test_a_pass_that_stands_is_edited_and_goes_on(window: Window, qtbot: Any) -> None:
     """What lies behind it is changed, what was computed is not."""
     plain = run(window, qtbot)
@@ -249,17 +269,63 @@ def test_the_same_model_again_keeps_the_edits_another_does_not(
     tray.add(ZERO)
     accepted(window, qtbot)
     first = session_of(window)
-    window.open_model(str(tiny_model))
-    qtbot.waitUntil(lambda: session_of(window) is not first and not window.loading, timeout=WAIT)
+    window.filing.open_model(str(tiny_model))
+    qtbot.waitUntil(lambda: session_of(window) is not first and not window.filing.loading, timeout=WAIT)
     qtbot.waitUntil(lambda: session_of(window).edits == (ZERO,), timeout=WAIT)
     assert tray.edits == (ZERO,)
     other = shutil.copytree(tiny_model, tmp_path / "other")
     second = session_of(window)
-    window.open_model(str(other))
-    qtbot.waitUntil(lambda: session_of(window) is not second and not window.loading, timeout=WAIT)
+    window.filing.open_model(str(other))
+    qtbot.waitUntil(lambda: session_of(window) is not second and not window.filing.loading, timeout=WAIT)
     qtbot.waitUntil(lambda: not tray.edits, timeout=WAIT)
     assert session_of(window).edits == ()
     assert not tray.can_undo
+
+
+def test_a_saved_run_brings_its_edits_back_and_undo_those_that_were_there(
+    window: Window, qtbot: Any, tmp_path: Path
+) -> None:
+    tray, off = window.context.tray, replace(LATE, on=False, strength=0.5, name="later")
+    for each in (ZERO, off):
+        tray.add(each)
+    accepted(window, qtbot)
+    edited = run(window, qtbot)
+    window.filing.save_run_as(tmp_path / "run.fluoro")
+    qtbot.waitUntil(lambda: not window.filing.saving, timeout=WAIT)
+    tray.clear()
+    other = replace(LATE, name="other")
+    tray.add(other)
+    accepted(window, qtbot)
+    first = session_of(window)
+    window.filing.open_model(str(tmp_path / "run.fluoro"))
+    qtbot.waitUntil(lambda: session_of(window) is not first and not window.filing.loading, timeout=WAIT)
+    qtbot.waitUntil(lambda: session_of(window).edits == (ZERO, off), timeout=WAIT)
+    assert tray.edits == (ZERO, off)
+    assert window.windowTitle().startswith("edited — ")
+    assert run(window, qtbot) == edited
+    window.editing.undo_edit()
+    assert tray.edits == (other,)
+    window.editing.redo_edit()
+    assert tray.edits == (ZERO, off)
+
+
+def test_edits_of_a_file_that_does_not_say_come_switched_off(
+    make_window: MakeWindow, qtbot: Any, tiny_model: Path, tmp_path: Path
+) -> None:
+    import engine
+
+    loaded = engine.load(tiny_model, device="cpu")
+    session = engine.Session(loaded, GREEDY)
+    session.set_edits([ZERO])
+    steps = [step.frame() for step in session.generate("hello", 3)]
+    whole = saved(tmp_path / "whole.fluoro", session, steps, reason="limit", max_new_tokens=3)
+    older = rewritten(whole, tmp_path / "older.fluoro", with_facts(lambda facts: facts["branches"][0].pop("tray")))
+    window = make_window(Options(model=str(older), sampling=GREEDY), panels=PANELS, start=True)
+    qtbot.waitUntil(lambda: window.context.run.ended is not None, timeout=WAIT)
+    assert window.context.tray.edits == (replace(ZERO, on=False),)
+    assert not window.windowTitle().startswith("edited")
+    window.editing.undo_edit()
+    assert window.context.tray.edits == ()
 
 
 def test_a_run_without_its_model_cannot_be_edited(
@@ -273,7 +339,7 @@ def test_a_run_without_its_model_cannot_be_edited(
     gone = with_facts(lambda facts: facts["model"].update(source="gone"))
     orphan = rewritten(whole, tmp_path / "orphan.fluoro", gone)
     window = make_window(Options(model=str(orphan), sampling=GREEDY), panels=PANELS, start=True)
-    qtbot.waitUntil(lambda: window.opened is not None, timeout=WAIT)
+    qtbot.waitUntil(lambda: window.filing.opened is not None, timeout=WAIT)
     window.context.tray.add(ZERO)
     qtbot.waitUntil(window.error_bar.isVisible, timeout=WAIT)
     assert "model" in window.error_bar.sentence.text()

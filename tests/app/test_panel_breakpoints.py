@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QContextMenuEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit, QSlider
+from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QComboBox, QLineEdit
 
 from app.breaks import Breaks
 from app.panels.attention import AttentionPanel
@@ -18,13 +18,14 @@ from app.panels.experts import ExpertsPanel
 from app.panels.residual import ResidualPanel
 from app.panels.sampling import SamplingPanel
 from app.run import Run
-from app.speed_button import SpeedButton
+from app.speed_control import SpeedControl
 from app.speeds import FULL
 from app.theme import DARK, LIGHT
 from app.widgets.condition_form import ANY, POSITION, TEXT, TOKEN, ConditionForm
 from engine.breakpoints import NOT_FINITE, Breakpoint, HitFrame, TestKind
 from engine.breakpoints import Test as Condition
-from engine.frames import ModelFrame, Where
+from engine.frames import ModelFrame, TokenFound, Where
+from engine.questions import AskToken
 from tests.app.kinds import KindsOnDisk
 from tests.app.made_runs import generated, model
 from tests.app.panel_runs import Shown, show
@@ -386,20 +387,65 @@ def test_every_picture_begins_a_breakpoint_with_what_is_under_the_mouse(qtbot: A
     assert found == Condition("token", token=table.rows[1].id)
 
 
+def test_the_tokenizer_is_asked_for_a_token(qtbot: Any) -> None:
+    shown = show(qtbot, BreakpointsPanel, generated(3))
+    panel, form = shown.panel, shown.panel.form
+    panel.show_run()
+    panel.begin()
+    form.first.kind.setCurrentIndex(form.first.kind.findData("token"))
+    form.first.target.setCurrentIndex(form.first.target.findData(TOKEN))
+    form.first.word.setText("␣zebra")
+    form.accept.click()
+    assert shown.asked[-1] == ("breakpoints.token", AskToken(" zebra"))
+    assert "asked" in form.complaint.text()
+    panel.show_answer("breakpoints.token", TokenFound(" zebra", None, "It is 2 tokens."))
+    assert form.complaint.text() == "It is 2 tokens."
+    form.accept.click()
+    form.first.word.setText("zebra")
+    panel.show_answer("breakpoints.token", TokenFound(" zebra", 11))
+    assert panel.pages.currentIndex() == FORM, "another text stands there by now"
+    form.accept.click()
+    panel.show_answer("breakpoints.token", TokenFound("zebra", 12))
+    assert panel.pages.currentIndex() == LIST
+    assert panel.context.breaks.breakpoints[-1].tests == (Condition("token", token=12),)
+
+
 # -- speed -------------------------------------------------------------------------------------------------------------
 
 
 def test_the_slider_says_and_chooses(qtbot: Any) -> None:
-    button, chosen = SpeedButton(), []
-    qtbot.addWidget(button)
-    button.restyle(DARK)
-    button.chosen.connect(chosen.append)
-    button.show()
-    assert button.text() == "full"
-    slider = button.findChild(QSlider)
+    control, chosen = SpeedControl(), []
+    qtbot.addWidget(control)
+    control.restyle(DARK)
+    control.chosen.connect(chosen.append)
+    control.show()
+    assert (control.button.text(), control.short.text()) == ("fastest", "fastest")
+    slider = control.slider
     assert slider.accessibleName() == "Speed of the pass"
     QTest.keyClick(slider, Qt.Key.Key_Left)
     assert chosen == [FULL - 1]
-    button.show_speed(3)
-    assert (button.text(), button.words.text()) == ("5/s", "5 stages/s")
+    control.show_speed(3)
+    assert (control.button.text(), control.words.text()) == ("5/s", "5 stages/s")
+    assert slider.accessibleDescription() == "5 stages/s"
     assert chosen == [FULL - 1], "what is shown is not chosen"
+
+
+def test_the_one_slider_lies_in_the_bar_or_in_the_menu(qtbot: Any) -> None:
+    control, chosen = SpeedControl(), []
+    qtbot.addWidget(control)
+    control.restyle(DARK)
+    control.show()
+    control.chosen.connect(chosen.append)
+    assert control.button.isVisible()
+    assert not control.isAncestorOf(control.slider) or not control.slider.isVisible()
+    control.set_inline(True)
+    assert control.slider.isVisible()
+    assert control.short.isVisible()
+    assert not control.button.isVisible()
+    QTest.keyClick(control.slider, Qt.Key.Key_Left)
+    assert chosen == [FULL - 1]
+    control.set_inline(False)
+    assert not control.slider.isVisible()
+    assert control.slider.value() == FULL - 1
+    assert control.slider.parentWidget() is control.words.parentWidget()
+    assert not control.slider.isHidden()

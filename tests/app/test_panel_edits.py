@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QContextMenuEvent
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QLineEdit
 
 from app import edit_menus as menus
@@ -20,9 +21,10 @@ from app.panels.experts import ExpertsPanel
 from app.panels.residual import ResidualPanel
 from app.panels.sampling import SamplingPanel
 from app.theme import LIGHT
+from app.token_texts import Unasked
 from engine.edits import Edit
-from engine.frames import RunFrame
-from engine.questions import AskUntouched
+from engine.frames import RunFrame, TokenFound
+from engine.questions import AskToken, AskUntouched
 from engine.settings import Sampling
 from tests.app.panel_runs import Shown, real_run, show
 
@@ -280,7 +282,8 @@ def test_an_edge_with_and_without_the_rest_of_its_row(shown: Shown) -> None:
         ("heads", "clamp", "low", "", "Neither end of the clamp"),
         ("edge", "knock out", "keys", "", "Which keys are knocked out"),
         ("tokens", "ban", "entries", "", "Which tokens are meant"),
-        ("tokens", "ban", "entries", "“zebra”", "“zebra” has not come up"),
+        ("tokens", "ban", "entries", "“zebra”", "tokenizer is asked for “zebra”"),
+        ("tokens", "ban", "entries", "“”", "Which token is meant"),
         ("tokens", "ban", "entries", "1000000", "no token 1000000"),
         ("heads", "zero", "positions", "9-2", "“9-2” is no range of positions"),
     ],
@@ -298,6 +301,53 @@ def test_what_makes_no_edit_is_said_and_stays(
     assert form.wrong.isVisible()
     assert panel._pages.currentWidget() is form
     assert panel.context.tray.edits == ()
+
+
+def test_the_tokenizer_is_asked_for_a_token_and_the_form_goes_on(shown: Shown) -> None:
+    panel, form = shown.panel, shown.panel.form
+    panel.ask(None, "logits")
+    form.entries.setText("␣zebra, 3, “quagga”")
+    form.done.click()
+    assert shown.asked[-1] == ("edits.token", AskToken(" zebra"))
+    assert panel._pages.currentWidget() is form
+    panel.show_answer("edits.token", TokenFound("another", 5))
+    panel.show_answer("edits.token", TokenFound(" zebra", 11))
+    assert shown.asked[-1] == ("edits.token", AskToken("quagga"))
+    panel.show_answer("edits.token", TokenFound("quagga", None, "quagga is 2 tokens."))
+    assert form.wrong.text() == "quagga is 2 tokens."
+    assert panel.context.tray.edits == ()
+    form.entries.setText("␣zebra, 3")
+    form.done.click()
+    assert panel.context.tray.edits[0].entries == (11, 3), "known by now"
+
+
+def test_an_answer_does_not_finish_what_was_typed_since_or_left(shown: Shown) -> None:
+    panel, form = shown.panel, shown.panel.form
+    panel.ask(None, "logits")
+    form.entries.setText("zebra")
+    form.done.click()
+    QTest.keyClicks(form.entries, "s")
+    assert not form.wrong.isVisible()
+    panel.show_answer("edits.token", TokenFound("zebra", 11))
+    assert panel.context.tray.edits == ()
+    form.done.click()
+    assert panel.undo()
+    panel.show_answer("edits.token", TokenFound("zebras", 12))
+    assert panel.context.tray.edits == ()
+    panel.ask(None, "logits")
+    panel.show_answer("edits.token", TokenFound("zebras", 12))
+    assert panel.context.tray.edits == ()
+
+
+def test_what_is_known_of_one_model_is_not_of_another(shown: Shown) -> None:
+    tokens = shown.panel.tokens
+    with pytest.raises(Unasked):
+        tokens.id("zebra")
+    tokens.take(TokenFound("zebra", 11))
+    assert tokens.id("zebra") == 11
+    shown.run.model = replace(shown.run.model)
+    with pytest.raises(Unasked):
+        tokens.id("zebra")
 
 
 def test_tokens_are_found_by_their_text(shown: Shown) -> None:

@@ -51,6 +51,7 @@ def _of_run(n_read: int) -> Iterator[Any]:
     yield ask.AskResidualNorms()
     yield ask.AskResidualNorms(most=7)
     yield ask.AskCacheState()
+    yield from (ask.AskToken("a"), ask.AskToken("no single token"))
     yield ask.AskSurprise(0, n_read)
     yield ask.AskLens(0, min(8, n_read))
     yield from (ask.AskExactValue("residual", (1, n_read - 1, 3)), ask.AskExactValue("residual_norm", (0, 0)))

@@ -30,6 +30,7 @@ from engine.settings import Record
 from tests.engine.run_files import answered, differences, made, questions, rewritten, saved, with_facts
 from tests.engine.tiny import tiny_llama
 
+PLACELESS = {"position": None, "layer": None, "head": None}
 PROMPT = [3 + i % 90 for i in range(147)]  # more than one block of 128 positions
 LARGE = int(os.environ.get("FLUOROSCOPE_FUZZ", "0"))
 QUIET = settings(
@@ -102,6 +103,27 @@ def test_tokens_steps_settings_notes_and_picture_come_back(loaded: Loaded, tmp_p
     assert (opened.facts.notes, opened.facts.bookmarks, opened.facts.branch.chat) == (notes, marks, True)
     with RunFile(path) as file:
         assert file.thumbnail == b"\x89PNG"
+
+
+def test_a_note_on_a_place_that_the_run_lacks_is_kept_in_words(loaded: Loaded, tmp_path: Path) -> None:
+    session, steps = made(loaded, [5, 6, 7], 2)
+    notes = (Mark("last", 4, 2, 1), Mark("behind", 5, 1, 0), Mark("above", 0, 99), Mark("branch", once="token 9 “x”"))
+    path = saved(tmp_path / "run.fluoro", session, steps, notes=notes, bookmarks=(Mark("", 1, 0, 99),))
+    facts = open_run(path, loaded=loaded).facts
+    assert facts.notes == (
+        Mark("last", 4, 2, 1),
+        Mark("behind", once="token 5, layer 1, head 0"),
+        Mark("above", once="token 0, layer 99"),
+        Mark("branch", once="token 9 “x”"),
+    )
+    assert facts.bookmarks == (Mark("", once="token 1, layer 0, head 99"),)
+
+
+def test_notes_of_older_files_are_read(loaded: Loaded, tmp_path: Path) -> None:
+    session, steps = made(loaded, [5, 6, 7], 2)
+    path = saved(tmp_path / "new.fluoro", session, steps, notes=(Mark("here", 2, 1, 0),))
+    old = rewritten(path, tmp_path / "old.fluoro", with_facts(lambda t: [note.pop("once") for note in t["notes"]]))
+    assert open_run(old, loaded=loaded).facts.notes == (Mark("here", 2, 1, 0),)
 
 
 def test_a_run_that_has_no_step_yet_is_saved_too(loaded: Loaded, tmp_path: Path) -> None:
@@ -409,6 +431,9 @@ def test_a_newer_version_says_so(sound: Path, tmp_path: Path) -> None:
         (lambda t: t["branches"][0]["cache"].update(firsts=[0]), "of the cache does not fit"),
         (lambda t: t["branches"][0]["cache"].update(stored=True), "it lacks 'cache.safetensors'"),
         (lambda t: t["notes"].append({"is": "Mark", "text": "x", "position": 999, "layer": 0, "head": 0}), "a note"),
+        (lambda t: t["notes"].extend([{"is": "Mark", "text": "", **PLACELESS}] * 10_001), "its notes are too many"),
+        (lambda t: t["bookmarks"].append({"is": "Mark", "text": "x" * 20_001, **PLACELESS}), "too many or too long"),
+        (lambda t: t["notes"].append({"is": "Mark", "text": "x", **PLACELESS, "once": 3}), "does not hold"),
         (lambda t: t["model"]["config"].update(d_model=16), "stream/000000.safetensors"),
     ],
 )  # fmt: skip

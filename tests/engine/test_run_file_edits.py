@@ -176,6 +176,9 @@ def _set(*places: Any, value: Any) -> Callable[[dict[str, Any]], None]:
         (_set("interventions", 0, "value", value="nan"), "does not hold what it should"),
         (_set("interventions", 0, "more", value=1), "does not hold what it should"),
         (_set("interventions", value=[{}]), "does not hold what it should"),
+        (_set("tray", 0, "layers", value=[7]), "do not fit its model"),
+        (_set("tray", 0, "layers", value=[1] * 99), "too many"),
+        (_set("tray", value=3), "does not hold what it should"),
     ],
 )
 def test_edits_that_were_tampered_with(
@@ -185,6 +188,38 @@ def test_edits_that_were_tampered_with(
     path = rewritten(saved(tmp_path / "run.fluoro", session, steps), tmp_path / "bad.fluoro", with_facts(change))
     with pytest.raises(RunFileError, match=why):
         open_run(path, loaded=tiny.loaded)
+
+
+def test_the_tray_is_kept_as_it_was(tiny: Pair, tmp_path: Path) -> None:
+    """Also what is off, or a mean, and so not among what passes were made with; without the model, too."""
+    session, steps = _made(tiny.loaded, KEPT[0], tokens=4)
+    tray = (replace(KEPT[0], on=False, name="mine"), Edit("mean", Z, (0,), heads=(1,)))
+    session.set_edits(tray)
+    path = saved(tmp_path / "run.fluoro", session, steps)
+    opened = open_run(path, loaded=tiny.loaded)
+    assert opened.facts.branch.tray == tray
+    assert opened.session.edits == (), "nothing is edited before somebody says so"
+    session.set_edits(())
+    assert open_run(saved(tmp_path / "none.fluoro", session, steps), loaded=tiny.loaded).facts.branch.tray == ()
+
+
+@pytest.mark.usefixtures("_no_model")
+def test_a_run_without_its_model_keeps_its_tray_when_it_is_saved_again(tiny: Pair, tmp_path: Path) -> None:
+    session, steps = _made(tiny.loaded, KEPT[0], tokens=4)
+    tray = (replace(KEPT[0], on=False),)
+    session.set_edits(tray)
+    opened = open_run(saved(tmp_path / "run.fluoro", session, steps))
+    again = open_run(saved(tmp_path / "again.fluoro", opened.session, list(opened.steps)))
+    assert again.facts.branch.tray == tray
+
+
+def test_a_tray_beyond_what_a_file_holds_is_left_out(
+    tiny: Pair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session, steps = _made(tiny.loaded, tokens=4)
+    session.set_edits([replace(KEPT[0], on=False, name=str(number)) for number in range(5)])
+    monkeypatch.setattr("engine.run_file_facts.MOST_EDITS", 4)
+    assert open_run(saved(tmp_path / "run.fluoro", session, steps), loaded=tiny.loaded).facts.branch.tray is None
 
 
 def test_more_than_can_be_made_again(tiny: Pair, tmp_path: Path) -> None:

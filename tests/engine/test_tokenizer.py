@@ -260,6 +260,13 @@ def test_the_token_of_a_text(from_folder: Tokenizer) -> None:
     for text in ("a cat, 42 times", "", "😀"):
         with pytest.raises(TokenizerError, match="tokens to this model, and one is needed"):
             from_folder.token_of(text)
+    ids = from_folder.encode("a cat", special=False)
+    with pytest.raises(TokenizerError) as refused:
+        from_folder.token_of("a cat")
+    named = ", ".join(f"“{from_folder.vocabulary_text(token)}”" for token in ids)
+    assert f"is {len(ids)} tokens to this model, and one is needed (they are {named})" in str(refused.value)
+    with pytest.raises(TokenizerError, match=r"they are .*…"):
+        from_folder.token_of("a cat, 42 times, and again 42 times, and once more")
     with pytest.raises(TokenizerError, match="surrogate"):
         from_folder.token_of("\ud800")
 

@@ -1,0 +1,67 @@
+"""Run files as older versions of this program wrote them: they are read for ever, to the last figure.
+
+``older/before-edits.fluoro`` is by the first version with run files, which knew no edits; ``with-edits.fluoro`` by the
+first one that kept them. Both are "hello there" and five greedy tokens of a llama of three layers, which is not here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.edits import Edit
+from engine.questions import AskResidualNorms
+from engine.run_file_opening import OpenedRun, open_run
+from engine.run_file_saving import save_run
+from engine.settings import Sampling
+
+OLDER = Path(__file__).parent / "older"
+TOKENS = {"before-edits": ["]", "m", "]", "]", "]"], "with-edits": ["]", "]", "]", "]", "]"]}
+
+
+def opened(name: str) -> OpenedRun:
+    return open_run(OLDER / f"{name}.fluoro")
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_its_tokens_and_how_they_were_chosen(name: str) -> None:
+    run = opened(name)
+    assert "".join(piece.text for piece in run.prompt) == "hello there"
+    assert [step.piece.text for step in run.steps] == TOKENS[name]
+    assert all(step.sampling.greedy and step.sampling.chosen == step.piece.id for step in run.steps)
+    assert run.facts.branch.sampling == Sampling(greedy=True)
+    assert (run.facts.branch.max_new_tokens, run.facts.branch.reason) == (5, "limit")
+    assert "tinymodel" in run.why
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_its_stream(name: str) -> None:
+    run = opened(name)
+    work = run.session.answering(AskResidualNorms())
+    try:
+        while True:
+            next(work)
+    except StopIteration as done:
+        norms = done.value.norms
+    assert norms.shape == (4, 15)
+    assert np.isfinite(norms).all()
+    assert (norms > 0).all()
+
+
+def test_edits_are_known_where_they_were_kept() -> None:
+    assert opened("with-edits").facts.branch.interventions == (Edit("zero", "attn.hook_z", (0,), heads=(1,)),)
+    assert [step.edited for step in opened("with-edits").steps] == [True] * 5
+    assert opened("before-edits").facts.branch.interventions == ()
+    assert [step.edited for step in opened("before-edits").steps] == [False] * 5
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_saved_again_it_is_the_same_run(name: str, tmp_path: Path) -> None:
+    run = opened(name)
+    save_run(tmp_path / "again.fluoro", run.session, run.steps)
+    again = open_run(tmp_path / "again.fluoro")
+    assert [step.piece for step in again.steps] == [step.piece for step in run.steps]
+    assert again.facts.branch.interventions == run.facts.branch.interventions
+    assert again.facts.model == run.facts.model
