@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 import numpy as np
-from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt
-from PySide6.QtGui import QColor, QFont, QFontDatabase, QIcon, QIconEngine, QPainter, QPalette, QPixmap
+from PySide6.QtCore import QPoint, QRect, QRectF, QSize, Qt, QThread
+from PySide6.QtGui import QColor, QFont, QFontDatabase, QFontMetricsF, QIcon, QIconEngine, QPainter, QPalette, QPixmap
 from PySide6.QtSvg import QSvgRenderer
 from PySide6.QtWidgets import QApplication
 
 import pyqtgraph  # isort: skip  (after PySide6: it takes the Qt that is already there)
 
 import resources
+from app.colour_maps import DIVERGING, SEQUENTIAL, colour_map
 
 
 @dataclass(frozen=True)
 class Theme:
-    """Colours as #rrggbb. Text on ``window``, ``panel`` and ``raised`` reaches a contrast of 4.5."""
+    """Colours as #rrggbb. Text on ``window``, ``panel`` and ``raised`` reaches a contrast of 4.5, what carries meaning
+    without being text 3; in high contrast text reaches 7 and what is merely quiet elsewhere is as plain as the rest."""
 
     name: str
     window: str  # behind everything
     panel: str  # behind a picture
     raised: str  # buttons, fields, title bars
-    line: str  # borders, grid lines, axes
+    line: str  # borders of what is no control, grid lines, axes
+    edge: str  # borders of fields, boxes to tick, handles
     text: str
     faint: str  # secondary text
+    off: str  # the text of what cannot be used now
     accent: str  # selection, the pinned place
+    focus: str  # the ring around what has the keyboard focus
+    stroke: int  # width of that ring, pixels at 100 %
     hover: str  # the hovered place
     prefill: str  # things that prefill made
     decode: str  # things that decode made
     cut: str  # what a stage cut, errors
     good: str  # done, ok
-    absent: str  # hatching of what is not computed yet
+    absent: str  # ground of what is not computed yet, with lines of ``faint`` across
     attention: str  # series colour: Δ(attention)
     mlp: str  # series colour: Δ(MLP)
     groups: tuple[str, ...]  # outlines of KV-head groups, safe for colour-blind viewers
-    sequential: str  # name of a pyqtgraph colour map for 0..1 and norms
+    sequential: str  # the map for 0..1 and norms, by a name that app/colour_maps.py knows
     diverging: str  # for signed data: zero is as dark (bright) as the panel, blue against yellow or red
 
 
@@ -47,11 +53,15 @@ DARK = Theme(
     panel="#1b1f26",
     raised="#262b34",
     line="#3a414d",
+    edge="#7d8796",
     text="#e8eaed",
     faint="#a3acb9",
+    off="#7d8594",
     accent="#4da3ff",
+    focus="#ffffff",
+    stroke=2,
     hover="#ffd166",
-    prefill="#5b8def",
+    prefill="#6f9bf3",
     decode="#f2a541",
     cut="#ff6b6b",
     good="#4cc38a",
@@ -69,23 +79,61 @@ LIGHT = Theme(
     panel="#ffffff",
     raised="#e6e9ee",
     line="#b6bdc8",
+    edge="#6f7885",
     text="#14171c",
     faint="#525c69",
+    off="#757d89",
     accent="#0b62c4",
-    hover="#a86400",
+    focus="#14171c",
+    stroke=2,
+    hover="#8f5500",
     prefill="#2f63c8",
-    decode="#b35c00",
+    decode="#9a4f00",
     cut="#c22f2f",
-    good="#18794e",
+    good="#136c44",
     absent="#d5dae2",
-    attention="#0d7ca8",
-    mlp="#b35c00",
-    groups=("#0b62c4", "#b35c00", "#18794e", "#8a2fc0", "#b8304f", "#6a7300", "#007a7a", "#6d5636"),
+    attention="#096b92",
+    mlp="#9a4f00",
+    groups=("#0b62c4", "#9a4f00", "#136c44", "#8a2fc0", "#b8304f", "#5c6400", "#006b6b", "#6d5636"),
     sequential="viridis",
     diverging="CET-D1A",
 )
 
-THEMES = {theme.name: theme for theme in (DARK, LIGHT)}
+CONTRAST = Theme(
+    name="contrast",
+    window="#000000",
+    panel="#000000",
+    raised="#161616",
+    line="#9a9a9a",
+    edge="#d0d0d0",
+    text="#ffffff",
+    faint="#e0e0e0",
+    off="#969696",
+    accent="#57c7ff",
+    focus="#ffe600",
+    stroke=4,
+    hover="#ffe600",
+    prefill="#8fb8ff",
+    decode="#ffb84d",
+    cut="#ff9090",
+    good="#63f2a5",
+    absent="#3c3c3c",
+    attention="#66d9ff",
+    mlp="#ffb84d",
+    groups=("#57c7ff", "#ffb84d", "#63f2a5", "#e5a8ff", "#ffa3b5", "#dbea6b", "#6ff0f0", "#d9c3a0"),
+    sequential="viridis",
+    diverging="CET-D6",
+)
+
+THEMES = {theme.name: theme for theme in (DARK, LIGHT, CONTRAST)}
+
+
+def coloured(theme: Theme, sequential: str, diverging: str) -> Theme:
+    """The theme with these colour maps, by their keys in app/colour_maps.py; an unknown key leaves its own."""
+    signed = DIVERGING.get(diverging, (theme.diverging, theme.diverging))
+    light = luminance(theme.panel) > 0.5
+    return replace(theme, sequential=SEQUENTIAL.get(sequential, theme.sequential), diverging=signed[light])
+
 
 SANS = "Inter"
 MONO = "DejaVu Sans Mono"
@@ -101,15 +149,26 @@ def apply(theme: Theme, application: QApplication, points: float | None = None) 
         points: size of the application font, from which every size on screen follows; None keeps the present one.
     """
     load_fonts()
-    application.setStyle("Fusion")
+    application.setStyleSheet("")  # straight from one sheet to another takes three times as long
+    if application.style().objectName() != "fusion":
+        application.setStyle("Fusion")
     application.setPalette(palette(theme))
-    application.setFont(_font(SANS, points or _present_points(application)))
-    if not application.styleSheet():  # only a change of sheet tells widgets that exist before exec() of the font
-        application.setStyleSheet("QToolTip { padding: 4px; }")
-    application.setStyleSheet(_SHEET.format(**asdict(theme)))
+    for kind in _CONTROLS:
+        application.setPalette(edged(theme), kind)  # type: ignore[arg-type]  # the stub says bytes, Qt takes none
+    font = _font(SANS, points or _present_points(application))
+    unheard = font != application.font() and not QThread.currentThread().loopLevel()
+    application.setFont(font)
+    if unheard:  # before exec() only a change from one sheet to another tells the widgets that exist of the font
+        application.setStyleSheet(_NO_SHEET)
+    mark = round(QFontMetricsF(application.font()).ascent())  # a box to tick is as high as a capital with its accent
+    sheet = _SHEET.format(**asdict(theme), on_accent=ink(theme.accent).name(), mark=mark)
+    application.setStyleSheet(sheet)
     pyqtgraph.setConfigOptions(
         background=theme.panel, foreground=theme.text, imageAxisOrder="row-major", antialias=False
     )
+
+
+_NO_SHEET = "QToolTip { padding: 4px; }"
 
 
 def load_fonts() -> None:
@@ -153,9 +212,36 @@ def palette(theme: Theme) -> QPalette:
     for role, colour in _roles(theme).items():
         made.setColor(role, QColor(colour))
     for role in (_Role.WindowText, _Role.Text, _Role.ButtonText, _Role.ToolTipText, _Role.HighlightedText):
-        made.setColor(QPalette.ColorGroup.Disabled, role, mix(theme.faint, theme.window, 0.45))
+        made.setColor(QPalette.ColorGroup.Disabled, role, QColor(theme.off))
     made.setColor(QPalette.ColorGroup.Disabled, _Role.Highlight, QColor(theme.line))
     made.setColor(QPalette.ColorGroup.Disabled, _Role.Base, QColor(theme.window))
+    return made
+
+
+# Fusion takes the borders of these from the ground behind them, darkened, which on a dark ground nobody sees
+_CONTROLS = (
+    "QCheckBox",
+    "QRadioButton",
+    "QGroupBox",
+    "QLineEdit",
+    "QPlainTextEdit",
+    "QAbstractSpinBox",
+    "QComboBox",
+    "QPushButton",
+    "QSlider",
+    "QProgressBar",
+    "QScrollBar",
+    "QToolButton",
+)
+_FUSION_DARKENS = 140  # per cent
+
+
+def edged(theme: Theme) -> QPalette:
+    """The palette of controls: Fusion draws their borders in the theme's ``edge``."""
+    made = palette(theme)
+    for group in (QPalette.ColorGroup.Active, QPalette.ColorGroup.Inactive):
+        made.setColor(group, _Role.Window, QColor(theme.edge).lighter(_FUSION_DARKENS))
+    made.setColor(QPalette.ColorGroup.Disabled, _Role.Window, QColor(theme.line).lighter(_FUSION_DARKENS))
     return made
 
 
@@ -188,13 +274,24 @@ def _roles(theme: Theme) -> dict[QPalette.ColorRole, str]:
     }
 
 
-# what the palette cannot reach: tool tips, the titles of docks, the gaps between them, the mark of keyboard focus
+# what the palette cannot reach: tool tips, the titles of docks, the gaps between them, buttons that are pressed in
 _SHEET = """
 QToolTip {{ color: {text}; background: {raised}; border: 1px solid {line}; padding: 4px; }}
 QMainWindow::separator {{ background: {line}; width: 3px; height: 3px; }}
 QMainWindow::separator:hover {{ background: {accent}; }}
 QDockWidget::title {{ background: {raised}; padding: 4px 6px; }}
-QToolButton:focus {{ border: 1px solid {accent}; border-radius: 3px; }}
+QTabBar {{ qproperty-elideMode: ElideNone; qproperty-usesScrollButtons: true; }}
+QTabBar::tab {{ background: {raised}; color: {faint}; padding: 4px 9px; border: 1px solid {line};
+    border-top: 3px solid {line}; }}
+QTabBar::tab:selected {{ background: {panel}; color: {text}; border-top: 3px solid {accent}; border-bottom: none; }}
+QTabBar::tab:hover {{ color: {text}; }}
+QTabBar::tab:disabled {{ color: {off}; }}
+QPushButton {{ icon-size: {mark}px; }}
+QCheckBox::indicator, QRadioButton::indicator, QGroupBox::indicator {{ width: {mark}px; height: {mark}px; }}
+QPushButton:checked, QToolButton:checked {{ background: {accent}; color: {on_accent}; border: 1px solid {accent};
+    border-radius: 3px; padding: 2px 5px; }}
+QPushButton:checked:disabled, QToolButton:checked:disabled {{ background: {line}; color: {text};
+    border: 1px solid {line}; }}
 """
 
 
@@ -225,8 +322,8 @@ def ink(background: QColor | str) -> QColor:
 
 @cache
 def lut(name: str) -> np.ndarray:
-    """A pyqtgraph colour map as uint32 [256], 0xffRRGGBB: what a QImage of Format_RGB32 holds. Not writable."""
-    table = pyqtgraph.colormap.get(name).getLookupTable(nPts=256).astype(np.uint32)
+    """A colour map as uint32 [256], 0xffRRGGBB: what a QImage of Format_RGB32 holds. Not writable."""
+    table = colour_map(name).getLookupTable(nPts=256).astype(np.uint32)
     packed = 0xFF000000 | table[:, 0] << 16 | table[:, 1] << 8 | table[:, 2]
     packed.setflags(write=False)
     return packed
@@ -238,7 +335,7 @@ def icon(name: str, theme: Theme, colour: str | None = None) -> QIcon:
     Raises FileNotFoundError where there is no icon of that name.
     """
     source = resources.path(f"icons/{name}.svg").read_text(encoding="utf-8")
-    return QIcon(_TintedIcon(source, colour or theme.text, mix(theme.faint, theme.window, 0.45).name()))
+    return QIcon(_TintedIcon(source, colour or theme.text, theme.off))
 
 
 class _TintedIcon(QIconEngine):

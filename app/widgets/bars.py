@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
@@ -12,10 +12,12 @@ from PySide6.QtGui import QImage, QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
-from app.widgets.canvas import pen
+from app.widgets.canvas import outline_pen, pen
 from app.widgets.lettering import CENTRE, RIGHT, Painter, put, put_rotated
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import Scale, word
+
+ABOVE, LEAST_BARS, LEAST_WORDS = 1.5, 2.0, 2.0  # lines: over the bars for figures, of the bars, of rotated words
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,20 @@ class BarChart(PlacePicture):
         high = metrics.height()
         left = max(metrics.horizontalAdvance(text) for _, text in self.bars.scale.ticks()) + high * 0.7
         width = self.width() - left - high * 0.5
-        self._labels = column_labels(self.bars.places, width / len(self.bars.values), metrics, self.height() * 0.4)
+        self._labels = self._label(width / len(self.bars.values), self.height() - (ABOVE + LEAST_BARS + 0.5) * high)
         below = (self._labels.extent if self._labels.rotated else high) + high * 0.5
-        top = high * 1.5
+        top = high * ABOVE
         self.plot = QRectF(left, top, max(4.0, width), max(4.0, self.height() - top - below))
+
+    def _label(self, wide: float, room: float) -> Labels:
+        """Words below bars ``wide`` pixels apart, in ``room``; indices where words would leave the bars no height."""
+        assert self.bars is not None
+        places, metrics = self.bars.places, self.metrics()
+        most = min(room, self.height() * 0.4)
+        labels = column_labels(places, wide, metrics, most)
+        if not labels.rotated or most >= LEAST_WORDS * metrics.height():
+            return labels
+        return column_labels(replace(places, label=str, numbers=True), wide, metrics, most)
 
     def _centre(self, place: float) -> float:
         assert self.bars is not None
@@ -103,10 +115,10 @@ class BarChart(PlacePicture):
         ticks = self.bars.scale.ticks()
         for fraction, text in (ticks[0], ticks[-1], *ticks[1:-1]):  # the ends first: they are never left out
             y = self.plot.bottom() - fraction * self.plot.height()
-            painter.setPen(pen(self.theme.line))
-            painter.drawLine(QPointF(self.plot.left(), y), QPointF(self.plot.right(), y))
-            if all(abs(y - other) >= high * 0.95 for other in taken):
+            if all(abs(y - other) >= high * 0.95 for other in taken):  # nor is there a line without its figure
                 taken.append(y)
+                painter.setPen(pen(self.theme.line))
+                painter.drawLine(QPointF(self.plot.left(), y), QPointF(self.plot.right(), y))
                 box = QRectF(0, y - high / 2, self.plot.left() - high * 0.3, high)
                 put(painter, box, text, RIGHT, self.theme.text)
 
@@ -169,14 +181,13 @@ class BarChart(PlacePicture):
         painter.use(self.metrics())
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         if self.bars is None or self.plot.isEmpty():
             return
         step = max(3.0, self.plot.width() / len(self.bars.values))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for place, colour in ((self.hovered, self.theme.hover), (self.place, self.theme.accent)):
             if place is not None and 0 <= place < len(self.bars.values):
-                painter.setPen(pen(colour, 2))
+                painter.setPen(outline_pen(self.theme, colour, 2))
                 painter.drawRect(QRectF(self._centre(place) - step / 2, self.plot.top(), step, self.plot.height()))
 
     # --- mouse and keys ---------------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 
-from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
+from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import (
     QBrush,
     QColor,
@@ -25,6 +26,24 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 from app.theme import Theme
 from app.widgets.lettering import Metrics, Painter, metrics_of
 
+MOST_PARTS = 16  # pictures of parts that a canvas keeps
+
+_times = 1.0
+
+
+@contextmanager
+def finer(times: float) -> Iterator[None]:
+    """Canvases that are painted meanwhile, into something that enlarges them, draw so many pixels for one of theirs."""
+    global _times
+    before, _times = _times, max(1.0, times)
+    try:
+        yield
+    finally:
+        _times = before
+
+
+HATCHING = 0.55  # how much of their colour the lines across what is not there yet have
+
 
 class Canvas(QWidget):
     """A picture in pixel coordinates. Subclasses fill in ``arrange``, ``draw`` and ``draw_marks``.
@@ -33,13 +52,15 @@ class Canvas(QWidget):
     with items costs half a millisecond each time it is painted, and there are ten pictures in the window.
     """
 
+    told = Signal(str)  # what the keys or a click have picked, while it has the focus: for the status bar
+
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self.theme = theme
         self._stale = True
         self._read_font()
-        self._picture: QPixmap | None = None
-        self._parts: dict[str, tuple[Hashable, QPointF, QPixmap]] = {}
+        self._pictures: dict[float, QPixmap] = {}  # by device pixels to a pixel: the screen's, and an enlargement's
+        self._parts: dict[tuple[str, float], tuple[Hashable, QPointF, QPixmap]] = {}
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # what lies behind need not be painted
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
@@ -54,9 +75,16 @@ class Canvas(QWidget):
         """Draw the picture."""
 
     def draw_marks(self, painter: Painter) -> None:
-        """Draw what changes without the data: outlines, the focus ring."""
+        """Draw what changes without the data: outlines of places."""
 
     # --- for all ----------------------------------------------------------------------------------------------
+
+    def setAccessibleDescription(self, description: str) -> None:  # noqa: N802
+        """What is picked; where the focus is, the status bar says it too."""
+        changed = description != self.accessibleDescription()
+        super().setAccessibleDescription(description)
+        if changed and self.hasFocus():
+            self.told.emit(description)
 
     def area(self) -> QRectF:
         return QRectF(0, 0, self.width(), self.height())
@@ -79,7 +107,7 @@ class Canvas(QWidget):
     def refresh(self) -> None:
         """Lay out and draw again, when it is next painted."""
         self._stale = True
-        self._picture = None
+        self._pictures.clear()
         self.update()
 
     def settle(self) -> None:
@@ -95,10 +123,12 @@ class Canvas(QWidget):
         """A part of the picture that seldom changes: drawn anew only for another ``key``, another box or theme."""
         ratio = painter.ratio
         key = (key, box.getRect(), painter.metrics.face, ratio)
-        kept = self._parts.get(name)
+        kept = self._parts.get((name, ratio))
         if kept is None or kept[0] != key:
             corner = QPointF(math.floor(box.left() * ratio) / ratio, math.floor(box.top() * ratio) / ratio)
-            kept = self._parts[name] = (key, corner, self._draw_part(painter, box, corner, draw))
+            if len(self._parts) >= MOST_PARTS:
+                self._parts.clear()
+            kept = self._parts[name, ratio] = (key, corner, self._draw_part(painter, box, corner, draw))
         painter.drawPixmap(kept[1], kept[2])
 
     def _draw_part(self, painter: Painter, box: QRectF, corner: QPointF, draw: Callable[[Painter], None]) -> QPixmap:
@@ -117,15 +147,8 @@ class Canvas(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802
         return self.minimumSizeHint() * 2
 
-    def draw_focus(self, painter: Painter) -> None:
-        """The focus ring, at the rim of the canvas."""
-        if self.hasFocus():
-            painter.setBrush(Qt.BrushStyle.NoBrush)
-            painter.setPen(pen(self.theme.accent))
-            painter.drawRect(self.area().adjusted(0.5, 0.5, -1.5, -1.5))
-
-    def _draw_picture(self) -> QPixmap:
-        made = _blank(self.width(), self.height(), self.devicePixelRatioF())
+    def _draw_picture(self, ratio: float) -> QPixmap:
+        made = _blank(self.width(), self.height(), ratio)
         painter = Painter(made, self._metrics)
         self.draw(painter)
         painter.end()
@@ -135,11 +158,13 @@ class Canvas(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         self.settle()
-        if self._picture is None or self._picture.devicePixelRatioF() != self.devicePixelRatioF():
-            self._picture = self._draw_picture()
+        ratio = self.devicePixelRatioF() * _times
+        if ratio not in self._pictures:
+            self._pictures = {**dict(list(self._pictures.items())[-1:]), ratio: self._draw_picture(ratio)}
         painter = Painter(self, self._metrics)
+        painter.ratio = ratio
         painter.fillRect(self.rect(), tint(self.theme.panel))
-        painter.drawPixmap(0, 0, self._picture)
+        painter.drawPixmap(0, 0, self._pictures[ratio])
         self.draw_marks(painter)
         painter.end()
 
@@ -209,6 +234,11 @@ def pen(colour: str, width: float = 1.0, style: Qt.PenStyle = Qt.PenStyle.SolidL
     return line
 
 
+def outline_pen(theme: Theme, colour: str, width: float = 1.0) -> QPen:
+    """Of a frame around a place: what is under the mouse is dashed and what is picked is not, besides the colour."""
+    return pen(colour, width, Qt.PenStyle.DashLine if colour == theme.hover else Qt.PenStyle.SolidLine)
+
+
 @lru_cache(maxsize=256)
 def tint(colour: str) -> QColor:
     """The colour of "#rrggbb"; shared, not to be changed."""
@@ -224,7 +254,7 @@ def hatch(painter: QPainter, box: QRectF, theme: Theme) -> None:
 @lru_cache(maxsize=8)
 def _hatching(colour: str) -> QBrush:
     lines = QColor(colour)
-    lines.setAlphaF(0.55)
+    lines.setAlphaF(HATCHING)
     return QBrush(lines, Qt.BrushStyle.BDiagPattern)
 
 

@@ -102,9 +102,6 @@ class DrawBar(Canvas):
         left = x + high * 0.5 if x + high * 0.5 + wide < self.width() else x - high * 0.5 - wide
         put(painter, QRectF(left, bar.top() - high * 1.1, wide, high), text, LEFT, self.theme.accent)
 
-    def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
-
 
 def _holds_a_pixel(stretch: Stretch, left: float, wide: float, ratio: float) -> bool:
     """Whether the middle of a pixel lies in a stretch: most of the likeliest tokens have none in the bar."""

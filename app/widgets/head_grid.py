@@ -11,7 +11,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent
 
 from app.theme import Theme
-from app.widgets.canvas import Canvas, hatch, pen
+from app.widgets.canvas import Canvas, hatch, outline_pen, pen
 from app.widgets.heatmap import ABSENT, MASKED
 from app.widgets.lettering import LEFT, RIGHT, Painter, put
 from app.widgets.scale import Scale, word
@@ -199,13 +199,12 @@ class HeadGrid(Canvas):
             put(painter, corner, str(head), RIGHT, self.theme.text)
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         for head, colour in ((self.hovered, self.theme.hover), (self.pinned, self.theme.accent)):
             if self.heads is not None and head is not None and head < len(self.heads.maps):
                 painter.setBrush(Qt.BrushStyle.NoBrush)
                 painter.setPen(pen(self.theme.panel, 5))
                 painter.drawRect(self.tile(head))
-                painter.setPen(pen(colour, 3))
+                painter.setPen(outline_pen(self.theme, colour, 3))
                 painter.drawRect(self.tile(head))
 
     # --- mouse and keys ---------------------------------------------------------------------------------------

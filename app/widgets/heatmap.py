@@ -10,14 +10,16 @@ import numpy as np
 from PySide6.QtCore import QEvent, QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QImage, QKeyEvent
 
-from app.theme import Theme
+from app.theme import Theme, ink
 from app.widgets.axis import Axis, Labels, column_labels, row_labels
-from app.widgets.canvas import Canvas, hatch, pen, tint
+from app.widgets.canvas import Canvas, hatch, outline_pen, pen, tint
 from app.widgets.legend import Legend, draw_legend, legend_width
 from app.widgets.lettering import CENTRE, Painter, put, put_rotated
 from app.widgets.scale import word
 
 SHOWN, MASKED, ABSENT = 0, 1, 2  # states of a cell: a figure, blank by definition, not computed yet
+LEAST_CROSSED, MOST_CROSSED = 6, 2_000  # pixels of a cell with a cross; and so many of them
+TITLE = 1.1  # lines that an axis' title takes
 ROOM_TO_SPARE = 1.3  # so much wider than needed a plot must be before it is given twice as many cells
 _STEPS = {
     Qt.Key.Key_Left: (0, -1),
@@ -35,7 +37,8 @@ _STEPS = {
 class Cells:
     """What a heatmap shows: ``values`` float32 [rows, columns]; ``state`` uint8 of the same shape, or None: all shown.
 
-    Values of cells that are not SHOWN are 0 and mean nothing. What is not finite is drawn in the colour of errors.
+    Values of cells that are not SHOWN are 0 and mean nothing. What is not finite is drawn in the colour of errors, with
+    a cross.
     """
 
     values: np.ndarray
@@ -180,7 +183,7 @@ class Heatmap(Canvas):
     def _inside(self, rows: Labels, columns: Labels) -> QRectF:
         metrics = self.metrics()
         gap = metrics.height() * 0.35
-        title = metrics.height() * 1.1 if self._titled else 0.0
+        title = metrics.height() * TITLE if self._titled else 0.0
         below = columns.extent if columns.rotated else metrics.height()
         left = gap + title + rows.extent + gap
         right = gap + (legend_width(self.cells.scale, metrics) if self.cells is not None else 0)
@@ -215,11 +218,26 @@ class Heatmap(Canvas):
         if self._image.hasAlphaChannel():
             hatch(painter, self.plot, self.theme)
         painter.drawImage(self.plot, self._image)
+        self._cross_out(painter)
         painter.setPen(pen(self.theme.line))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(self.plot.adjusted(-0.5, -0.5, 0.5, 0.5))
         self._draw_labels(painter)
         self._draw_legend(painter, self.cells.scale, self._legend_box())
+
+    def _cross_out(self, painter: Painter) -> None:
+        """A cross on what is no number, where cells have room for one: a colour alone may be one of the map's."""
+        assert self.cells is not None
+        strange = ~np.isfinite(self.cells.values)
+        if not strange.any() or min(self.box(0, 0).width(), self.box(0, 0).height()) < LEAST_CROSSED:
+            return
+        if self.cells.state is not None:
+            strange &= self.cells.state == SHOWN
+        painter.setPen(pen(ink(self.theme.cut).name(), 1.5))
+        for row, column in np.argwhere(strange)[:MOST_CROSSED].tolist():
+            box = self.box(row, column).adjusted(1, 1, -1, -1)
+            painter.drawLine(box.topLeft(), box.bottomRight())
+            painter.drawLine(box.topRight(), box.bottomLeft())
 
     def _draw_legend(self, painter: Painter, scale: Legend, box: QRectF) -> None:
         with_last_figure = box.adjusted(0, 0, 0, self.metrics().height())  # half of it lies below the bar
@@ -237,7 +255,7 @@ class Heatmap(Canvas):
         for place, text in zip(self._column_places, self._columns.texts, strict=True):
             self._write_column(painter, place, text, self.theme.text)
         if self._titled:
-            high = self.metrics().height() * 1.1
+            high = self.metrics().height() * TITLE
             put(
                 painter,
                 QRectF(self.plot.left(), self.height() - high - 2, self.plot.width(), high),
@@ -271,7 +289,6 @@ class Heatmap(Canvas):
             painter.write(x, y, wide, high, text, 0.5, colour)
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         if self.cells is None or self.plot.isEmpty():
             return
         self._outline(painter, self.hovered, self.theme.hover)
@@ -289,7 +306,7 @@ class Heatmap(Canvas):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.setPen(pen(self.theme.panel, 4))  # a rim, so that the outline is seen on every colour
         painter.drawRect(box)
-        painter.setPen(pen(colour, 2))
+        painter.setPen(outline_pen(self.theme, colour, 2))
         painter.drawRect(box)
         self._emphasise(painter, row, column, colour)
 
@@ -305,7 +322,8 @@ class Heatmap(Canvas):
         assert self.cells is not None
         axis, (x, y, wide, high) = self.cells.rows, self._row_place(row)
         text = axis.text(axis.entry(row), indexed=self._rows.indexed)
-        left = max(0.0, min(x, x + wide - self.metrics().horizontalAdvance(text) - 1))
+        least = self.metrics().height() * TITLE + 2 if self._titled else 0.0
+        left = max(least, min(x, x + wide - self.metrics().horizontalAdvance(text) - 1))
         place = (left, y, x + wide - left, high)
         self._cover(painter, place, self._row_places)
         painter.write(*place, text, 1.0, colour)

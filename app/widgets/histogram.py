@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeyEvent
 
 from app.theme import Theme
 from app.widgets.amounts import grouped
-from app.widgets.canvas import pen, tint
+from app.widgets.canvas import outline_pen, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure, nice_step
@@ -149,14 +149,13 @@ class Histogram(PlacePicture):
         put(painter, QRectF(left, self.plot.top() - high * 1.1, wide, high), text, CENTRE, self.theme.hover)
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         if self.shown is None:
             return
         step = self.plot.width() / len(self.shown.counts)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for place, colour in ((self.hovered, self.theme.hover), (self.pinned, self.theme.text)):
             if place is not None:
-                painter.setPen(pen(colour, 2))
+                painter.setPen(outline_pen(self.theme, colour, 2))
                 painter.drawRect(QRectF(self.plot.left() + place * step, self.plot.top(), step, self.plot.height()))
 
     # --- mouse and keys ---------------------------------------------------------------------------------------

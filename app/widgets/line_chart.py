@@ -11,10 +11,19 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QKeyEvent, QPolygonF
 
 from app.theme import Theme
-from app.widgets.canvas import hatch, pen, tint
+from app.widgets.canvas import hatch, outline_pen, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure, nice_step
+
+_STEPS = {
+    Qt.Key.Key_Left: -1,
+    Qt.Key.Key_Right: 1,
+    Qt.Key.Key_PageUp: -10,
+    Qt.Key.Key_PageDown: 10,
+    Qt.Key.Key_Home: -(10**9),
+    Qt.Key.Key_End: 10**9,
+}
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,7 @@ class LineChart(PlacePicture):
         self.plot = QRectF()
         self.pinned: int | None = None
         self.hovered: int | None = None
+        self.at: int | None = None  # what was picked last
         self.setAccessibleName(name)
 
     def show_chart(self, chart: Chart | None) -> None:
@@ -76,21 +86,24 @@ class LineChart(PlacePicture):
         metrics = self.metrics()
         wide, high = metrics.horizontalAdvance, metrics.height()
         self._titled = self.height() > high * 8
-        left = max(wide(text) for _, text in self._y_ticks()) + high * (1.8 if self._titled else 0.6)
-        right = max((wide(line.name) for line in self.chart.lines), default=0.0) + high * 0.8
         bottom = high * (2.6 if self._titled else 1.5)
         top = high * 0.7
+        self._ticks = self._y_ticks(int((self.height() - top - bottom) / (high * 1.1)))
+        left = max(wide(text) for _, text in self._ticks) + high * (1.8 if self._titled else 0.6)
+        right = max((wide(line.name) for line in self.chart.lines), default=0.0) + high * 0.8
         self.plot = QRectF(left, top, max(4.0, self.width() - left - right), max(4.0, self.height() - top - bottom))
 
-    def _y_ticks(self) -> list[tuple[float, str]]:
+    def _y_ticks(self, room: int) -> list[tuple[float, str]]:
+        """Values with their texts, for so many lines of text above the lowest."""
         assert self.chart is not None
         low, high, text = *sorted((self.chart.y_low, self.chart.y_high)), self.chart.y_text
         if self.chart.y_log:
             first, last = math.ceil(math.log10(low) - 1e-9), math.floor(math.log10(high) + 1e-9)
             powers = [10.0**power for power in range(first, last + 1)]
-            values = powers if len(powers) > 1 else [low, high]
+            apart = -(-(len(powers) - 1) // room) if room > 0 else len(powers)  # every so many of them, rounded up
+            values = powers[:: max(1, apart)] if len(powers) > 1 else [low, high]
         else:
-            step = nice_step(high - low, 4)
+            step = nice_step(high - low, min(4, max(1, room)))
             values = [low + step * index for index in range(int((high - low) / step + 1e-9) + 1)]
         return [(value, text(value)) for value in values]
 
@@ -125,7 +138,7 @@ class LineChart(PlacePicture):
     def _draw_axes(self, painter: Painter) -> None:
         assert self.chart is not None
         high, plot = self.metrics().height(), self.plot
-        for value, text in self._y_ticks():
+        for value, text in self._ticks:
             y = float(self._y_of(np.array(value)))
             painter.setPen(pen(self.theme.line))
             painter.drawLine(QPointF(plot.left(), y), QPointF(plot.right(), y))
@@ -183,12 +196,11 @@ class LineChart(PlacePicture):
         return line.colour if line.colour.startswith("#") else getattr(self.theme, line.colour)
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         if self.chart is None:
             return
         for place, colour in ((self.hovered, self.theme.hover), (self.pinned, self.theme.accent)):
             if place is not None and self.chart.x_low <= place <= self.chart.x_high:
-                painter.setPen(pen(colour, 2, Qt.PenStyle.DashLine))
+                painter.setPen(outline_pen(self.theme, colour, 2))
                 x = self.x_of(place)
                 painter.drawLine(QPointF(x, self.plot.top()), QPointF(x, self.plot.bottom()))
 
@@ -201,10 +213,23 @@ class LineChart(PlacePicture):
         span = self.chart.x_high - self.chart.x_low
         return round(self.chart.x_low + (where.x() - self.plot.left()) / self.plot.width() * span)
 
+    def describe(self, place: int) -> str:
+        """ "layer 3: attention 5.1, MLP 12.3": what the lines have there, or had last before."""
+        assert self.chart is not None
+        found = ((line, int(np.searchsorted(line.x, place, side="right")) - 1) for line in self.chart.lines)
+        parts = (f"{line.name} {self.chart.y_text(float(line.y[at]))}" for line, at in found if at >= 0)
+        return ": ".join(filter(None, (f"{self.chart.x_title} {place}", ", ".join(parts))))
+
+    def pick(self, place: int) -> None:
+        self.at = place
+        if self.chart is not None:
+            self.setAccessibleDescription(self.describe(place))
+        super().pick(place)
+
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        step = {Qt.Key.Key_Left: -1, Qt.Key.Key_Right: 1}.get(Qt.Key(event.key()))
+        step = _STEPS.get(Qt.Key(event.key()))
         if step is None or self.chart is None:
             event.ignore()
             return
-        start = self.chart.x_low if self.pinned is None else self.pinned
-        self.place_picked.emit(round(min(max(start + step, self.chart.x_low), self.chart.x_high)))
+        start = self.pinned if self.pinned is not None else self.chart.x_low if self.at is None else self.at
+        self.pick(round(min(max(start + step, self.chart.x_low), self.chart.x_high)))

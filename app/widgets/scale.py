@@ -8,7 +8,8 @@ from functools import lru_cache
 from typing import Literal
 
 import numpy as np
-import pyqtgraph as pg
+
+from app.colour_maps import colour_map
 
 _MARKS = {True: ("#ffb000", "#00c8ff"), False: ("#fff2b8", "#b8f6ff")}  # over, under: on a light, on a dark map
 _CODES = 254  # codes 1..254 are the scale; 0 is below it, 255 above it
@@ -25,7 +26,7 @@ class Scale:
     low: float
     high: float
     curve: Literal["linear", "root", "log"]
-    colours: str  # name of a pyqtgraph colour map, or "#rrggbb>#rrggbb": from one colour to another
+    colours: str  # name of a map, see app/colour_maps.py
     title: str  # the quantity with its unit
     clips: bool = False
 
@@ -87,20 +88,15 @@ _CURVES = {"linear": lambda values: values, "root": _root, "log": _log}
 @lru_cache(maxsize=16)
 def colour_words(name: str) -> np.ndarray:
     """uint32 [256] of 0xffRRGGBB: the colour map on 1..254, the marks for below and above at 0 and 255."""
-    table = _colour_map(name).getLookupTable(0.0, 1.0, _CODES).astype(np.uint32)
+    table = colour_map(name).getLookupTable(0.0, 1.0, _CODES).astype(np.uint32)
     inner = 0xFF000000 | table[:, 0] << 16 | table[:, 1] << 8 | table[:, 2]
     over, under = marks(name)
     return np.concatenate(([word(under)], inner, [word(over)])).astype(np.uint32)
 
 
-def _colour_map(name: str) -> pg.ColorMap:
-    first, ramp, last = name.partition(">")
-    return pg.ColorMap([0.0, 1.0], [first, last]) if ramp else pg.colormap.get(name)
-
-
 def marks(name: str) -> tuple[str, str]:
     """The colours of what lies above and below a scale: not to be mistaken for any colour on it."""
-    middle = _colour_map(name).map(0.5)
+    middle = colour_map(name).map(0.5)
     return _MARKS[bool(middle[:3].mean() > 128)]
 
 

@@ -14,7 +14,7 @@ from PySide6.QtGui import QImage, QMouseEvent
 from app.theme import Theme
 from app.token_figures import TokenFigures
 from app.widgets import timeline_columns as cut
-from app.widgets.canvas import hatch, pen, tint
+from app.widgets.canvas import hatch, outline_pen, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure, nice_step, word
@@ -326,7 +326,6 @@ class Timeline(PlacePicture):
         )
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for place, colour in ((self.hovered, self.theme.hover), (self.pinned, self.theme.accent)):
             if self.bands and place is not None and 0 <= place < self.figures.n:
@@ -335,7 +334,7 @@ class Timeline(PlacePicture):
     def _draw_mark(self, painter: Painter, column: QRectF, colour: str) -> None:
         """A frame around a wide column, a line through a narrow one, a head above both."""
         if column.width() >= 7:
-            painter.setPen(pen(colour, 2))
+            painter.setPen(outline_pen(self.theme, colour, 2))
             painter.drawRect(column.adjusted(-1, -1, 0, 1))
         else:
             painter.fillRect(QRectF(column.center().x() - 1, column.top(), 2, column.height()), tint(colour))

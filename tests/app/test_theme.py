@@ -11,11 +11,24 @@ import pyqtgraph
 import pytest
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QColor, QFont, QFontInfo, QIcon, QPalette, QRawFont
-from PySide6.QtWidgets import QApplication
+from PySide6.QtWidgets import (
+    QApplication,
+    QCheckBox,
+    QComboBox,
+    QLineEdit,
+    QPlainTextEdit,
+    QPushButton,
+    QRadioButton,
+    QSpinBox,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 import resources
 from app import theme as themes
-from app.theme import DARK, LIGHT, THEMES, Theme
+from app.theme import CONTRAST, DARK, LIGHT, THEMES, Theme
+from app.widgets.canvas import HATCHING
 
 ICONS = [
     "run",
@@ -52,13 +65,17 @@ ICONS = [
     "smaller",
     "edit",
     "speed",
+    "note",
+    "bookmark",
+    "record",
     "fluoroscope",
 ]
 BACKGROUNDS = ("window", "panel", "raised")
+CONTROLS = (QCheckBox, QRadioButton, QLineEdit, QSpinBox, QComboBox, QPushButton, QPlainTextEdit)
 ACCENTS = ("accent", "hover", "prefill", "decode", "cut", "good", "attention", "mlp")
 MARKS = "␣⏎⇥⌫·×→Δ∅✓▶…"
 
-both = pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
+each = pytest.mark.parametrize("theme", THEMES.values(), ids=THEMES)
 
 
 @pytest.fixture
@@ -72,18 +89,72 @@ def test_contrast_is_that_of_wcag() -> None:
     assert themes.contrast("#767676", "#ffffff") == pytest.approx(4.54, abs=0.01)
 
 
-@both
+LETTERS = ("text", "faint", *ACCENTS)  # what words are written in
+GRAPHICS = ("edge", "focus", *ACCENTS)
+
+
+@each
 @pytest.mark.parametrize("background", BACKGROUNDS)
 def test_text_can_be_read(theme: Theme, background: str) -> None:
-    for role in ("text", "faint"):
-        assert themes.contrast(getattr(theme, role), getattr(theme, background)) >= 4.5, role
+    least = 7 if theme is CONTRAST else 4.5
+    for role in LETTERS:
+        assert themes.contrast(getattr(theme, role), getattr(theme, background)) >= least, role
 
 
-@both
+@each
 @pytest.mark.parametrize("background", BACKGROUNDS)
-def test_accents_stand_out(theme: Theme, background: str) -> None:
-    for colour in (*(getattr(theme, role) for role in ACCENTS), *theme.groups):
+def test_what_carries_meaning_stands_out(theme: Theme, background: str) -> None:
+    for colour in (*(getattr(theme, role) for role in GRAPHICS), *theme.groups):
         assert themes.contrast(colour, getattr(theme, background)) >= 3, colour
+
+
+@each
+@pytest.mark.parametrize("background", BACKGROUNDS)
+def test_what_cannot_be_used_is_quieter_and_can_still_be_read(theme: Theme, background: str) -> None:
+    ground = getattr(theme, background)
+    assert themes.contrast(theme.off, ground) >= (4.5 if theme is CONTRAST else 3)
+    assert themes.contrast(theme.off, ground) < themes.contrast(theme.faint, ground)
+
+
+@each
+def test_what_is_not_computed_yet_is_seen_on_the_panel(theme: Theme) -> None:
+    lines = themes.mix(theme.absent, theme.faint, HATCHING)
+    assert themes.contrast(lines, theme.panel) >= 3
+    assert themes.contrast(lines, theme.absent) >= 1.9
+
+
+def test_high_contrast_has_thicker_lines() -> None:
+    assert CONTRAST.stroke >= 2 * max(DARK.stroke, LIGHT.stroke)
+
+
+@each
+@pytest.mark.parametrize("make", CONTROLS)
+def test_a_control_has_a_border_that_is_seen(qapp: QApplication, qtbot, theme: Theme, make) -> None:
+    themes.apply(theme, qapp, 10.0)
+    holder, control = QWidget(), make()
+    qtbot.addWidget(holder)
+    QVBoxLayout(holder).addWidget(control)
+    holder.resize(200, 60)
+    holder.show()
+    picture = holder.grab().toImage()
+    middle = control.geometry().center().y()
+    row = {picture.pixelColor(x, middle).name() for x in range(control.x(), control.geometry().right() + 1)}
+    assert max(themes.contrast(colour, theme.window) for colour in row) >= 3, row
+
+
+@each
+def test_a_button_that_is_pressed_in_is_told_from_one_that_is_not(qapp: QApplication, qtbot, theme: Theme) -> None:
+    themes.apply(theme, qapp, 10.0)
+    for kind in (QPushButton, QToolButton):
+        button = kind()
+        qtbot.addWidget(button)
+        button.setCheckable(True)
+        button.resize(60, 30)
+        grounds = []
+        for checked in (False, True):
+            button.setChecked(checked)
+            grounds.append(button.grab().toImage().pixelColor(30, 15))
+        assert themes.contrast(*grounds) >= 3
 
 
 @pytest.mark.parametrize("grey", range(0, 256, 5))
@@ -92,7 +163,7 @@ def test_ink_can_be_read_on_every_background(grey: int) -> None:
     assert themes.contrast(themes.ink(background), background) >= 4.5
 
 
-@both
+@each
 def test_palette_has_every_role(theme: Theme) -> None:
     made = themes.palette(theme)
     roles = set(QPalette.ColorRole) - {QPalette.ColorRole.NoRole, QPalette.ColorRole.NColorRoles}
@@ -101,7 +172,7 @@ def test_palette_has_every_role(theme: Theme) -> None:
     assert disabled != made.color(QPalette.ColorRole.WindowText)
 
 
-@both
+@each
 def test_selected_text_can_be_read(theme: Theme) -> None:
     made = themes.palette(theme)
     chosen = (made.color(QPalette.ColorRole.HighlightedText), made.color(QPalette.ColorRole.Highlight))
@@ -152,7 +223,7 @@ def test_a_missing_resource_is_said_plainly() -> None:
         resources.path("icons/none.svg")
 
 
-@both
+@each
 def test_luts_are_opaque_pixels(theme: Theme) -> None:
     for name in (theme.sequential, theme.diverging):
         table = themes.lut(name)
@@ -166,7 +237,7 @@ def test_lut_agrees_with_pyqtgraph() -> None:
     assert themes.lut("viridis")[200] == 0xFF000000 + (int(red) << 16) + (int(green) << 8) + int(blue)
 
 
-@both
+@each
 def test_zero_of_a_diverging_map_lies_near_the_panel(theme: Theme) -> None:
     table = themes.lut(theme.diverging)
     shades = [themes.luminance(QColor(int(table[code]) & 0xFFFFFF)) for code in (0, 128, 255)]
@@ -178,7 +249,7 @@ def test_every_icon_is_there_and_no_other() -> None:
     assert {file.stem for file in resources.path("icons").glob("*.svg")} == set(ICONS)
 
 
-@both
+@each
 @pytest.mark.parametrize("name", ICONS)
 def test_icons_draw_at_every_size(dressed: QApplication, theme: Theme, name: str) -> None:
     drawn = themes.icon(name, theme)
@@ -222,7 +293,7 @@ def test_import_needs_no_application() -> None:
 
 
 def test_themes_are_known_by_name() -> None:
-    assert {"dark": DARK, "light": LIGHT} == THEMES
+    assert {"dark": DARK, "light": LIGHT, "contrast": CONTRAST} == THEMES
 
 
 def test_widgets_that_exist_before_the_first_apply_get_the_font() -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
-from PySide6.QtCore import QRectF, Qt
+from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QImage
 
-from app.theme import DARK, LIGHT
+from app.theme import DARK, LIGHT, ink
 from app.widgets.amounts import bytes_text, grouped, percent
 from app.widgets.axis import Axis, column_labels, row_labels
+from app.widgets.canvas import outline_pen
 from app.widgets.head_grid import HeadGrid, Heads
-from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells, Heatmap
+from app.widgets.heatmap import ABSENT, MASKED, SHOWN, TITLE, Cells, Heatmap
 from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pattern import pattern_state
 from app.widgets.scale import Scale, beyond, colour_words, figure, log_scale, marks, signed_scale, word
@@ -138,7 +140,9 @@ def test_figures_that_are_no_numbers_are_marked_and_told(qtbot: Any) -> None:
         picture = heatmap(qtbot, values, scale=scale)
         image = picture.grab().toImage()
         for row, column in ((0, 1), (1, 0)):
-            assert image.pixelColor(picture.box(row, column).center().toPoint()) == QColor(DARK.cut)
+            box = picture.box(row, column)  # beside its cross
+            beside = QPointF(box.left() + box.width() / 4, box.center().y()).toPoint()
+            assert image.pixelColor(beside) == QColor(DARK.cut)
         assert image.pixelColor(picture.box(0, 0).center().toPoint()) != QColor(DARK.cut)
 
 
@@ -233,3 +237,35 @@ def test_how_much_a_heatmap_asks_for_does_not_swing_with_its_labels(qtbot) -> No
     assert fits(126) == 64  # never more cells than pixels
     assert [fits(130), fits(126), fits(130)] == [64, 64, 64]
     assert fits(170) == 128  # the user has made the window larger
+
+
+def test_what_is_no_number_has_a_cross_besides_its_colour(qtbot) -> None:
+    values = np.full((4, 4), 0.5, np.float32)
+    values[1, 2] = np.nan
+    picture = heatmap(qtbot, values)
+    image, box = picture.grab().toImage(), picture.box(1, 2)
+    inside = {
+        image.pixelColor(x, y).name()
+        for x in range(round(box.left()) + 2, round(box.right()) - 1)
+        for y in range(round(box.top()) + 2, round(box.bottom()) - 1)
+    }
+    assert {DARK.cut, ink(DARK.cut).name()} <= inside
+
+
+def test_what_is_under_the_mouse_is_dashed_and_what_is_picked_is_not() -> None:
+    assert outline_pen(DARK, DARK.hover, 2).style() == Qt.PenStyle.DashLine
+    assert outline_pen(DARK, DARK.accent, 2).style() == Qt.PenStyle.SolidLine
+
+
+def test_a_long_name_of_the_pinned_row_leaves_the_title_of_the_axis_alone(qtbot: Any) -> None:
+    picture = heatmap(qtbot, np.zeros((40, 8), np.float32))
+    names = Axis("title of the rows", 40, lambda row: "a token that is long" if row == 21 else "t")
+    assert picture.cells is not None
+    picture.show_cells(replace(picture.cells, rows=names))
+    picture.settle()
+    edge = QRect(0, 0, round(picture.metrics().height() * TITLE), picture.height())
+    before = picture.grab(edge).toImage()
+    picture.mark((21, None), (None, None))
+    picture.settle()
+    assert picture.grab(edge).toImage() == before
+    assert picture.grab().toImage() != before

@@ -187,3 +187,26 @@ def test_bars_with_signs_begin_at_zero(qtbot: Any) -> None:
     expected = {(0, 0.7): True, (0, -0.3): False, (1, -0.7): True, (1, 0.3): False, (2, 0.1): False, (3, 0.3): True}
     expected[3, 0.8] = False
     assert {where: filled(*where) for where in expected} == expected
+
+
+def bar_chart(qtbot, lines: float) -> BarChart:
+    """Of eight words that fit only rotated, so many lines high."""
+    chart = BarChart(DARK, "bars", str)
+    qtbot.addWidget(chart)
+    values = np.full(8, 0.5, np.float32)
+    chart.show_bars(Bars(values, Axis("", 8, lambda n: f"wordily {n}"), Scale(0, 1, "root", DARK.sequential, "w")))
+    chart.resize(300, round(lines * chart.metrics().height()))
+    chart.show()
+    chart.grab()
+    return chart
+
+
+@pytest.mark.parametrize("lines", [5, 6, 8, 12, 30])
+def test_bars_keep_a_height_that_can_be_read_however_long_the_words(qtbot, lines: float) -> None:
+    chart = bar_chart(qtbot, lines)
+    assert chart.plot.height() >= 1.9 * chart.metrics().height()
+
+
+@pytest.mark.parametrize(("lines", "words"), [(5, "0"), (12, "wordily 0")])
+def test_where_words_have_no_room_the_index_says_which_bar_it_is(qtbot, lines: float, words: str) -> None:
+    assert bar_chart(qtbot, lines)._labels.texts[0] == words
