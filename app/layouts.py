@@ -1,4 +1,4 @@
-"""Where panels stand: two layouts as data, and the workspace of docks that follows them."""
+"""Where panels stand: four layouts as data, and the workspace of docks that follows them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
-from PySide6.QtCore import QByteArray, Qt, QTimer
-from PySide6.QtGui import QShowEvent
+from PySide6.QtCore import QByteArray, QChildEvent, QEvent, QSize, Qt, QTimer
+from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabBar, QTabWidget, QWidget
 
 from app.dock import PanelDock
+from app.layout_names import ALL, DEBUG, EXPLORE, TEACH
 
+WIDEST_NEEDS = 0.735  # of the workspace's width, for all columns but that of the pass
+HIGHEST_NEED = 0.33  # of its height, for a panel with its bars
+BAR_GAP = 4  # pixels at most between a bar of tabs and the panel in front
+AT_REST_MS = (60, 500)  # after the letters of all panels have changed: their least sizes are known step by step
+MOST_TOP = 0.36  # of its height, for what is on top
 AREA = Qt.DockWidgetArea.LeftDockWidgetArea  # one area for all: only within it can every size be chosen
 
 
@@ -29,29 +35,71 @@ class Layout:
     top_share: float = 0.26  # of tokens and timeline
 
 
-FOCUS = Layout(
-    "focus",
+_FIRST = Layout(
+    EXPLORE,
     ("strip",),
     (
         (("layers",),),
         (("attention", "experts", "residual", "lens", "activations", "cache", "tensors", "models"),),
-        (("sampling", "branches", "edits", "breakpoints"),),
+        (("sampling", "branches", "edits", "breakpoints", "notes", "glossary"),),
     ),
     (16, 58, 26),
 )
-GRID = Layout(
-    "grid",
+_FEW = Layout(
+    TEACH,
+    ("strip",),
+    (
+        (("layers",),),
+        (("attention",),),
+        (("sampling",),),
+    ),
+    (18, 46, 36),
+)
+_STEPPING = Layout(
+    DEBUG,
+    ("strip",),
+    (
+        (("layers",),),
+        (("activations", "attention", "experts", "lens", "cache", "tensors", "models"), ("residual",)),
+        (("breakpoints", "edits", "branches", "notes", "glossary"), ("sampling",)),
+    ),
+    (20, 46, 34),
+    top_share=0.2,
+)
+_MANY = Layout(
+    ALL,
     ("strip",),
     (
         (("layers",),),
         (("attention",), ("cache", "models")),
         (("residual", "lens", "activations", "tensors"), ("experts",)),
-        (("sampling",), ("edits", "breakpoints", "branches")),
+        (("sampling",), ("edits", "breakpoints", "branches", "notes", "glossary")),
     ),
-    (12, 34, 32, 22),
+    (12, 31, 29, 28),
     top_share=0.19,  # ten pictures share the rest
 )
-LAYOUTS = {layout.name: layout for layout in (FOCUS, GRID)}
+LAYOUTS = {layout.name: layout for layout in (_FIRST, _FEW, _STEPPING, _MANY)}
+PROJECTOR = Layout(  # worn for a while, never chosen: large letters leave room for one panel beside the pass
+    "projector",
+    ("strip",),
+    (
+        (("layers",),),
+        (_FIRST.columns[1][0] + _FIRST.columns[2][0],),
+    ),
+    (26, 74),
+    top_share=0.24,
+)
+
+
+def knows(state: QByteArray, dock: QDockWidget) -> bool:
+    """Whether a state of the workspace says where this dock is: Qt writes the length and the letters of each name."""
+    name = dock.objectName().encode("utf-16-be")
+    return len(name).to_bytes(4, "big") + name in state.data()
+
+
+def mates(key: str) -> tuple[str, ...]:
+    """The docks that share the place of this one at the first start."""
+    return next((stack for column in _FIRST.columns for stack in column if key in stack), ())
 
 
 class Workspace(QMainWindow):
@@ -63,10 +111,16 @@ class Workspace(QMainWindow):
         self.setDockNestingEnabled(True)
         self.setTabPosition(Qt.DockWidgetArea.AllDockWidgetAreas, QTabWidget.TabPosition.North)
         self.docks = {dock.panel.key: dock for dock in docks}
-        self.layout_name = FOCUS.name
+        self.layout_name = EXPLORE
         self.maximised: PanelDock | None = None
         self._to_share = False  # sizes are wanted, but the window has none yet
         self._before_maximising = QByteArray()
+        self._shape = _FIRST
+        self._before_wearing: tuple[str, QByteArray, PanelDock | None] | None = None
+        self._resting, self._waits = QByteArray(), list[int]()
+        self._letters, self._sizes = self.fontMetrics().height(), dict[int, dict[PanelDock, QSize]]()
+        self._rest = QTimer(self, singleShot=True)
+        self._rest.timeout.connect(self._restore_sizes)
         for dock in self.docks.values():
             self.addDockWidget(AREA, dock)
             dock.maximise_asked.connect(lambda dock=dock: self.toggle_maximised(dock))
@@ -74,8 +128,44 @@ class Workspace(QMainWindow):
     def arrange(self, name: str) -> None:
         """Put every dock where the layout says; docks that it does not name are closed."""
         self.restore_maximised()
-        layout = LAYOUTS[name]
         self.layout_name = name
+        self._place(LAYOUTS[name])
+
+    def wear(self, layout: Layout) -> None:
+        """Panels as this layout has them for a while: what is saved meanwhile is how they stood before."""
+        if self._before_wearing is None:
+            self._before_wearing = (self.layout_name, self.save(), self.maximised)
+        self.restore_maximised()
+        self._place(layout)
+
+    def take_off(self) -> None:
+        """Every panel where it was before."""
+        if self._before_wearing is not None:
+            (name, state, maximised), self._before_wearing = self._before_wearing, None
+            self.maximised = None
+            self.restore(name, state)
+            if maximised is not None:
+                self.toggle_maximised(maximised)
+                self._before_maximising = state
+            self._resting, self._waits = state, list(AT_REST_MS)
+            self._rest.start(self._waits.pop(0))
+
+    def _restore_sizes(self) -> None:
+        """Once more, when what changed with the layout, the window or the letters, has come to rest."""
+        if self._before_wearing is None and self.maximised is None:
+            self.restoreState(self._resting)
+            if self._waits:
+                self._rest.start(self._waits.pop(0))
+
+    @property
+    def worn(self) -> Layout | None:
+        """The layout that is worn for a while; None where there is none, or another was chosen meanwhile."""
+        return self._shape if self._before_wearing is not None and self._shape.name not in LAYOUTS else None
+
+    def _place(self, layout: Layout) -> None:
+        self._rest.stop()
+        self._shape = layout
+        self._limit_rooms()
         for dock in self.docks.values():
             dock.setFloating(False)
             self.removeDockWidget(dock)
@@ -84,6 +174,7 @@ class Workspace(QMainWindow):
         self._place_heads(top, [column[0][0] for column in columns if column])
         for column in columns:
             self._fill(column)
+        self._close_rest(layout)
         self._to_share = True
         if self.isVisible():
             self.share_room()
@@ -94,35 +185,65 @@ class Workspace(QMainWindow):
     def share_room(self) -> None:
         """Sizes as the layout says, of the window's present size."""
         self._to_share = False
-        layout = LAYOUTS[self.layout_name]
+        layout = self._shape
         self._share_width([self._known(column) for column in layout.columns], layout.widths)
         rows = [self.docks[key] for key in (*layout.top, layout.columns[0][0][0]) if key in self.docks]
         heights = [layout.top_share] * (len(rows) - 1) + [1 - layout.top_share * (len(rows) - 1)]
         self.resizeDocks(rows, [round(share * self.height()) for share in heights], Qt.Orientation.Vertical)
+        QTimer.singleShot(0, self, self.give_top_its_room)  # once the panels are laid out
         self._hide_lost_bars()
+
+    def give_top_its_room(self) -> None:
+        """What is on top is as high as its panel needs to leave nothing out, or a good third of the window."""
+        self._hide_lost_bars()  # those that lie beside their panels
+        for dock in (self.docks[key] for key in self._shape.top if key in self.docks):
+            lacks = dock.panel.whole_height() - dock.room.height()
+            if dock.shown and lacks > 0:
+                needed = dock.height() + lacks + self.fontMetrics().height() // 2  # Qt rounds shares as it likes
+                self.resizeDocks([dock], [min(needed, round(self.height() * MOST_TOP))], Qt.Orientation.Vertical)
 
     def _hide_lost_bars(self) -> None:
         """Where docks are made tabs before the window is seen, Qt forgets a bar of every stack that grows: it would
-        lie over the tokens."""
+        lie over the tokens, or over the panel of another stack."""
         stacks = {frozenset(one.windowTitle() for one in (dock, *self._tabs(dock))) for dock in self.docks.values()}
+        bars: dict[frozenset[str], list[QTabBar]] = {}
         for bar in self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly):
-            titles = frozenset(bar.tabText(index) for index in range(bar.count()))
-            if titles and titles not in stacks:
-                bar.hide()
+            if bar.count() and not bar.isHidden():
+                bars.setdefault(frozenset(bar.tabText(index) for index in range(bar.count())), []).append(bar)
+        for titles, alike in bars.items():
+            true = [bar for bar in alike if self._has_panels_below(bar)] or alike
+            for bar in alike:
+                if titles not in stacks or bar not in true:
+                    bar.hide()
+
+    def _has_panels_below(self, bar: QTabBar) -> bool:
+        corner = bar.geometry().bottomLeft()
+        return any(
+            dock.shown and (dock.geometry().topLeft() - corner).manhattanLength() <= BAR_GAP
+            for dock in self.docks.values()
+        )
 
     def save(self) -> QByteArray:
         """The state as the user left it, before a panel was maximised."""
+        if self._before_wearing is not None:
+            return self._before_wearing[1]
         return self._before_maximising if self.maximised else self.saveState()
 
     def restore(self, name: str, state: QByteArray) -> bool:
-        """False, and nothing changed, where the state does not fit these docks."""
-        if name not in LAYOUTS or not self.restoreState(state):
+        """False, and nothing changed, where it is no state. Docks that it does not know are tabs beside their mates."""
+        if not self.restoreState(state):
             return False
-        self.layout_name, self._to_share = name, False
+        self.layout_name, self._to_share, self.maximised = name, False, None
+        for dock in self.docks.values():
+            if not knows(state, dock):
+                self._put_beside_a_mate(dock, [other for other in self.docks.values() if knows(state, other)])
         return True
 
     def toggle_maximised(self, dock: PanelDock) -> None:
         """Show this dock alone, or everything again."""
+        if dock.isFloating():
+            dock.setWindowState(dock.windowState() ^ Qt.WindowState.WindowMaximized)
+            return
         if self.maximised is not None:
             self.restore_maximised()
             return
@@ -164,10 +285,76 @@ class Workspace(QMainWindow):
         widget = self.focusWidget()
         return next((dock for dock in self.docks.values() if widget is not None and dock.isAncestorOf(widget)), None)
 
+    def unseen(self, widget: QWidget | None) -> bool:
+        """Whether it is in a panel that lies behind another one: Qt only moves those aside, so that Tab finds them."""
+        return any(not dock.shown and dock.isAncestorOf(widget) for dock in self.docks.values() if widget is not None)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._limit_rooms()
+
+    def _limit_rooms(self) -> None:
+        """So much a panel may insist on; where it is given less than it needs, it scrolls and nothing lies over it."""
+        em, columns = self.fontMetrics().height(), max(2, len(self._shape.columns))
+        wide = round(self.width() * WIDEST_NEEDS / (columns - 1))
+        high = max(4 * em, round(self.height() * HIGHEST_NEED) - 5 * em)  # the title and a bar of tabs are 5 lines
+        for dock in self.docks.values():
+            dock.room.set_most(QSize(wide, high))
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and self.isVisible():
+            QTimer.singleShot(0, self, self.give_top_its_room)  # once the panels have laid out the new letters
+            self._keep_sizes()
+
+    def _keep_sizes(self) -> None:
+        """Larger letters push columns aside: once the letters are smaller again, sizes are what they were then."""
+        letters = self.fontMetrics().height()
+        if self._before_wearing is None and self.maximised is None:
+            seen = [dock for dock in self.docks.values() if dock.isVisible() and dock.x() >= 0]  # the rest lies aside
+            self._sizes[self._letters] = {dock: dock.size() for dock in seen}
+        if letters < self._letters and letters in self._sizes:
+            QTimer.singleShot(AT_REST_MS[0], self, lambda: self._resize_again(letters))
+        self._letters = letters
+
+    def _resize_again(self, letters: int) -> None:
+        sizes = {dock: size for dock, size in self._sizes.pop(letters, {}).items() if dock.shown}
+        if letters == self._letters and self._before_wearing is None and self.maximised is None and sizes:
+            self.resizeDocks(list(sizes), [size.width() for size in sizes.values()], Qt.Orientation.Horizontal)
+            self.resizeDocks(list(sizes), [size.height() for size in sizes.values()], Qt.Orientation.Vertical)
+
+    def childEvent(self, event: QChildEvent) -> None:  # noqa: N802
+        """Qt makes the bars of tabs, without names."""
+        super().childEvent(event)
+        child = event.child() if event.type() == QEvent.Type.ChildPolished else None
+        if isinstance(child, QTabBar):
+            child.setAccessibleName(self.tr("Panels in one place"))
+
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         super().showEvent(event)
+        self._letters = self.fontMetrics().height()
         if self._to_share:
             QTimer.singleShot(0, self, self.share_room)
+
+    def _close_rest(self, layout: Layout) -> None:
+        """Docks that the layout does not name come up in the place of their mates, once they are wanted."""
+        named = {*layout.top, *(key for column in layout.columns for stack in column for key in stack)}
+        placed = [dock for key, dock in self.docks.items() if key in named]
+        for key, dock in self.docks.items():
+            if key not in named:
+                self._show(dock)
+                self._put_beside_a_mate(dock, placed)
+                dock.close()
+
+    def _put_beside_a_mate(self, dock: PanelDock, placed: list[PanelDock]) -> None:
+        """A tab behind one of those that are placed, where any of them has a place in the window."""
+        mates_of_it = mates(dock.panel.key)
+        fitting = [other for other in placed if not other.isHidden() and not other.isFloating()]
+        if fitting:
+            front = min(fitting, key=lambda other: (other.panel.key not in mates_of_it, other.panel.key == "strip"))
+            on_top = self.in_front_of(front.panel.key)
+            self.tabifyDockWidget(front, dock)
+            self.docks.get(on_top, front).raise_()
 
     def _known(self, column: tuple[tuple[str, ...], ...]) -> list[list[PanelDock]]:
         """The docks of a column's stacks, without those that do not exist here."""

@@ -1,0 +1,68 @@
+"""What the axes of the arrays of each panel are, as data: for the tables that stand in for pictures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from PySide6.QtCore import QCoreApplication
+
+from app.widgets.values_model import Along
+
+HEAD, KV_HEAD, LAYER, EXPERT, POSITION, QUERY, KEY, DIMENSION, RANK, TOKEN, ROW, BIN = (
+    "head", "KV head", "layer", "expert", "position", "query", "key", "dimension", "rank", "token", "row", "bin",
+)  # fmt: skip
+_TOKENS = ("ids", "probabilities", "surprise", "entropy", "seconds")
+_LENS = ("ids", "probabilities", "next_probability", "next_rank", "entropy", "divergence", "difference")
+
+AXES: dict[str, dict[str, tuple[str, ...]]] = {
+    "strip": {
+        **dict.fromkeys(_TOKENS, (POSITION,)),
+        "byte_ranges": (POSITION, "first and last byte"),
+        "experts": (POSITION, RANK),
+        "expert_weights": (POSITION, RANK),
+    },
+    "layers": dict.fromkeys(("layer", "state"), (ROW,)),
+    "attention": {"grid": (HEAD, QUERY, KEY), "map": (QUERY, KEY), "row": (HEAD, KEY)},
+    "experts": {
+        **dict.fromkeys(("weights", "scores", "chosen", "chosen_b", "sets"), (EXPERT, POSITION)),
+        **dict.fromkeys(("router_logits", "router_scores", "router_choice"), (EXPERT,)),
+        **dict.fromkeys(("router_ids", "router_weights"), (RANK,)),
+    },
+    "residual": {
+        **dict.fromkeys(("norms", "delta_attention", "delta_mlp"), (LAYER, POSITION)),
+        "vectors": (LAYER, DIMENSION),
+    },
+    "lens": {
+        **dict.fromkeys(_LENS, (LAYER, POSITION)),
+        **dict.fromkeys(("next_ids", "settled"), (POSITION,)),
+    },
+    "cache": {
+        **dict.fromkeys(("lengths", "firsts"), (LAYER,)),
+        "growth": ("pass", "positions and bytes"),
+        **dict.fromkeys(("keys", "values"), (KV_HEAD, DIMENSION)),
+        "latent": (ROW, DIMENSION),
+    },
+    "activations": {"edges": (BIN,), "counts": (BIN,), "top": (RANK, "row and column"), "top_values": (RANK,)},
+    "sampling": dict.fromkeys(("ids", "raw", "final", "cut_by", "a", "b", "difference"), (RANK,)),
+    "branches": dict.fromkeys(("numbers", "parents", "starts", "tokens", "log_probabilities", "bytes"), ("branch",)),
+    "breakpoints": dict.fromkeys(("number", "on", "hits"), ("breakpoint",)),
+    "edits": dict.fromkeys(("on", "strength"), ("edit",)),
+    "tensors": dict.fromkeys(("names", "bytes", "parameters"), ("tensor",)),
+    "models": dict.fromkeys(("size", "parameters", "active", "needed", "free"), ("model",)),
+    "glossary": {"terms": ("term",), "entry": ("line",)},
+    "notes": dict.fromkeys(("positions", "layers", "heads", "bookmarks", "present", "texts"), ("note",)),
+}
+
+
+def axes_of(key: str) -> dict[str, tuple[Along, ...]]:
+    """The axes of a panel's arrays by the array's name, every entry of them one of the run's."""
+    return {array: tuple(Along(translate(name)) for name in names) for array, names in AXES.get(key, {}).items()}
+
+
+def translate(name: str) -> str:
+    return QCoreApplication.translate("axes", name)
+
+
+def scaled(axes: tuple[Along, ...], *scales: tuple[int, int]) -> tuple[Along, ...]:
+    """Axes of a part of the run, or reduced ones. ``scales``: of each the first entry, and how many make one."""
+    return tuple(replace(axis, first=first, block=block) for axis, (first, block) in zip(axes, scales, strict=True))
