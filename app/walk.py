@@ -6,6 +6,7 @@ from app.cursor import Look
 from app.run import Run
 
 Place = tuple[int, int]  # position, layer
+BEFORE = ("", "start", "embed")  # the stages outside the layers that come before them
 
 
 def live_end(run: Run) -> Place | None:
@@ -21,7 +22,8 @@ def last_layer(run: Run, position: int) -> int:
     last = run.model.n_layers - 1
     if not run.in_pass or position < run.where.start:
         return last
-    return last if run.where.layer is None and run.where.stage not in ("", "start") else min(last, run.where.layer or 0)
+    behind = run.where.layer is None and run.where.stage not in BEFORE
+    return last if behind else min(last, run.where.layer or 0)
 
 
 def place(run: Run, look: Look) -> Place | None:

@@ -1,0 +1,299 @@
+"""The audience: its window with chosen panels, on a screen of its own where there is one; the presenter's page."""
+
+from __future__ import annotations
+
+from functools import partial
+from time import strftime
+
+from PySide6.QtCore import QObject, QRect, Qt, QTimer, Signal
+from PySide6.QtGui import QAction, QGuiApplication, QKeySequence, QScreen, QShortcut
+from PySide6.QtWidgets import QApplication, QMainWindow
+
+from app.audience_window import SIZE, AudienceWindow
+from app.board import Board
+from app.dock import PanelDock
+from app.layouts import Workspace
+from app.looks import Looks
+from app.panels.panel import Context
+from app.preferences import MOST_POINTS, Preferences
+from app.presenter_notes import GENERAL, PresenterNotes, key_of
+from app.presenter_page import PresenterPage
+from app.projecting import CLICKER, READABLE, Projecting
+from app.run import Run, visible
+from app.theme import Theme
+from app.widgets.frozen_chip import FrozenChip
+
+FIRST = ("strip", "attention")  # what the audience sees at the first start
+MOST_SHOWN = 40  # letters of a prompt
+JUDGE_AFTER_MS = 200  # whether letters can be read, after something moved
+
+
+class Attending(QObject):
+    """``show_audience``, ``freeze_audience``, ``show_presenter`` are the commands of these names."""
+
+    changed = Signal()  # there is an audience now, or none
+
+    def __init__(
+        self,
+        window: QMainWindow,
+        context: Context,
+        looks: Looks,
+        workspace: Workspace,
+        board: Board,
+        preferences: Preferences,
+        projecting: Projecting,
+    ) -> None:
+        super().__init__(window)
+        self._window, self._context, self._looks, self._workspace = window, context, looks, workspace
+        self._board, self._preferences, self._projecting = board, preferences, projecting
+        self.audience: AudienceWindow | None = None
+        self.page: PresenterPage | None = None
+        self.notes = PresenterNotes(preferences.presenter_notes())
+        self.chip = FrozenChip(window)
+        self._actions: dict[str, QAction] = {}
+        self._prompt: object = None  # whose notes are shown
+        self._frozen_at = ""
+        kept = [key for key in preferences.audience_panels() if key in workspace.docks]
+        self.chosen: tuple[str, ...] = tuple(kept) or tuple(key for key in FIRST if key in workspace.docks)
+        self._judge = QTimer(self, interval=JUDGE_AFTER_MS, singleShot=True)
+        self._judge.timeout.connect(self.show_state)
+        self._connect()
+
+    @property
+    def on(self) -> bool:
+        return self.audience is not None
+
+    @property
+    def frozen(self) -> bool:
+        return self.audience is not None and self.audience.frozen
+
+    def take_actions(self, actions: dict[str, QAction]) -> None:
+        self._actions = actions
+
+    # -- the audience's window -----------------------------------------------------------------------------------------
+
+    def show_audience(self) -> None:
+        """Open it, with the presenter's page beside; or close both."""
+        if self.audience is not None:
+            self.close()
+            return
+        self.audience = audience = AudienceWindow(self._context.theme)
+        audience.left.connect(self.close)
+        audience.addActions(list(self._actions.values()))  # their keys work where the focus is there
+        for key in CLICKER:
+            QShortcut(QKeySequence(key), audience, partial(self._projecting.click, key))
+        self._place(other_screen(self._window.screen()))
+        audience.restyle(self._context.theme)
+        self.choose(self.chosen)
+        self._tell()
+        self._presenter().start_clock()
+        if not self._projecting.on:
+            self._open_page()
+        self.changed.emit()
+
+    def close(self) -> None:
+        """No audience any more: every panel is where it was."""
+        self._judge.stop()
+        audience, self.audience = self.audience, None
+        if audience is not None:
+            audience.left.disconnect(self.close)
+            audience.stage.clear()
+            audience.close()
+            audience.deleteLater()
+            self._board.set_seen(())
+            self.chip.say("", "")
+            if not self._projecting.on:
+                self._looks.take_off()
+            self.changed.emit()
+        if self.page is not None:
+            self.page.hide()
+
+    def choose(self, keys: tuple[str, ...]) -> None:
+        """Show these panels to the audience."""
+        self.chosen = tuple(key for key in self._workspace.docks if key in keys)
+        self._preferences.set_audience_panels(self.chosen)
+        if self.audience is not None:
+            self._board.set_seen(self.chosen)
+            self.audience.stage.show_docks([self._workspace.docks[key] for key in self.chosen])
+        if self.page is not None:
+            self.page.show_chosen(self.chosen)
+        self._judge.start()
+
+    def freeze_audience(self) -> None:
+        """Hold the audience's picture, or let it move again."""
+        if self.audience is None:
+            return
+        self.audience.freeze(not self.audience.frozen)
+        self._frozen_at = strftime("%H:%M") if self.audience.frozen else ""
+        key = self._actions["freeze_audience"].shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+        words = self.tr("the audience is frozen") if self.audience.frozen else ""
+        self.chip.say(" · ".join(filter(None, (words, key))) if words else "", self.tr("Press to let it move again"))
+        if not self.audience.frozen:
+            self._tell()
+        self.show_state()
+
+    def blacken(self) -> bool:
+        """Make the audience's picture black, or bring it back; False without an audience."""
+        if self.audience is not None:
+            self.audience.black.setVisible(not self.audience.black.isVisible())
+            self.show_state()
+        return self.audience is not None
+
+    def next_screen(self) -> None:
+        """Move the audience's window to another screen."""
+        screens = QGuiApplication.screens()
+        if self.audience is not None and len(screens) > 1:
+            self._place(screens[(screens.index(self.audience.screen()) + 1) % len(screens)])
+
+    def enlarge(self) -> None:
+        """Letters everywhere so large that those of the audience can be read, for as long as it is there."""
+        small = [] if self.audience is None else self.audience.smallest()
+        if small:
+            times = max(times for _, times in small) / READABLE
+            self._looks.wear(self._context.theme.name, min(MOST_POINTS, self._looks.points * times))
+
+    # -- screens that come and go --------------------------------------------------------------------------------------
+
+    def _place(self, screen: QScreen | None) -> None:
+        """On the whole of a screen that the presenter does not use; else as a window."""
+        audience = self.audience
+        if audience is None:
+            return
+        if screen is not None and screen is not self._window.screen():
+            audience.setGeometry(screen.geometry())
+            audience.showFullScreen()
+        else:
+            home = (screen or self._window.screen()).availableGeometry()
+            audience.showNormal()
+            audience.setGeometry(QRect(home.topLeft(), SIZE.boundedTo(home.size())))
+        self._judge.start()
+
+    def _screen_came(self, screen: QScreen) -> None:
+        audience = self.audience
+        if audience is not None and not audience.isFullScreen():
+            self._place(screen)
+
+    def _screen_went(self, screen: QScreen) -> None:
+        """Qt moves its windows to another screen: the audience must not cover the presenter there."""
+        audience = self.audience
+        if audience is not None and audience.isFullScreen() and audience.screen() in (screen, self._window.screen()):
+            rest = [other for other in QGuiApplication.screens() if other not in (screen, self._window.screen())]
+            self._place(rest[0] if rest else None)
+
+    # -- the presenter's page ------------------------------------------------------------------------------------------
+
+    def show_presenter(self) -> None:
+        """Open the page, or close it."""
+        page = self._presenter()
+        if page.isVisible():
+            page.hide()
+        else:
+            self._open_page()
+            page.note.setFocus()
+
+    def _open_page(self) -> None:
+        page = self._presenter()
+        page.show_chosen(self.chosen)
+        page.show()
+        self.show_notes()
+        self.show_state()
+
+    def _presenter(self) -> PresenterPage:
+        """Made when it is first wanted."""
+        if self.page is None:
+            titles = [(key, dock.panel.title()) for key, dock in self._workspace.docks.items()]
+            self.page = page = PresenterPage(self._actions, titles)
+            page.panels_chosen.connect(self.choose)
+            page.note_written.connect(self._keep_note)
+            page.screen_asked.connect(self.next_screen)
+            page.larger_asked.connect(self.enlarge)
+            self._window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, page)
+            self._projecting.chrome += (page,)
+            page.hide()
+        return self.page
+
+    def show_notes(self) -> None:
+        """Those of the run that is there now."""
+        run = self._context.run
+        if self.page is not None and run.prompt is not self._prompt:
+            self.page.write()
+            self._prompt = run.prompt
+            key = key_of(run)
+            heading = self.tr("Notes without a run") if key == GENERAL else self.tr("Notes for “{0}”")
+            self.page.show_note(heading.format(_shortened(run)), self.notes.at(key))
+            self._note_key = key
+
+    def _keep_note(self, note: str) -> None:
+        self.notes.write(self._note_key, note)
+        self._preferences.set_presenter_notes(self.notes.to_text())
+
+    def show_state(self) -> None:
+        """What the audience sees, in words; and whether it can be read from the back row."""
+        if self.page is not None:
+            small = [] if self.audience is None or self.frozen else self.audience.smallest()
+            advice = self.tr("Too small for the back row: {0}. Enlarge the text or show fewer panels.")
+            named = ", ".join(f"{title} (1/{times:.0f})" for title, times in small)
+            self.page.show_state(self._state(), advice.format(named) if small else "")
+
+    def _state(self) -> str:
+        audience = self.audience
+        if audience is None:
+            return self.tr("There is no audience window.")
+        if audience.black.isVisible():
+            return self.tr("The audience sees a black screen.")
+        if audience.frozen:
+            return self.tr("The audience sees the picture of {0}; it is frozen.").format(self._frozen_at)
+        if audience.isFullScreen():
+            return self.tr("The audience follows, on the screen {0}.").format(audience.screen().name())
+        return self.tr("The audience follows in a window; a second screen is taken as soon as there is one.")
+
+    # -- what is new ---------------------------------------------------------------------------------------------------
+
+    def note(self, *_: object) -> None:
+        """Panels were told something."""
+        self.show_notes()
+        if self.audience is not None:
+            self.audience.stage.note()
+
+    def restyle(self, theme: Theme) -> None:
+        self.chip.restyle(theme)
+        if self.page is not None:
+            self.page.setFont(QApplication.font())  # its title has no other way to learn of it
+        if self.audience is not None:
+            self.audience.restyle(theme)
+            self._judge.start()
+
+    def _tell(self, *_: object) -> None:
+        if self.audience is not None and not self.audience.frozen:
+            self._projecting.tell(self.audience.banner)
+
+    def _dock_shown(self, dock: PanelDock, shown: bool) -> None:
+        """What the presenter sees stays with the presenter; what is hidden there is lent."""
+        if self.audience is not None and dock.panel.key in self.chosen:
+            self.audience.stage.lend(dock, not shown)
+            self._judge.start()
+
+    def _connect(self) -> None:
+        for dock in self._workspace.docks.values():
+            dock.shown_changed.connect(partial(self._dock_shown, dock))
+        cursor = self._context.cursor
+        for signal in (cursor.pinned_changed, cursor.hover_changed, cursor.readout_changed):
+            signal.connect(self.note)
+        self._projecting.told.connect(self._tell)
+        self._projecting.blacken = self.blacken
+        self._looks.changed.connect(self.restyle)
+        self.chip.clicked.connect(self.freeze_audience)
+        application = QGuiApplication.instance()
+        assert isinstance(application, QGuiApplication), "a window needs an application"
+        application.screenAdded.connect(self._screen_came)
+        application.screenRemoved.connect(self._screen_went)
+
+
+def other_screen(own: QScreen) -> QScreen | None:
+    """A screen that is not the presenter's."""
+    return next((screen for screen in QGuiApplication.screens() if screen is not own), None)
+
+
+def _shortened(run: Run) -> str:
+    text = visible("".join(piece.text for piece in run.prompt if not piece.special)).replace("␣", " ").strip()
+    return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"

@@ -1,0 +1,106 @@
+"""A widget painted once more, larger or smaller, in another window: nothing is computed again for it, and its letters
+and lines are drawn for the new size."""
+
+from __future__ import annotations
+
+import weakref
+
+from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, QSize, QSizeF, Qt, QTimer
+from PySide6.QtGui import QPainter, QPaintEvent, QPixmap
+from PySide6.QtWidgets import QWidget
+
+from app.widgets.canvas import finer
+
+MOST_A_SECOND = 15
+
+
+class PanelMirror(QWidget):
+    """Follows ``source`` whenever that is painted anew, at most ``MOST_A_SECOND`` times a second, and keeps its shape.
+
+    A source that is not on screen paints nothing by itself: ``note`` tells of changes then. ``paints`` counts.
+    """
+
+    def __init__(self, source: QWidget, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.source = source
+        self.paints = 0
+        self._painting = False
+        self._held: QPixmap | None = None
+        self._watched: weakref.WeakSet[QObject] = weakref.WeakSet()
+        self._pace = QTimer(self, interval=round(1000 / MOST_A_SECOND), singleShot=True)
+        self._pace.timeout.connect(self.update)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._watch(source)
+
+    @property
+    def scale(self) -> float:
+        """Pixels here for a pixel of the source."""
+        return min(self.width() / max(1, self.source.width()), self.height() / max(1, self.source.height()))
+
+    def note(self) -> None:
+        """The source looks different now."""
+        if not self._pace.isActive() and self._held is None and self.isVisible():
+            self._pace.start()
+
+    def hold(self, still: bool) -> None:
+        """Keep the present picture, whatever the source does; or follow it again."""
+        self._held = self._picture() if still else None
+        self.update()
+
+    def close(self) -> bool:
+        """Let the source alone."""
+        self._pace.stop()
+        for widget in list(self._watched):
+            widget.removeEventFilter(self)
+        self._watched.clear()
+        return super().close()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        kind = event.type()
+        if kind == QEvent.Type.Paint:
+            if not self._painting:
+                self.note()
+        elif kind == QEvent.Type.ChildPolished:
+            self._watch(self.source)
+        return False
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        painter = QPainter(self)
+        if self._held is not None:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            shape = QSizeF(self._held.size()).scaled(QSizeF(self.size()), Qt.AspectRatioMode.KeepAspectRatio)
+            painter.drawPixmap(_centred(shape, self.size()), self._held, QRectF(self._held.rect()))
+        else:
+            self._paint(painter, self.devicePixelRatioF())
+        painter.end()
+
+    def _picture(self) -> QPixmap:
+        ratio = self.devicePixelRatioF()
+        made = QPixmap(self.size() * ratio)
+        made.setDevicePixelRatio(ratio)
+        made.fill(Qt.GlobalColor.transparent)
+        painter = QPainter(made)
+        self._paint(painter, ratio)
+        painter.end()
+        made.setDevicePixelRatio(1)
+        return made
+
+    def _paint(self, painter: QPainter, ratio: float) -> None:
+        self.paints += 1
+        scale = self.scale
+        painter.translate(_centred(QSizeF(self.source.size()) * scale, self.size()).topLeft())
+        painter.scale(scale, scale)
+        self._painting = True  # rendering tells the source to paint, which is no news
+        with finer(scale * ratio / self.source.devicePixelRatioF()):
+            self.source.render(painter, QPoint())
+        self._painting = False
+
+    def _watch(self, source: QWidget) -> None:
+        for widget in (source, *source.findChildren(QWidget)):
+            if widget not in self._watched:
+                self._watched.add(widget)
+                widget.installEventFilter(self)
+
+
+def _centred(shape: QSizeF, room: QSize) -> QRectF:
+    return QRectF((room.width() - shape.width()) / 2, 0, shape.width(), shape.height())

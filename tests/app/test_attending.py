@@ -1,0 +1,515 @@
+"""The audience's window on the real one: what it shows is what the presenter's panels paint, what is hidden there is
+live all the same, and freeze, black, screens that come and go, the presenter's page."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PySide6.QtCore import QMimeData, QRectF, QSizeF, Qt
+from PySide6.QtGui import QGuiApplication, QImage
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QApplication, QWidget
+
+from app.attending import other_screen
+from app.audience_places import places
+from app.audience_window import AudienceWindow
+from app.command_line import Options
+from app.panels import PANELS
+from app.presenter_notes import GENERAL, MOST_LETTERS, MOST_NOTES, PresenterNotes, key_of
+from app.projecting import READABLE
+from app.run import Run
+from app.widgets.panel_mirror import MOST_A_SECOND
+from app.window import Window
+from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.made_runs import prompted
+
+
+@pytest.fixture
+def open_window(make_window: MakeWindow, qtbot, tiny_model: Path) -> Callable[..., Window]:
+    def opened(**more) -> Window:
+        options = Options(model=str(tiny_model), sampling=GREEDY, tokens=4, size=(1280, 720), **more)
+        window = make_window(options, panels=PANELS, start=True)
+        qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+        window.bar.prompt.setPlainText("hello")
+        window.actions_by_name["run"].trigger()
+        qtbot.waitUntil(lambda: window.context.run.ended is not None, timeout=60_000)
+        return window
+
+    return opened
+
+
+@pytest.fixture
+def attended(open_window, qtbot) -> tuple[Window, AudienceWindow]:
+    """A window whose audience sees the tokens, the attention and, hidden from the presenter, the residual stream."""
+    window = open_window()
+    window.actions_by_name["show_audience"].trigger()
+    audience = window.attending.audience
+    audience.resize(1280, 720)
+    window.attending.choose(("strip", "attention", "residual"))
+    qtbot.waitUntil(lambda: window.complete and cell(window, "residual").mirror.paints > 0, timeout=30_000)
+    qtbot.wait(200)
+    return window, audience
+
+
+def cell(window: Window, key: str):
+    return next(cell for cell in window.attending.audience.stage.cells if cell.dock.panel.key == key)
+
+
+def trigger(window: Window, name: str) -> None:
+    assert window.actions_by_name[name].isEnabled(), name
+    window.actions_by_name[name].trigger()
+
+
+def pixels(widget: QWidget) -> np.ndarray:
+    """[height, width, 3]"""
+    image = widget.grab().toImage().convertToFormat(QImage.Format.Format_RGB32)
+    return np.frombuffer(image.constBits(), np.uint8).reshape(image.height(), image.width(), 4)[..., :3].astype(int)
+
+
+def colours(widget: QWidget, n: int) -> np.ndarray:
+    """The widget in n x n mean colours."""
+    image = (
+        widget.grab()
+        .toImage()
+        .scaled(n, n, Qt.AspectRatioMode.IgnoreAspectRatio, Qt.TransformationMode.SmoothTransformation)
+    )
+    return np.array([[image.pixelColor(x, y).getRgb()[:3] for x in range(n)] for y in range(n)])
+
+
+# ---- what it shows ---------------------------------------------------------------------------------------------------
+
+
+def test_a_panel_is_mirrored_in_its_own_shape(attended) -> None:
+    window, _ = attended
+    mirrored = cell(window, "attention")
+    source, scale = mirrored.dock.content, mirrored.mirror.scale
+    picture = mirrored.mirror.grab().copy(
+        round((mirrored.mirror.width() - source.width() * scale) / 2),
+        0,
+        round(source.width() * scale),
+        round(source.height() * scale),
+    )
+    shown = QWidget()
+    shown.resize(picture.size())
+    left = np.array(picture.toImage().scaled(24, 24).constBits())
+    right = np.array(source.grab().toImage().scaled(24, 24).convertToFormat(picture.toImage().format()).constBits())
+    assert np.abs(left.astype(int) - right.astype(int)).mean() < 16
+    shown.deleteLater()
+
+
+def test_letters_are_drawn_for_the_new_size_and_not_blown_up(attended, monkeypatch) -> None:
+    window, _ = attended
+    canvas = cell(window, "attention").dock.panel.findChild(QWidget, "")
+    from app.widgets.canvas import Canvas, finer
+
+    canvas = next(found for found in cell(window, "attention").dock.panel.findChildren(Canvas) if found.isVisible())
+    with finer(2.0):
+        canvas.grab()
+    assert 2.0 in canvas._pictures
+    assert canvas._pictures[2.0].width() >= 2 * canvas.width() - 2
+    canvas.grab()
+    assert set(canvas._pictures) == {1.0, 2.0}, "neither is drawn again for the other"
+
+
+def test_what_the_presenter_does_not_see_is_live(attended, qtbot) -> None:
+    window, _ = attended
+    hidden = cell(window, "residual")
+    assert not hidden.dock.shown
+    before = {name: array.copy() for name, array in hidden.dock.panel.values().items()}
+    picture = pixels(hidden.mirror)
+    window.bar.prompt.setPlainText("another prompt")
+    trigger(window, "run")
+    qtbot.waitUntil(lambda: window.context.run.n_prompt == 14 and window.context.run.ended is not None, timeout=30_000)
+    qtbot.waitUntil(lambda: window.complete, timeout=30_000)
+    qtbot.wait(200)
+    after = hidden.dock.panel.values()
+    assert any(array.shape != before.get(name, array).shape for name, array in after.items())
+    assert (pixels(hidden.mirror) != picture).mean() > 0.02
+
+
+def test_letters_of_hidden_panels_can_be_read(attended) -> None:
+    window, audience = attended
+    points = QApplication.font().pointSizeF() * 96 / 72 * cell(window, "residual").mirror.scale
+    assert points >= audience.height() / READABLE * 0.98
+    for label in (audience.banner.words, cell(window, "residual").heading):
+        assert label.font().pointSizeF() * 96 / 72 >= audience.height() / READABLE
+
+
+def test_what_comes_into_view_is_back_in_its_place(attended, qtbot) -> None:
+    window, _ = attended
+    dock = cell(window, "residual").dock
+    assert not window.isAncestorOf(dock.content)
+    window.workspace.bring_up("residual")
+    qtbot.waitUntil(lambda: dock.shown)
+    assert dock.widget() is dock.content
+    assert dock.content.isVisible()
+    assert not cell(window, "attention").dock.shown
+    assert window.attending.audience.isAncestorOf(cell(window, "attention").dock.content)
+    window.workspace.toggle_maximised(window.workspace.docks["sampling"])
+    qtbot.waitUntil(lambda: window.attending.audience.isAncestorOf(dock.content))
+    window.workspace.restore_maximised()
+    qtbot.waitUntil(lambda: window.isAncestorOf(dock.content))
+
+
+def test_every_content_is_back_after_the_audience_has_left(attended, qtbot) -> None:
+    window, audience = attended
+    audience.close()
+    assert not window.attending.on
+    assert not window.actions_by_name["freeze_audience"].isEnabled()
+    assert all(dock.widget() is dock.content for dock in window.workspace.docks.values())
+    window.workspace.bring_up("residual")
+    qtbot.waitUntil(lambda: window.workspace.docks["residual"].panel.isVisible())
+    assert window.board.watched == frozenset().union(
+        *(dock.panel.watches() for dock in window.workspace.docks.values() if dock.shown)
+    )
+
+
+def test_nothing_is_asked_twice_for_the_audience(attended, qtbot) -> None:
+    """The mirror of a panel that the presenter sees adds no question."""
+    window, _ = attended
+    watched = window.board.watched
+    window.attending.choose(("strip", "residual"))
+    assert window.board.watched == watched
+    window.attending.choose(("strip",))
+    assert window.board.watched == {key for key in watched if not key.startswith("residual")}
+
+
+def test_a_mirror_paints_only_what_is_new_and_not_too_often(attended, qtbot) -> None:
+    window, _ = attended
+    mirror = cell(window, "attention").mirror
+    qtbot.wait(300)
+    before = mirror.paints
+    qtbot.wait(400)
+    assert mirror.paints == before, "nothing was new"
+    canvas = window.workspace.docks["attention"].panel
+    for _ in range(60):  # for 600 ms
+        canvas.update()
+        qtbot.wait(10)
+    assert 1 <= mirror.paints - before <= MOST_A_SECOND * 0.6 + 4
+
+
+def test_the_banner_says_what_the_presenters_says(attended) -> None:
+    window, audience = attended
+    assert audience.banner.headline.text().startswith("the next token is")
+    window.context.cursor.pin(position=2)
+    assert "token 2" in audience.banner.beside.text()
+
+
+# ---- freeze and black ------------------------------------------------------------------------------------------------
+
+
+def test_frozen_nothing_moves_and_the_presenter_is_told(attended, qtbot) -> None:
+    window, audience = attended
+    trigger(window, "freeze_audience")
+    qtbot.wait(120)
+    before = pixels(audience)
+    assert window.attending.chip.isVisible()
+    assert "frozen" in window.attending.chip.text()
+    assert "frozen" in window.attending.page.state.text()
+    window.bar.prompt.setPlainText("another prompt")
+    trigger(window, "run")
+    qtbot.waitUntil(lambda: window.context.run.n_prompt == 14 and window.context.run.ended is not None, timeout=30_000)
+    window.context.cursor.pin(position=1, layer=1)
+    qtbot.wait(250)
+    assert (pixels(audience) == before).all()
+    QTest.mouseClick(window.attending.chip, Qt.MouseButton.LeftButton)
+    qtbot.wait(250)
+    assert not window.attending.chip.isVisible()
+    assert (pixels(audience) != before).any()
+    assert "token 1" in audience.banner.beside.text()
+
+
+def test_a_frozen_picture_survives_another_size(attended, qtbot) -> None:
+    window, audience = attended
+    trigger(window, "freeze_audience")
+    held = cell(window, "attention").mirror
+    before = colours(held, 6)
+    audience.resize(1600, 900)
+    qtbot.wait(100)
+    assert np.abs(colours(held, 6) - before).mean() < 20
+
+
+def test_black_for_the_audience_alone(attended) -> None:
+    window, audience = attended
+    trigger(window, "black_screen")
+    assert not pixels(audience).any()
+    assert not window.projecting.black.isVisible()
+    assert "black" in window.attending.page.state.text()
+    trigger(window, "black_screen")
+    assert pixels(audience).any()
+
+
+def test_a_clicker_works_where_the_audiences_window_has_the_focus(attended, qtbot) -> None:
+    window, audience = attended
+    trigger(window, "previous_position")
+    pinned = window.context.cursor.pinned.position
+    audience.activateWindow()
+    qtbot.waitUntil(audience.isActiveWindow)
+    QTest.keyClick(audience.windowHandle(), Qt.Key.Key_PageUp)
+    assert window.context.cursor.pinned.position == pinned - 1
+    QTest.keyClick(audience.windowHandle(), Qt.Key.Key_B)
+    assert audience.black.isVisible()
+
+
+# ---- the presenter's page --------------------------------------------------------------------------------------------
+
+
+def test_panels_are_chosen_on_the_page_and_remembered(attended, qtbot) -> None:
+    window, audience = attended
+    boxes = window.attending.page.boxes
+    assert {key for key, box in boxes.items() if box.isChecked()} == {"strip", "attention", "residual"}
+    boxes["attention"].click()
+    boxes["sampling"].click()
+    assert [shown.dock.panel.key for shown in audience.stage.cells] == ["strip", "residual", "sampling"]
+    assert window.preferences.audience_panels() == ["strip", "residual", "sampling"]
+    for key in ("strip", "residual", "sampling"):
+        boxes[key].click()
+    assert audience.stage.empty.isVisible()
+
+
+def test_notes_belong_to_a_prompt_and_are_kept(attended, qtbot) -> None:
+    window, _ = attended
+    page = window.attending.page
+    assert "hello" in page.heading.text()
+    page.note.setPlainText("say hello\n<b>and wait</b>")
+    window.bar.prompt.setPlainText("other")
+    trigger(window, "run")
+    qtbot.waitUntil(lambda: window.context.run.n_prompt == 5 and "other" in page.heading.text(), timeout=30_000)
+    assert page.note.toPlainText() == ""
+    page.note.setPlainText("second")
+    page.hide()
+    kept = PresenterNotes(window.preferences.presenter_notes())
+    run = window.context.run
+    assert kept.at(key_of(run)) == "second"
+    qtbot.waitUntil(lambda: run.ended is not None, timeout=30_000)
+    window.bar.prompt.setPlainText("hello")
+    trigger(window, "run")
+    trigger(window, "show_presenter")
+    qtbot.waitUntil(lambda: page.note.toPlainText() == "say hello\n<b>and wait</b>", timeout=30_000)
+
+
+def test_the_page_takes_no_more_than_a_note_keeps(attended, qtbot) -> None:
+    window, _ = attended
+    note = window.attending.page.note
+    data = QMimeData()
+    data.setText("some words " * 100_000)
+    note.insertFromMimeData(data)
+    assert len(note.toPlainText()) == MOST_LETTERS
+    qtbot.keyClicks(note, "x")
+    assert len(note.toPlainText()) == MOST_LETTERS
+    note.selectAll()
+    qtbot.keyClicks(note, "x")
+    assert note.toPlainText() == "x"
+    note.insertFromMimeData(data)
+    assert len(note.toPlainText()) == MOST_LETTERS
+
+
+def test_too_small_letters_are_told_and_can_be_enlarged(attended, qtbot) -> None:
+    window, audience = attended
+    window.attending.choose(("attention", "strip", "layers", "sampling"))
+    window.attending.show_state()
+    page = window.attending.page
+    assert "back row" in page.legible.text()
+    assert "Attention" in page.legible.text()
+    points = window.looks.points
+    page.enlarge.click()
+    qtbot.wait(400)
+    window.attending.show_state()
+    assert window.looks.points > points
+    assert max((times for _, times in audience.smallest()), default=0.0) < READABLE * 1.3
+    trigger(window, "show_audience")
+    assert window.looks.points == points
+    assert window.preferences.points() == points
+
+
+def test_the_page_is_no_part_of_projector_mode(attended) -> None:
+    window, audience = attended
+    assert window.attending.page.isVisible()
+    trigger(window, "project")
+    assert not window.attending.page.isVisible()
+    assert audience.isVisible()
+    assert audience.isAncestorOf(window.workspace.docks["residual"].content)
+    trigger(window, "project")
+    assert window.attending.page.isVisible()
+
+
+def test_the_clock(open_window, monkeypatch) -> None:
+    window = open_window()
+    trigger(window, "show_presenter")
+    page = window.attending.page
+    now = [page._since]
+    page._now = lambda: now[0]
+    now[0] += 125
+    page._show_time()
+    assert page.clock.text() == "2 min 05 s"
+    page.clock.click()
+    assert page.clock.text() == "0 min 00 s"
+
+
+# ---- notes as data ---------------------------------------------------------------------------------------------------
+
+
+def test_notes_come_back_from_their_text() -> None:
+    notes = PresenterNotes()
+    notes.write("a", "first")
+    notes.write(GENERAL, "always")
+    notes.write("b", "  ")
+    again = PresenterNotes(notes.to_text())
+    assert (again.at("a"), again.at(GENERAL), again.at("b")) == ("first", "always", "")
+
+
+DAMAGED = ("{", "[]", "7", '{"a": 7}', "null", "\x00", "[" * 50_000, '{"' + "k" * 99 + '": "x"}')
+
+
+@pytest.mark.parametrize("text", DAMAGED)
+def test_damaged_notes_start_afresh(text: str) -> None:
+    assert PresenterNotes(text).to_text() == "{}"
+
+
+def test_notes_have_a_limit() -> None:
+    notes = PresenterNotes()
+    for number in range(MOST_NOTES + 5):
+        notes.write(str(number), "x" * (MOST_LETTERS + 1))
+    assert notes.at("4") == ""
+    assert len(notes.at("5")) == MOST_LETTERS
+    assert len(json.loads(notes.to_text())) == MOST_NOTES
+
+
+def test_a_key_is_of_the_prompt() -> None:
+    assert key_of(Run()) == GENERAL
+    assert key_of(prompted()) == key_of(prompted()) != key_of(prompted(("Other",)))
+
+
+# ---- where cells stand -----------------------------------------------------------------------------------------------
+
+AREA = QRectF(0, 0, 1600, 900)
+
+
+@pytest.mark.parametrize(
+    "shapes",
+    [
+        [QSizeF(700, 500)],
+        [QSizeF(700, 500)] * 2,
+        [QSizeF(300, 800)] * 3,
+        [QSizeF(1280, 150), QSizeF(700, 500)],
+        [QSizeF(1280, 150)] * 3,
+        [QSizeF(700, 500)] * 7 + [QSizeF(1280, 150)],
+        [QSizeF(1, 1), QSizeF(9000, 1)],
+    ],
+)
+def test_cells_lie_within_the_area_and_beside_each_other(shapes: list[QSizeF]) -> None:
+    boxes = places(AREA, shapes)
+    assert len(boxes) == len(shapes)
+    for index, box in enumerate(boxes):
+        assert box.width() >= 1
+        assert box.height() >= 0.15
+        assert AREA.adjusted(-0.01, -0.01, 0.01, 0.01).contains(box)
+        assert not any(box.intersects(other) for other in boxes[index + 1 :])
+
+
+def test_one_cell_has_all_the_room_and_two_upright_ones_stand_side_by_side() -> None:
+    assert places(AREA, [QSizeF(3, 2)]) == [AREA]
+    left, right = places(AREA, [QSizeF(300, 400)] * 2)
+    assert left.top() == right.top()
+    above, below = places(AREA, [QSizeF(700, 190)] * 2)
+    assert above.left() == below.left()
+    assert places(AREA, []) == []
+
+
+# ---- screens that come and go ----------------------------------------------------------------------------------------
+
+
+def test_with_one_screen_it_is_a_window(attended) -> None:
+    window, audience = attended
+    assert not audience.isFullScreen()
+    assert "second screen" in window.attending.page.state.text()
+    assert other_screen(window.screen()) is None
+    window.attending.next_screen()
+    assert not audience.isFullScreen()
+
+
+def test_a_screen_that_goes_leaves_a_window_beside_the_presenter(attended, qtbot) -> None:
+    """The one screen here stands for the one that Qt moves the audience to."""
+    _, audience = attended
+    audience.showFullScreen()
+    qtbot.waitUntil(audience.isFullScreen)
+    screen = QGuiApplication.primaryScreen()
+    QGuiApplication.instance().screenRemoved.emit(screen)
+    qtbot.waitUntil(lambda: not audience.isFullScreen())
+    assert screen.geometry().contains(audience.geometry().topLeft())
+
+
+def a_screen(name: str, x: int, width: int, height: int) -> dict:
+    dots = {"logicalDpi": 96, "logicalBaseDpi": 96, "dpr": 1}
+    return {"name": name, "x": x, "y": 0, "width": width, "height": height, **dots}
+
+
+TWO_SCREENS = {"screens": [a_screen("laptop", 0, 1280, 720), a_screen("beamer", 1280, 1920, 1080)]}
+
+ON_TWO_SCREENS = """
+import json, sys
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QApplication
+application = QApplication([])
+from app.command_line import Options
+from app.mailbox import Mailbox
+from app.panels import PANELS
+from app.preferences import Preferences
+from app.window import Window
+from app.worker import Worker
+def settle():
+    for _ in range(20):
+        application.processEvents()
+box = Mailbox()
+window = Window(Worker(box, threads=1), box, Preferences(False), Options(size=(1280, 720)), PANELS)
+window.show()
+window.worker.start()
+window.actions_by_name["show_audience"].trigger()
+settle()
+audience = window.attending.audience
+told = [audience.isFullScreen(), audience.screen().name(), audience.size().toTuple()]
+told += [window.attending.page.state.text()]
+beamer = next(screen for screen in QGuiApplication.screens() if screen.name() == "beamer")
+window.attending.next_screen()
+settle()
+told += [audience.isFullScreen(), audience.screen().name()]
+window.attending.next_screen()
+settle()
+application.screenRemoved.emit(beamer)
+settle()
+told += [audience.isFullScreen(), audience.screen().name()]
+application.screenAdded.emit(beamer)
+settle()
+told += [audience.isFullScreen(), audience.screen().name()]
+window.close()
+print("told", json.dumps(told))
+"""
+
+
+def test_on_a_second_screen_it_is_whole_and_follows_what_comes_and_goes(tmp_path: Path) -> None:
+    config = tmp_path / "screens.json"
+    config.write_text(json.dumps(TWO_SCREENS))
+    environment = {**os.environ, "QT_QPA_PLATFORM": f"offscreen:configfile={config}", "OMP_NUM_THREADS": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", ON_TWO_SCREENS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    line = next((line for line in ended.stdout.splitlines() if line.startswith("told ")), None)
+    assert line is not None, ended.stderr
+    whole, name, size, words, here_whole, here, gone_whole, gone, again_whole, again = json.loads(line[5:])
+    assert (whole, name, tuple(size)) == (True, "beamer", (1920, 1080))
+    assert "beamer" in words
+    assert (here_whole, here) == (False, "laptop"), "never over the presenter's own screen"
+    assert (gone_whole, gone) == (False, "laptop")
+    assert (again_whole, again) == (True, "beamer")
