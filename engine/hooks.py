@@ -432,6 +432,15 @@ _SAMPLER: tuple[_Row, ...] = (
     ("hook_token", "1", "int64", "the token (additive)", False, "sampling"),
 )
 
+_NORMALISED = ("the final norm", "the norm of q", "the norm of k", "the query latent's norm", "the latent's norm")
+_ROWS = (
+    *(*_TOKENS, *_LEARNED, *_SCALED, *_ROPE, *_ENTER, *_HEADS, *_NORMED, *_ROTATED, *_KV, *_SCORES, *_SINK, *_PATTERN),
+    *(*_Z, *_RESULT, *_QUERY_LATENT, *_LATENT, *_LATENT_MADE, *_LATENT_KV, *_ATTN_OUT, *_MIDDLE, *_GATED, *_PLAIN),
+    *(*_ROUTER, *_EXPERT, *_ROUTED, *_SHARED_GATE, *_SHARED, *_MLP_OUT, *_LEAVE, *_OUTPUT, *_SAMPLER),
+)
+ADDITIVE = " (additive)"
+MEANINGS = tuple(dict.fromkeys((*(row[3].removesuffix(ADDITIVE) for row in _ROWS), *_NORMALISED)))  # to be translated
+
 
 def _norm(
     place: str, what: str, stage: str, *, size: str = "batch pos d_model", float32: bool = True

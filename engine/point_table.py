@@ -13,7 +13,8 @@ from functools import lru_cache
 from engine.config import AttentionSpec, LatentAttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec, NormSpec
 from engine.errors import EngineError
 from engine.frames import PointFacts, PointKind
-from engine.hooks import PointInfo, hook_table
+from engine.hooks import ADDITIVE, PointInfo, hook_table
+from engine.point_code import point_code
 
 ANY_EXPERT = "mlp.experts.*."  # instead of the number, where a point stands for those of all experts
 _STAYING = {"cache": ("kv.", "attn."), "mix": ("attn.",)}  # what follows these stages belongs to them still
@@ -138,10 +139,11 @@ def _facts(
         sizes=tuple(_size(symbol, sizes) for symbol in info.shape),
         dtype=info.dtype,
         kind=_kind(info, name, spec),
-        meaning=info.meaning.removesuffix(" (additive)"),
+        meaning=info.meaning.removesuffix(ADDITIVE),
         formula=_formula(name, config, spec),
         lazy=info.lazy,
         stage=info.stage,
+        code=point_code(name, config, spec),
     )
 
 
@@ -254,7 +256,8 @@ def _scores(config: ModelConfig, spec: LayerSpec) -> str:
     formula = "s[p, j] = (q[p] · k[j]) · scale"
     if isinstance(attention, LatentAttentionSpec):
         return formula
-    formula += " + slope[h] · (j − p)" if attention.alibi else ""
+    if attention.alibi:  # the same for softmax as slope · (j − p), since p is one number a row
+        formula = "s[p, j] = (q[p] · k[j] + slope[h] · j) · scale"
     return f"c · tanh(({formula.removeprefix('s[p, j] = ')}) / c)" if attention.softcap is not None else formula
 
 

@@ -1,0 +1,101 @@
+"""The line under a panel's title that says what is shown: in plain words, as formulas, or as PyTorch."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QEvent, QObject, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QCursor, QResizeEvent
+from PySide6.QtWidgets import QLabel, QSizePolicy, QToolTip
+
+from app.depth import USUAL, Depth
+from app.glossary import Glossary, glossary, term_of
+from app.term_rows import TextsError
+from app.theme import Theme, mono_font
+from app.widgets.term_words import TERM, marked, term_tip, tip_html, told
+
+_SHARE = 6  # it takes one part in so many of a panel's height; the rest of a long text is in the tip
+_LOW_LINES = 18  # a panel of fewer gives it one line
+_MARGIN = 6  # pixels at its sides
+
+
+class Explanation(QLabel):
+    """Hidden where there is nothing to say. ``term_asked``: a word that the glossary explains was chosen."""
+
+    term_asked = Signal(str)
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self._theme = theme
+        self._said: tuple[Depth, str] = (USUAL, "")
+        self._size = QSize(400, 400)  # of what it stands in
+        self.setWordWrap(True)
+        self.setAutoFillBackground(True)
+        self.setAccessibleName(self.tr("What is shown here"))
+        self.setTextInteractionFlags(
+            Qt.TextInteractionFlag.LinksAccessibleByMouse | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
+        )
+        policy = QSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Minimum)
+        policy.setHeightForWidth(True)
+        self.setSizePolicy(policy)
+        self.linkHovered.connect(self._tell)
+        self.linkActivated.connect(lambda address: self.term_asked.emit(address.removeprefix(TERM)))
+        self.restyle(theme)
+        self.hide()
+
+    def say(self, depth: Depth, text: str) -> None:
+        """What there is to say at a depth."""
+        if (depth, text) == self._said:  # captions change with every token
+            return
+        self._said = (depth, text)
+        self._show()
+
+    def restyle(self, theme: Theme) -> None:
+        self._theme = theme
+        self.setStyleSheet(
+            f"Explanation {{ color: {theme.text}; background: {theme.panel}; padding: 3px {_MARGIN}px; }}"
+        )
+        self._show()
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Installed on what it stands in: a low panel leaves it less room."""
+        if isinstance(event, QResizeEvent):
+            self._size = event.size()
+            self._show()
+        return False
+
+    def _show(self) -> None:
+        depth, text = self._said
+        plain = depth in ("code", "formula")
+        whole = text if plain else told(text)
+        self.setFont(mono_font() if plain else self.window().font())
+        shown = self._fitting(whole, "\n" if plain else " ")
+        self.setTextFormat(Qt.TextFormat.PlainText if plain else Qt.TextFormat.RichText)
+        self.setText(shown if plain else marked(shown, _glossary(), self._theme))
+        self.setToolTip("" if shown == whole else tip_html(whole, code=plain))
+        self.setAccessibleDescription(whole)
+        self.setVisible(bool(text))
+
+    def _fitting(self, text: str, between: str) -> str:
+        """As much of a text as there is room for: its first words, or its first lines."""
+        metrics, parts = self.fontMetrics(), text.split(between)
+        lines = self._size.height() // metrics.lineSpacing()
+        room = (1 if lines < _LOW_LINES else lines // _SHARE) * metrics.lineSpacing()
+        box = QRect(0, 0, max(1, self._size.width() - 2 * _MARGIN - metrics.averageCharWidth()), 10_000)
+        shown, count = text, len(parts)
+        while count > 1 and metrics.boundingRect(box, Qt.TextFlag.TextWordWrap, shown).height() > room:
+            count -= 1
+            shown = between.join(parts[:count]) + ("\n…" if between == "\n" and count > 1 else " …")
+        return shown
+
+    def _tell(self, address: str) -> None:
+        if address:
+            QToolTip.showText(QCursor.pos(), term_tip(term_of(address.removeprefix(TERM))), self)
+        else:
+            QToolTip.hideText()
+
+
+def _glossary() -> Glossary | None:
+    """None where its file cannot be read, which is told when the window opens."""
+    try:
+        return glossary()
+    except TextsError:
+        return None
