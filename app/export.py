@@ -1,11 +1,17 @@
-"""What a panel shows, as a file or on the clipboard: PNG and SVG of the picture, CSV and NPY of the figures."""
+"""What a panel or the window shows, as a file: PNG and SVG of the picture, CSV and NPY of the figures.
+
+Every file says where it comes from (app/provenance.py): PNG in text chunks, SVG in its description, CSV in lines that
+begin with "# ", NPY in a JSON file beside it (NAME.npy.json), for which the format has no place.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +21,18 @@ from PySide6.QtSvg import QSvgGenerator
 from PySide6.QtWidgets import QWidget
 
 from app.panels.panel import Panel
+from app.provenance import facts_of_panel, to_lines
 
 
 def write_png(panel: Panel, path: Path) -> None:
     """Raises OSError where the file cannot be written."""
-    atomically(path, png_bytes(panel.picture()))
+    atomically(path, png_bytes(panel.picture(), facts_of_panel(panel)))
 
 
-def png_bytes(image: QImage) -> bytes:
-    """Raises OSError where Qt cannot encode the image (it is empty)."""
+def png_bytes(image: QImage, facts: Mapping[str, str] | None = None) -> bytes:
+    """With the facts as text chunks. Raises OSError where Qt cannot encode the image (it is empty)."""
+    for name, text in (facts or {}).items():
+        image.setText(name, text)
     buffer = QBuffer()
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)
     if not QImageWriter(buffer, QByteArray(b"png")).write(image):
@@ -33,11 +42,11 @@ def png_bytes(image: QImage) -> bytes:
 
 def write_svg(panel: Panel, path: Path) -> None:
     """The panel painted as vectors (heatmaps stay pixels inside). Raises OSError."""
-    atomically(path, svg_bytes(panel))
+    atomically(path, svg_bytes(panel, facts_of_panel(panel)))
 
 
-def svg_bytes(widget: QWidget) -> bytes:
-    """The widget and its children, painted into an SVG document of its size."""
+def svg_bytes(widget: QWidget, facts: Mapping[str, str] | None = None) -> bytes:
+    """The widget and its children, painted into an SVG document of its size; the facts are its description."""
     data = QByteArray()
     buffer = QBuffer(data)
     generator = QSvgGenerator()
@@ -45,6 +54,7 @@ def svg_bytes(widget: QWidget) -> bytes:
     generator.setSize(QSize(widget.width(), widget.height()))
     generator.setViewBox(QRectF(0, 0, widget.width(), widget.height()))
     generator.setTitle(widget.accessibleName() or widget.objectName())
+    generator.setDescription("\n".join(to_lines(facts or {})))
     painter = QPainter(generator)
     widget.render(painter, QPoint())
     painter.end()
@@ -52,23 +62,33 @@ def svg_bytes(widget: QWidget) -> bytes:
 
 
 def write_csv(panel: Panel, path: Path) -> None:
-    """One row a number: array, its indices joined with spaces, value. Raises OSError."""
+    """The facts in lines that begin with "# ", then one row a number: array, its indices joined with spaces, value.
+    Raises OSError."""
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
+        file.writelines(f"# {line}\n" for line in to_lines(facts_of_panel(panel)))
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("array", "index", "value"))
         for name, array in panel.values().items():
-            for index, value in np.ndenumerate(np.asarray(array)):
-                writer.writerow((name, " ".join(map(str, index)), value.item() if hasattr(value, "item") else value))
+            shape, values = np.shape(array), np.ravel(array).tolist()
+            indices = (" ".join(map(str, index)) for index in np.ndindex(shape))
+            writer.writerows((name, index, value) for index, value in zip(indices, values, strict=True))
         file.seek(0)
         atomically(path, file.read().encode())
 
 
 def write_npy(panel: Panel, path: Path) -> None:
-    """One array: NPY. Several: each beside the other, as NAME-array.npy. Raises OSError."""
-    arrays = panel.values()
+    """One array: NPY. Several: each beside the other, as NAME-array.npy. Of all of them NAME.npy.json says what they
+    are. Raises OSError."""
+    arrays = {name: np.asarray(array) for name, array in panel.values().items()}
+    files = {name: path if len(arrays) == 1 else path.with_name(f"{path.stem}-{name}{path.suffix}") for name in arrays}
     for name, array in arrays.items():
-        target = path if len(arrays) == 1 else path.with_name(f"{path.stem}-{name}{path.suffix}")
-        atomically(target, _npy_bytes(np.asarray(array)))
+        atomically(files[name], _npy_bytes(array))
+    about = {
+        name: {"file": files[name].name, "shape": array.shape, "type": str(array.dtype)}
+        for name, array in arrays.items()
+    }
+    text = json.dumps({"about": facts_of_panel(panel), "arrays": about}, indent=1, ensure_ascii=False)
+    atomically(path.with_name(f"{path.name}.json"), text.encode())
 
 
 def _npy_bytes(array: np.ndarray) -> bytes:
@@ -78,13 +98,54 @@ def _npy_bytes(array: np.ndarray) -> bytes:
         return file.read()
 
 
-def atomically(path: Path, data: bytes) -> None:
+MOST_COPIED = 250_000  # figures; more of them on a clipboard help nobody, and take a while to write
+
+
+def table_text(arrays: Mapping[str, np.ndarray]) -> str:
+    """Figures as a spreadsheet takes them: cells between tabs, one table below the other with its name above it.
+
+    Vectors of one length are the columns of one table; of an array with more than two axes every matrix is a table.
+    Raises ValueError, with a sentence, where there are none or too many.
+    """
+    known = {name: np.asarray(array) for name, array in arrays.items()}
+    count = sum(array.size for array in known.values())
+    if not count:
+        raise ValueError("This panel shows no figures yet.")
+    if count > MOST_COPIED:
+        raise ValueError(f"The panel has {count:,} figures, too many for the clipboard; save them as CSV or NPY.")
+    text = io.StringIO()
+    writer = csv.writer(text, dialect="excel-tab", lineterminator="\n")
+    vectors: dict[int, list[str]] = {}
+    for name, array in known.items():
+        if array.ndim == 1:
+            vectors.setdefault(len(array), []).append(name)
+    for length, names in vectors.items():
+        writer.writerow(("", *names))
+        writer.writerows(zip(range(length), *(known[name].tolist() for name in names), strict=True))
+        writer.writerow(())
+    for name, array in known.items():
+        if array.ndim != 1:
+            _write_matrices(writer, name, array)
+    return text.getvalue().rstrip("\n") + "\n"
+
+
+def _write_matrices(writer, name: str, array: np.ndarray) -> None:
+    """``name[2, 0]`` above each matrix, the numbers of columns in its first row and of rows in its first column."""
+    for index in np.ndindex(array.shape[:-2]):
+        matrix = np.atleast_2d(array[index])
+        place = f"[{', '.join(map(str, index))}]" if index else ""
+        writer.writerow((f"{name}{place}", *(range(matrix.shape[1]) if array.ndim else ())))
+        writer.writerows((row, *cells) for row, cells in enumerate(matrix.tolist()))
+        writer.writerow(())
+
+
+def atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write beside the target and move: a reader never sees half a file. Raises OSError."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
-        os.chmod(name, 0o644)
+        os.chmod(name, mode)
         os.replace(name, path)
     except BaseException:
         Path(name).unlink(missing_ok=True)

@@ -32,6 +32,7 @@ EXCLUDED = (
     *("matplotlib", "scipy", "pandas", "numba", "llvmlite", "cupy", "sklearn", "h5py", "PIL", "cv2", "tensorboard"),
     *("IPython", "ipykernel", "jupyter", "notebook", "pytest", "_pytest", "hypothesis", "mypy", "ruff", "coverage"),
     *("transformers", "accelerate", "tensorflow", "jax", "onnx", "onnxruntime", "sentencepiece", "torchvision"),
+    "imageio_ffmpeg",  # 170 MB under the GPL: a packaged program records with the ffmpeg of the computer
     *("torch.utils.tensorboard", "torch.utils.benchmark", "triton", "expecttest"),
     *("PyQt5", "PyQt6", "PySide2", "pyqtgraph.examples", "pyqtgraph.opengl", "OpenGL"),
     *("PySide6.QtQml", "PySide6.QtQuick", "PySide6.QtQuickWidgets", "PySide6.QtQuickControls2", "PySide6.QtSql"),
@@ -39,14 +40,15 @@ EXCLUDED = (
     *("PySide6.QtPrintSupport", "PySide6.QtConcurrent", "PySide6.QtQuickTest", "resources.packaging", "tests"),
 )
 
-# Removed after the build, below INNER: tests and exporters of torch that are never imported, translations of a
-# toolkit whose texts the program does not use, a theme that would bring a second toolkit, keyboards on screen.
+# Removed after the build, below INNER: tests and exporters of torch that are never imported, the toolkit's texts in
+# languages that the program does not speak, a theme that would bring a second toolkit, keyboards on screen.
 # torch/bin (it starts processes that share memory), distributed and _export must stay.
 PRUNED = (
     *("torch/test", "torch/testing", "torch/onnx", "torch/include", "torch/share", "torch/lib/*.a"),
     *("torch/bin/*[Tt]est*", "torch/bin/protoc*", "torch/lib/libtorchbind_test.*", "torch/lib/libjitbackend_test.*"),
     *("torch/lib/libbackend_with_compiler.*", "torch/lib/libaoti_custom_ops.*"),
-    *("PySide6/**/translations", "PySide6/**/*.qm", "PySide6/**/qml", "PySide6/**/metatypes"),
+    *("PySide6/**/[!q]*.qm", "PySide6/**/qt[!b]*.qm", "PySide6/**/qtbase_[!z]*.qm", "PySide6/**/qtbase_zh_TW.qm"),
+    *("PySide6/**/qml", "PySide6/**/metatypes"),
     *("PySide6/**/platformthemes/*gtk3*", "PySide6/**/platforminputcontexts/*virtualkeyboard*"),
     *("PySide6/**/platforms/*vnc*", "PySide6/**/platforms/*vkkhr*", "PySide6/**/platforms/*linuxfb*"),
     *("PySide6/**/platforms/*eglfs*", "PySide6/**/platforms/*minimal*", "PySide6/**/egldeviceintegrations"),

@@ -1,0 +1,141 @@
+"""Notes and bookmarks below each other: the place of each, and its text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+
+from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
+from PySide6.QtGui import QColor, QKeyEvent
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView
+
+from app.theme import Theme, icon
+
+Index = QModelIndex | QPersistentModelIndex
+Role = Qt.ItemDataRole
+
+
+@dataclass(frozen=True)
+class Row:
+    """One of them in words; ``kind``: "bookmark" or "note", translated. ``absent``: why its place is not on screen, ""
+    where it is."""
+
+    number: int
+    bookmark: bool
+    kind: str
+    place: str
+    text: str
+    absent: str = ""
+
+
+class NoteModel(QAbstractTableModel):
+    """Rows as they are told."""
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.theme = theme
+        self.rows: tuple[Row, ...] = ()
+
+    def show_rows(self, rows: Sequence[Row]) -> None:
+        self.beginResetModel()
+        self.rows = tuple(rows)
+        self.endResetModel()
+
+    def rowCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008, N802
+        return 0 if parent.isValid() else len(self.rows)
+
+    def columnCount(self, parent: Index = QModelIndex()) -> int:  # noqa: B008, N802
+        return 0 if parent.isValid() else 1
+
+    def data(self, index: Index, role: int = Role.DisplayRole) -> object:
+        if not index.isValid():
+            return None
+        row = self.rows[index.row()]
+        if role == Role.DisplayRole:
+            return "\n".join(filter(None, (_place(row), " ⏎ ".join(row.text.splitlines()))))
+        if role == Role.ForegroundRole:
+            return QColor(self.theme.faint if row.absent else self.theme.text)
+        if role == Role.DecorationRole:
+            return icon("bookmark" if row.bookmark else "note", self.theme)
+        if role == Role.ToolTipRole:  # a stranger's file may hold the text
+            return "<p style='white-space: pre-wrap'>{}</p>".format(escape(f"{row.kind}: {_place(row)}\n{row.text}"))
+        return f"{row.kind}, {_place(row)}, {row.text}" if role == Role.AccessibleTextRole else None
+
+
+def _place(row: Row) -> str:
+    return f"{row.place} ({row.absent})" if row.absent else row.place
+
+
+class NoteTable(QTableView):
+    """``chosen``: Enter or a double click on one; ``removed``: Delete; ``moved``: others are picked."""
+
+    chosen = Signal(int)
+    removed = Signal()
+    moved = Signal()
+
+    def __init__(self, theme: Theme) -> None:
+        super().__init__()
+        self.notes = NoteModel(theme)
+        self.setModel(self.notes)
+        self.setAccessibleName(self.tr("Notes and bookmarks"))
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setShowGrid(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.verticalHeader().hide()
+        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.horizontalHeader().hide()
+        self.horizontalHeader().setStretchLastSection(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.doubleClicked.connect(lambda index: self.chosen.emit(self.notes.rows[index.row()].number))
+        self.selectionModel().selectionChanged.connect(lambda *_: self.moved.emit())
+        self.restyle(theme)
+
+    def show_rows(self, rows: Sequence[Row]) -> None:
+        """What is picked stays picked, where it is still there."""
+        if tuple(rows) == self.notes.rows:
+            return
+        current, picked = self.current, self.picked
+        self.notes.show_rows(rows)
+        self.pick(picked, current)
+        self.moved.emit()
+
+    def restyle(self, theme: Theme) -> None:
+        self.notes.theme = theme
+        self.setStyleSheet("QTableView::item { padding: 2px 4px; }")
+        self.viewport().update()
+
+    @property
+    def current(self) -> int | None:
+        """The number of the one that the keys have come to."""
+        index = self.currentIndex()
+        return self.notes.rows[index.row()].number if index.isValid() else None
+
+    @property
+    def picked(self) -> tuple[int, ...]:
+        """The numbers of all that are picked, from top to bottom."""
+        rows = sorted(index.row() for index in self.selectionModel().selectedRows())
+        return tuple(self.notes.rows[row].number for row in rows)
+
+    def pick(self, numbers: Sequence[int], current: int | None = None) -> None:
+        """Pick these; ``current`` is brought into sight."""
+        flags = QItemSelectionModel.SelectionFlag
+        self.selectionModel().clearSelection()
+        for row, each in enumerate(self.notes.rows):
+            index = self.notes.index(row, 0)
+            if each.number == current:
+                self.selectionModel().setCurrentIndex(index, flags.NoUpdate)
+                self.scrollTo(index)
+            if each.number in numbers:
+                self.selectionModel().select(index, flags.Select | flags.Rows)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.current is not None:
+            self.chosen.emit(self.current)
+        elif event.key() == Qt.Key.Key_Delete and self.picked:
+            self.removed.emit()
+        else:
+            super().keyPressEvent(event)
