@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from engine.edits import Edit
+from engine.run_file_facts import Mark
 from engine.settings import Sampling
 
 if TYPE_CHECKING:
@@ -70,21 +71,26 @@ class DeletedFrame:
 
 @dataclass(frozen=True)
 class OpenedFrame:
-    """A saved run is open; its model, tokens and steps follow. ``why``: which model is missing, "" where it is here."""
+    """A saved run is open; its model, tokens and steps follow. ``why``: which model is missing, "" where it is here.
+    ``notes`` and ``bookmarks``: those that the file holds; ``edits``: its tray, None where it does not say."""
 
     path: str
     why: str
     sampling: Sampling
     chat: bool
+    notes: tuple[Mark, ...] = ()
+    bookmarks: tuple[Mark, ...] = ()
+    edits: tuple[Edit, ...] | None = None
 
 
 @dataclass(frozen=True)
 class SavedFrame:
-    """The run was saved: ``size`` in bytes."""
+    """The run was saved: ``size`` in bytes. ``quiet``: nobody has asked for it."""
 
     path: str
     size: int
     seconds: float
+    quiet: bool = False
 
 
 @dataclass(frozen=True)

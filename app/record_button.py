@@ -52,7 +52,7 @@ class RecordButton(QToolButton):
         self.menu().setActiveAction(self.menu().actions()[1])
 
     def _say(self) -> None:
-        words = use_text(self.record, self.use)
+        words = use_text(self.record, self.use, self.tr)
         if words == self.text().rstrip():
             return
         self.setText(words + "\u00a0\u00a0")  # room for the mark of the menu

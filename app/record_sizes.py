@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 import psutil
 
@@ -38,11 +39,11 @@ def size_of(text: str) -> int:
     return size
 
 
-def use_text(record: Record, use: RecordUse) -> str:
+def use_text(record: Record, use: RecordUse, tr: Callable[[str], str] = str) -> str:
     """ "record 71 MB of 2 GB", and what of it lies on disk or was dropped."""
-    parts = [f"record {bytes_text(use.memory)} of {bytes_text(record.memory)}"]
+    parts = [tr("record {0} of {1}").format(bytes_text(use.memory), bytes_text(record.memory))]
     if use.disk:
-        parts.append(f"+ {bytes_text(use.disk)} on disk")
+        parts.append(tr("+ {0} on disk").format(bytes_text(use.disk)))
     if use.dropped:
-        parts.append(f"· {use.dropped:,} positions dropped")
+        parts.append(tr("· {0} positions dropped").format(f"{use.dropped:,}"))
     return " ".join(parts)

@@ -19,21 +19,26 @@ from app.notices import CancelledFrame, SavedFrame
 from engine.errors import EngineError
 from engine.frames import ErrorFrame, ProgressFrame, Saved, StepFrame
 from engine.questions import AskSaved
-from engine.run_file_facts import Beside
+from engine.run_file_facts import Beside, Mark
 
 if TYPE_CHECKING:
     import engine
     from engine.recorded_run import RecordedRun
 
-TASK = "save"
+TASK, QUIET_TASK = "save", "autosave"
 
 
 @dataclass(frozen=True, eq=False)
 class SaveRequest:
-    """``thumbnail``: a PNG picture, or nothing."""
+    """``thumbnail``: a PNG picture, or nothing. ``quiet``: nobody has asked for it, so only its end is told."""
 
     path: Path
     thumbnail: bytes = b""
+    quiet: bool = False
+
+    @property
+    def task(self) -> str:
+        return QUIET_TASK if self.quiet else TASK
 
 
 class Saving:
@@ -46,12 +51,13 @@ class Saving:
         self._future: Future | None = None
         self._steps: list[StepFrame] = []  # of the run as it stands; a new run has a list of its own
         self.beside = Beside()
+        self._marks: tuple[tuple[Mark, ...], tuple[Mark, ...]] = ((), ())  # notes and bookmarks
 
     # ---- the run, in the engine's thread -----------------------------------------------------------------------
 
     def begin(self, beside: Beside, steps: tuple[StepFrame, ...] = ()) -> None:
         """Another run: what it was begun with, and the steps that it has already."""
-        self._steps, self.beside = list(steps), beside
+        self._steps, self.beside, self._marks = list(steps), beside, (beside.notes, beside.bookmarks)
 
     def take(self, frame: StepFrame) -> None:
         """A step of it is done."""
@@ -78,6 +84,10 @@ class Saving:
 
     # ---- commands, from any thread -----------------------------------------------------------------------------
 
+    def set_marks(self, notes: tuple[Mark, ...], bookmarks: tuple[Mark, ...]) -> None:
+        """What somebody has noted of the run by now; it goes into the files from now on."""
+        self._marks = (notes, bookmarks)
+
     def want(self, request: SaveRequest) -> None:
         with self._lock:
             before, self._wanted = self._future, request
@@ -86,12 +96,12 @@ class Saving:
 
     def cancel(self) -> None:
         with self._lock:
-            cancelled, self._wanted = self._wanted is not None, None
+            cancelled, self._wanted = self._wanted, None
             future = self._future
         if future is not None:
             future.cancel()
-        if cancelled:
-            self._mailbox.post(CancelledFrame(TASK))
+        if cancelled is not None:
+            self._mailbox.post(CancelledFrame(cancelled.task))
 
     @property
     def wanted(self) -> SaveRequest | None:
@@ -122,10 +132,12 @@ class Saving:
             self._failed(request, error)
 
     def _question(self, request: SaveRequest) -> AskSaved:
-        return AskSaved(str(request.path), self._steps, replace(self.beside, thumbnail=request.thumbnail))
+        notes, bookmarks = self._marks
+        beside = replace(self.beside, thumbnail=request.thumbnail, notes=notes, bookmarks=bookmarks)
+        return AskSaved(str(request.path), self._steps, beside)
 
     def _moved(self, request: SaveRequest, part: object) -> None:
-        if isinstance(part, Saved) and request is self._wanted:
+        if isinstance(part, Saved) and request is self._wanted and not request.quiet:
             self._mailbox.post(ProgressFrame(TASK, f"saving {request.path.name}", part.done, part.size))
 
     def _came(self, request: SaveRequest, later: Callable[[SaveRequest], None], future: Future) -> None:
@@ -139,7 +151,7 @@ class Saving:
 
     def _done(self, request: SaveRequest, answer: Saved) -> None:
         if self._settle(request):
-            self._mailbox.post(SavedFrame(answer.path, answer.size, answer.seconds))
+            self._mailbox.post(SavedFrame(answer.path, answer.size, answer.seconds, request.quiet))
 
     def _failed(self, request: SaveRequest, error: Exception) -> None:
         if not self._settle(request):
@@ -147,7 +159,7 @@ class Saving:
         known = isinstance(error, EngineError)
         sentence = str(error) if known else f"The run could not be saved ({type(error).__name__}: {error})."
         details = "" if known else "".join(traceback.format_exception(error))
-        self._mailbox.post(ErrorFrame(TASK, sentence, details))
+        self._mailbox.post(ErrorFrame(request.task, sentence, details))
 
     def _settle(self, request: SaveRequest) -> bool:
         """Whether this is still the one that is wanted; it is done with then."""

@@ -1,0 +1,157 @@
+"""Where a window keeps its session: a folder that no other program uses meanwhile, and what the last one left there.
+
+Every program takes the first folder ``window-N`` that is free. A mark lies in it while the program runs: one that is
+found there was left by a program that did not end properly, and its run is put aside for whoever starts next.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+
+from PySide6.QtCore import QLockFile, QStandardPaths
+
+from engine.run_file_facts import SUFFIX
+
+VARIABLE = "FLUOROSCOPE_STATE"  # another folder, for this program
+MOST_WINDOWS = 16
+MOST_LEFT = 4  # runs of programs that ended badly; older ones are let go
+RUN, SESSION, MARK, LOCK, CRASH, LOG = f"run{SUFFIX}", "session.json", "running", "lock", "crash.txt", "log.txt"
+
+
+@dataclass
+class Slot:
+    """``number`` counts from 1. ``crashed``: the last program did not end properly, here or in a folder that is free;
+    ``crash_text`` is what Python said then, "" where it was killed."""
+
+    folder: Path
+    number: int
+    lock: QLockFile = field(repr=False)
+    crashed: bool = False
+    crash_text: str = ""
+
+    @property
+    def run(self) -> Path:
+        """The run as it was saved by itself."""
+        return self.folder / RUN
+
+    @property
+    def session(self) -> Path:
+        return self.folder / SESSION
+
+    @property
+    def log(self) -> Path:
+        return self.folder / LOG
+
+    def left(self) -> list[Path]:
+        """Runs of programs that ended badly, the newest first."""
+        return sorted(self.folder.glob(f"left-*{SUFFIX}"), key=_age)
+
+    def owns(self, path: str) -> bool:
+        """Whether a file is one of this folder, and so none that the user has saved."""
+        return bool(path) and Path(path).parent == self.folder
+
+    def leave(self) -> None:
+        """The program ends properly."""
+        (self.folder / MARK).unlink(missing_ok=True)
+        self.lock.unlock()
+
+
+def state_folder() -> Path:
+    """Of this user; what ``FLUOROSCOPE_STATE`` says, if anything."""
+    given = os.environ.get(VARIABLE)
+    if given:
+        return Path(given)
+    return Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericStateLocation), "fluoroscope")
+
+
+def take_slot(folder: Path) -> Slot:
+    """The first free one; it is this program's until ``leave``. Raises OSError where nothing can be written."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # prompts are nobody else's business
+    for number in range(1, MOST_WINDOWS + 1):
+        own = folder / f"window-{number}"
+        lock = _locked(own)
+        if lock is not None:
+            slot = Slot(own, number, lock)
+            _sweep(own)
+            _look_back(slot, folder)
+            _mark(slot)
+            return slot
+    raise OSError(f"{MOST_WINDOWS} programs use it already")
+
+
+def _locked(folder: Path) -> QLockFile | None:
+    """None where another program has it. A lock of a program that is gone is none."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    lock = QLockFile(str(folder / LOCK))
+    lock.setStaleLockTime(0)
+    if lock.tryLock(0):
+        return lock
+    if lock.error() == QLockFile.LockError.LockFailedError:
+        return None
+    raise PermissionError(f"{folder} cannot be written")
+
+
+def _look_back(slot: Slot, folder: Path) -> None:
+    """Take over what programs left that did not end properly: here, and where no program is any more."""
+    for other in sorted(folder.glob("window-*")):
+        try:
+            lock = None if other == slot.folder else _locked(other)
+        except OSError:  # somebody else's, or no folder: this one can be used all the same
+            continue
+        if (lock is not None or other == slot.folder) and (other / MARK).exists():
+            slot.crashed = True
+            slot.crash_text = _text_of(other / CRASH) or slot.crash_text
+            _put_aside(other, slot)
+            (other / MARK).unlink(missing_ok=True)
+        if lock is not None:
+            lock.unlock()
+
+
+def _put_aside(other: Path, slot: Slot) -> None:
+    for path in (other / RUN, *other.glob(f"left-*{SUFFIX}")):
+        if path.exists() and not (path.parent == slot.folder and path.name != RUN):
+            path.replace(_free(slot.folder))
+    for path in slot.left()[MOST_LEFT:]:
+        path.unlink(missing_ok=True)
+    _sweep(other)
+
+
+def _free(folder: Path) -> Path:
+    """A name for one more run that was left: some clocks tell the same time twice."""
+    names = (folder / f"left-{number}{SUFFIX}" for number in count(time.time_ns()))
+    return next(path for path in names if not path.exists())
+
+
+def _sweep(folder: Path) -> None:
+    """Let go of halves of files that a program was writing when it was killed."""
+    for name in (RUN, SESSION):
+        for path in folder.glob(f".{name}.*"):
+            with suppress(OSError):
+                path.unlink()
+
+
+def _mark(slot: Slot) -> None:
+    about = {"process": os.getpid(), "began": time.strftime("%Y-%m-%dT%H:%M:%S%z")}
+    (slot.folder / MARK).write_text(json.dumps(about), encoding="utf-8")
+
+
+def _text_of(path: Path, most: int = 200_000) -> str:
+    """Of a file that may be anything."""
+    try:
+        with path.open("rb") as file:
+            return file.read(most).decode("utf-8", "replace").strip()
+    except OSError:
+        return ""
+
+
+def _age(path: Path) -> float:
+    try:
+        return -path.stat().st_mtime
+    except OSError:
+        return 0.0
