@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from types import TracebackType
 
@@ -17,12 +19,17 @@ from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 import resources
+from app import crash_log, log_file
+from app.beginning import Beginning, begin
 from app.command_line import Options, program_version
 from app.errand import Errand
+from app.languages import language_of, speak
 from app.mailbox import Mailbox
 from app.panels import PANELS
 from app.preferences import Preferences
+from app.report import versions
 from app.screenshot import Screenshot
+from app.slot import CRASH, Slot, state_folder, take_slot
 from app.window import Window
 from app.worker import Worker
 from engine.frames import ErrorFrame
@@ -36,22 +43,80 @@ def run_application(options: Options) -> int:
     application.setApplicationDisplayName("Fluoroscope")
     application.setApplicationVersion(program_version())
     application.setWindowIcon(QIcon(str(resources.path("icons/fluoroscope.svg"))))
-    window = make_window(options)
-    sys.excepthook = partial(show_exception, window)
-    with closing_on_interrupt(window.close):
+    options = as_held(options, QGuiApplication.queryKeyboardModifiers())
+    beginning, trouble = beginning_of(options)
+    endings = [] if beginning is None else watched(beginning.slot)
+    windows: list[Window] = []
+    asked: list[bool] = []  # to close, once or more
+    with closing_on_interrupt(partial(_close, windows, asked)):  # in the middle of Qt's work an exception would crash
+        window = make_window(options, beginning)
+        windows.append(window)
+        if trouble:
+            window.notice_bar.say(trouble)
+        sys.excepthook = partial(show_exception, window)
         window.show()
-        QTimer.singleShot(0, window.worker.start)  # the window is on screen before torch is imported
+        if options.projector:
+            window.projecting.begin(options.panel)
+        QTimer.singleShot(0, partial(_set_out, window, asked))  # it is on screen before torch is imported
         code = application.exec()
+    for end in endings:
+        end()
     leave(code, window.closed_in_time)
     return code
 
 
-def make_window(options: Options) -> Window:
+def _close(windows: Sequence[Window], asked: list[bool]) -> None:
+    asked.append(True)
+    for window in windows:
+        window.close()
+
+
+def _set_out(window: Window, asked: Sequence[bool]) -> None:
+    """Unless there was an interrupt before there was a window."""
+    (window.close if asked else window.worker.start)()
+
+
+def as_held(options: Options, keys: Qt.KeyboardModifier) -> Options:
+    """Shift that is held while the program starts asks for the safe mode, as far as the desktop tells."""
+    return replace(options, safe_mode=True) if keys & Qt.KeyboardModifier.ShiftModifier else options
+
+
+def beginning_of(options: Options) -> tuple[Beginning | None, str]:
+    """What the window begins with, and the sentence about a session that cannot be kept; (None, "") where none is to
+    be: for a picture, a self-test, in safe mode."""
+    if options.verb == "self-test" or options.screenshot is not None or options.safe_mode:
+        return None, ""
+    folder = state_folder()
+    try:
+        return begin(take_slot(folder), options), ""
+    except OSError as error:
+        reason = error.strerror or error
+        return None, f"The session will not be kept, because {folder} cannot be used ({reason}); check that folder."
+
+
+def watched(slot: Slot) -> list[Callable[[], None]]:
+    """Write down what goes wrong from now on; what is returned ends it. A disk without room is no reason to stop."""
+    endings: list[Callable[[], None]] = []
+    for watch, path in ((crash_log.watch, slot.folder / CRASH), (log_file.begin, slot.log)):
+        try:
+            endings.append(watch(path))
+        except OSError as error:
+            print(f"fluoroscope: {path} cannot be written ({error.strerror or error}).", file=sys.stderr)
+    logging.getLogger(__name__).info("%s", ", ".join(versions()))
+    return endings
+
+
+def make_window(options: Options, beginning: Beginning | None = None) -> Window:
     """The window with its worker (not started yet), and what the command line asked for."""
     if options.verb == "self-test":
         return _tested_window(options)
     mailbox = Mailbox()
-    window = Window(Worker(mailbox, options.threads), mailbox, Preferences(options.screenshot is None), options, PANELS)
+    preferences = Preferences(kept=options.screenshot is None and not options.safe_mode)
+    complaint = speak(language_of(options.language or preferences.language()))  # texts are made with the window
+    first = options if beginning is None else beginning.options
+    window = Window(Worker(mailbox, options.threads), mailbox, preferences, first, PANELS, beginning)
+    if complaint:
+        window.notice_bar.say(complaint)
     errand = Errand(window, options)
     if options.screenshot is not None:
         Screenshot(window, errand, options.screenshot)

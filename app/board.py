@@ -34,7 +34,9 @@ class Board:
         self._worker = worker
         self._turn_to = turn_to or _nobody
         self._panels: dict[str, Panel] = {}
-        self._shown: set[str] = set()
+        self._shown: set[str] = set()  # on the presenter's screen, or seen by others
+        self._on_screen: set[str] = set()
+        self._seen: frozenset[str] = frozenset()  # by others
         self._stale: set[str] = set()
         self._watches: dict[str, Question] = {}
         self._tickets: dict[str, int] = {}
@@ -45,6 +47,8 @@ class Board:
         self._lowered: frozenset[str] = frozenset()  # panels that ask for less than they can show
         self._ages: dict[str, int] = {}  # of watches that were answered: the tokens that came since
         self._pairs: Pairs | None = None  # while differences of two branches are shown
+        self._given_up: set[str] = set()  # watches that nobody wants an answer of before the next mark
+        self.on_waiting: Callable[[tuple[str, ...]], None] | None = None  # told the titles of panels that wait
 
     def add(self, panels: Iterable[Panel]) -> None:
         for panel in panels:
@@ -81,7 +85,27 @@ class Board:
 
     def mark(self) -> None:
         """The pass stopped or the run ended: from here on every watch must be answered anew."""
+        for key in self._given_up:
+            self._watches.pop(key, None)
+        if self._given_up:
+            self._given_up.clear()
+            self.sync()
         self._missing = set(self._watches) | (self._missing & self._lasting)
+        self._tell_waiting()
+
+    def give_up(self) -> None:
+        """Nobody waits any more for what is not answered yet; pictures follow again from the next mark on."""
+        for key in tuple(self._missing):
+            self._let_go(key)
+        self._given_up |= self._watches.keys() - self._tickets.keys()
+        self._tell_waiting()
+
+    def _tell_waiting(self) -> None:
+        """Whose questions have no answer yet, the oldest question first."""
+        if self.on_waiting is not None:
+            keys = sorted(self._missing, key=lambda key: self._tickets.get(key, 0))
+            panels = dict.fromkeys(key.partition(".")[0] for key in keys)
+            self.on_waiting(tuple(self._panels[key].title() for key in panels if key in self._panels))
 
     def ask(self, key: str, question: Question) -> None:
         """Ask once for a panel; the answer comes to its ``show_answer``."""
@@ -89,6 +113,7 @@ class Board:
             self._tickets[full] = self._ask(full, wanted)
             self._missing.add(full)
         (self._lasting.add if isinstance(question, (*OF_FILES, *OF_HEADERS)) else self._lasting.discard)(key)
+        self._tell_waiting()
 
     def compare(self, other: Other | None) -> None:
         """Show panels what the branch that the engine stands on and another one differ by, from now on (None: what is
@@ -122,14 +147,33 @@ class Board:
         if self._tickets.pop(key, None) is not None:
             self._missing.discard(key)
             self._worker.watch(key, None)
+            self._tell_waiting()
 
     def set_shown(self, key: str, shown: bool) -> None:
         """A panel came into view, or left it."""
-        (self._shown.add if shown else self._shown.discard)(key)
-        if shown and key in self._stale:
+        (self._on_screen.add if shown else self._on_screen.discard)(key)
+        self._look_again()
+
+    def set_seen(self, keys: Iterable[str]) -> None:
+        """These panels are seen by others, so they are told what is new though they are not in view here."""
+        self._seen = frozenset(keys)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Panels that come to be seen catch up."""
+        before, self._shown = self._shown, self._on_screen | self._seen
+        came = self._shown - before
+        self._forget_asked_of(before - self._shown)
+        for key in came & self._stale:
             self._stale.discard(key)
             self._refresh(self._panels[key])
         self.sync()
+
+    def _forget_asked_of(self, gone: set[str]) -> None:
+        """Nobody waits for what panels have asked once about the run that are out of sight by now."""
+        waiting = self._missing - self._watches.keys() - self._lasting
+        self._missing -= {key for key in waiting if key.partition(".")[0] in gone}
+        self._tell_waiting()
 
     def show_run(self) -> None:
         """The run changed."""
@@ -194,7 +238,9 @@ class Board:
         self._let_go_of_watches()
         self._tickets.clear()
         self._missing.clear()
+        self._given_up.clear()
         self._needs.clear()
+        self._tell_waiting()
         for panel in self._panels.values():
             panel.set_need("")
 
@@ -216,6 +262,7 @@ class Board:
             return False
         if frame.whole:
             self._missing.discard(frame.key)
+            self._tell_waiting()
         if isinstance(frame.answer, NeedsModel):
             self._needs[frame.key] = frame.answer.sentence
             self._tell_needs(panel)
@@ -252,6 +299,8 @@ class Board:
                 self._missing.add(key)
                 self._ages.pop(key, None)
         self._watches = wanted
+        self._given_up &= wanted.keys() - self._missing
+        self._tell_waiting()
         for panel in self._visible():
             if panel.need:
                 self._tell_needs(panel)

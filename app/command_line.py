@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Literal
 
+from app.layout_names import NAMES, present_name
 from engine.settings import Sampling
 
 PROGRAM = "fluoroscope"
@@ -34,6 +35,8 @@ PANELS = (
     "branches",
     "edits",
     "breakpoints",
+    "notes",
+    "glossary",
 )  # those that may lie behind another one
 TASKS = {
     "self-test": "drive the window from check to check, say what held, and end",
@@ -79,7 +82,9 @@ class Options:
     threads: int | None = None
     sampling: Sampling = field(default_factory=Sampling)
     sampling_given: frozenset[str] = frozenset()  # its fields that the command line sets; the model's own yield to them
+    given: frozenset[str] = frozenset()  # of model, prompt, chat, tokens: those that the command line sets
     theme: str | None = None
+    language: str | None = None  # of this start; None: as chosen, or the desktop's
     size: tuple[int, int] | None = None
     layout: str | None = None
     panel: str | None = None
@@ -90,6 +95,9 @@ class Options:
     save: Path | None = None  # where a run without a window goes
     record_memory: int | None = None  # bytes; None: as the window's settings say
     record_beyond: Literal["disk", "drop"] | None = None
+    projector: bool = False  # the window begins in projector mode
+    fresh: bool = False  # the last session is not restored
+    safe_mode: bool = False  # nothing is restored or kept, and settings are as at first
 
 
 def parse(arguments: Sequence[str] | None = None) -> Options:
@@ -123,14 +131,18 @@ def _open_options(words: Sequence[str]) -> Options:
         parser.error(complaint)
     if given.task is not None:
         return Options(verb=given.task, device=given.device, threads=given.threads)
-    given.model = given.model or next(iter(given.paths), DEFAULT_MODEL)
+    named = given.model or next(iter(given.paths), None)
+    given.model = named or DEFAULT_MODEL
     if is_run_file(given.model) and given.prompt is not None:
         parser.error("a saved run has a prompt of its own: leave --prompt out, or name the model instead of the file")
+    set_here = {"model": named, "prompt": given.prompt, "chat": given.chat or None, "tokens": given.tokens}
+    given.given = frozenset(name for name, value in set_here.items() if value is not None)
     return _options(given)
 
 
 def _options(given: argparse.Namespace) -> Options:
-    names = ("model", "prompt", "tokens", "chat", "device", "dtype", "threads", "theme", "size", "layout", "panel")
+    names = ("model", "prompt", "chat", "device", "dtype", "threads", "theme", "language", "size", "layout", "panel")
+    modes = ("given", "fresh", "safe_mode", "projector")
     kept = ("record_memory", "record_beyond")
     pin = {axis: getattr(given, axis) for axis in PINS if getattr(given, axis) is not None}
     return Options(
@@ -139,16 +151,18 @@ def _options(given: argparse.Namespace) -> Options:
         pin=pin,
         screenshot=given.screenshot,
         pause_at=given.pause_at,
-        **{name: getattr(given, name) for name in (*names, *kept)},
+        tokens=given.tokens or DEFAULT_TOKENS,
+        **{name: getattr(given, name) for name in (*names, *kept, *modes)},
     )
 
 
 def _run_options(given: argparse.Namespace) -> Options:
-    names = ("verb", "model", "prompt", "prompt_file", "save", "tokens", "chat", "device", "dtype", "threads")
+    names = ("verb", "model", "prompt", "prompt_file", "save", "chat", "device", "dtype", "threads")
     kept = ("record_memory", "record_beyond")
     return Options(
         sampling=_sampling(given),
         sampling_given=_sampling_given(given),
+        tokens=given.tokens or DEFAULT_TOKENS,
         **{name: getattr(given, name) for name in (*names, *kept)},
     )
 
@@ -303,7 +317,7 @@ def _add_run(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_length(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--tokens", type=_positive, default=DEFAULT_TOKENS, metavar="N", help="tokens to make")
+    group.add_argument("--tokens", type=_positive, metavar="N", help=f"tokens to make (default: {DEFAULT_TOKENS})")
     group.add_argument("--chat", action="store_true", help="wrap the prompt in the model's chat template")
 
 
@@ -325,14 +339,20 @@ def _add_sampling(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_window(group: argparse._ArgumentGroup) -> None:
-    group.add_argument("--theme", choices=("light", "dark"))
+    group.add_argument("--theme", choices=("light", "dark", "contrast", "system"))
+    group.add_argument("--language", choices=("en", "zh_CN"), help="of the window (default: the one chosen last)")
     group.add_argument("--size", type=_size, metavar="WxH", help="size of the window, e.g. 1920x1080")
-    group.add_argument("--layout", choices=("focus", "grid"))
+    group.add_argument("--layout", type=present_name, choices=NAMES)
     group.add_argument("--layer", type=_natural, metavar="L", help="pin this layer")
     group.add_argument("--head", type=_natural, metavar="H", help="pin this head")
     group.add_argument("--expert", type=_natural, metavar="E", help="pick this expert of the layer")
     group.add_argument("--position", type=_natural, metavar="P", help="pin this position")
     group.add_argument("--panel", choices=PANELS, help="bring this panel to the front")
+    group.add_argument("--projector", action="store_true", help="begin in projector mode, to be read from far away")
+    group.add_argument("--fresh", action="store_true", help="begin without the last session: its model, prompt, run")
+    group.add_argument(
+        "--safe-mode", action="store_true", help="begin without the last session and with no settings, and keep none"
+    )
     group.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture without a display and end")
 
 

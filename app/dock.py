@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence, QMouseEvent
+from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import (
     QDockWidget,
     QFileDialog,
@@ -18,19 +18,26 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.export import WRITERS
+from app.export import WRITERS, table_text
+from app.keys import alone, pressed
 from app.panels.panel import Panel
 from app.theme import Theme, icon
+from app.widgets.canvas import Canvas
+from app.widgets.explanation import Explanation
+from app.widgets.room import Room
 from app.widgets.still_label import StillLabel
+from app.widgets.values_table import ValuesTable
 
 
 class PanelDock(QDockWidget):
     """``maximise_asked``: a double click on the title; ``key_pressed``: a key that no part of the panel took."""
 
     maximise_asked = Signal()
-    key_pressed = Signal(str)
+    key_pressed = Signal(str)  # a letter or a sign
     shown_changed = Signal(bool)  # on screen: open, and its tab on top
+    said = Signal(str)  # what is picked in the table, for the status bar
     failed = Signal(str)  # an export that could not be written, one sentence
+    menu_opening = Signal(QMenu)  # what can be done with the panel: whoever knows more of it adds to the menu
 
     def __init__(self, panel: Panel, theme: Theme) -> None:
         super().__init__(panel.title())
@@ -39,11 +46,19 @@ class PanelDock(QDockWidget):
         self._note = ""
         self.setObjectName(f"dock.{panel.key}")
         self.need = NeedLine()
-        self.setWidget(_stacked(self.need, panel))
+        self.explanation = Explanation(theme)
+        self.table: ValuesTable | None = None  # in the place of the picture
+        self.room = Room(panel)
+        self._stack, self._column = _stacked(self.explanation, self.need, self.room)
+        self._stack.installEventFilter(self.explanation)
+        self.setWidget(self._stack)
         self.bar = TitleBar(self)
         self.setTitleBarWidget(self.bar)
         panel.setAccessibleName(panel.accessibleName() or panel.title())
         panel.caption_changed.connect(self.refresh)
+        panel.watches_changed.connect(self.explain)  # another stage or page of it was chosen
+        for canvas in panel.findChildren(Canvas):
+            canvas.told.connect(self.said)
         self.visibilityChanged.connect(self._visibility_changed)
         self.restyle(theme)
 
@@ -52,9 +67,15 @@ class PanelDock(QDockWidget):
         self.setWindowTitle(self.panel.title())
         badge = " · ".join(filter(None, (self.panel.side(), self.panel.badge(), self._note)))
         self.bar.show_texts(self.panel.title(), badge, self.panel.caption())
+        self.explain()
         need = self.panel.need or self.panel.aside()
         self.need.say("" if self.panel.stands_alone else need, whole=self.panel.shows_nothing)
-        self.panel.setVisible(not self.panel.shows_nothing)
+        for part in (self.room, self.panel):
+            part.setVisible(not self.panel.shows_nothing and self.table is None)
+
+    def explain(self) -> None:
+        """What is shown, at the depth that is chosen."""
+        self.explanation.say(self.panel.context.depth, self.panel.explanation())
 
     def set_note(self, note: str) -> None:
         """What the window has to say about the panel's picture, after the panel's own badge."""
@@ -62,13 +83,65 @@ class PanelDock(QDockWidget):
             self._note = note
             self.refresh()
 
+    def toggle_table(self) -> None:
+        """Show the figures as a table in the place of the picture, or the picture again."""
+        focused = self.isAncestorOf(self.window().focusWidget())
+        if self.table is None:
+            self.table = ValuesTable(self.panel.title())
+            self.table.left.connect(self.toggle_table)
+            self.table.said.connect(self.said)
+            self._column.addWidget(self.table, 1)
+            self.table.show()
+            self.refresh_table()
+        else:
+            self.table.hide()
+            self.table.deleteLater()
+            self.table = None
+        self.refresh()
+        if focused:
+            self.take_focus()
+
+    def refresh_table(self) -> None:
+        """What the panel shows now."""
+        if self.table is not None:
+            self.table.show_values(self.panel.values(), self.panel.axes())
+
+    @property
+    def content(self) -> QWidget:
+        """What is below the title: the panel, or its table."""
+        return self._stack
+
+    def take_back(self) -> None:
+        """The content, which stood somewhere else meanwhile."""
+        if self.widget() is not self._stack:
+            self.setWidget(self._stack)
+            self._stack.show()
+
+    def take_focus(self) -> None:
+        """To what had the focus here last, else to the picture, else to what takes it."""
+        parts = self._stack.findChildren(QWidget)
+        table = None if self.table is None else self.table.view
+        wanted = (table, self._stack.focusWidget(), *(part for part in parts if isinstance(part, Canvas)), *parts)
+        fitting = (part for part in wanted if part is not None and part.isEnabled() and _takes_focus(part))
+        next(fitting, self).setFocus(Qt.FocusReason.OtherFocusReason)
+
     def restyle(self, theme: Theme) -> None:
         self.bar.restyle(theme)
         self.need.restyle(theme)
+        self.explanation.restyle(theme)
         self.refresh()
 
     def copy_picture(self) -> None:
         QGuiApplication.clipboard().setImage(self.panel.picture())
+
+    def copy_table(self) -> bool:
+        """The figures, as a spreadsheet takes them; where there are none or too many, ``failed`` says so."""
+        try:
+            QGuiApplication.clipboard().setText(table_text(self.panel.values()))
+        except ValueError as error:
+            self.failed.emit(str(error))
+            return False
+        return True
 
     def save_as(self, kind: str) -> None:
         """Ask for a file and write the panel there."""
@@ -86,8 +159,8 @@ class PanelDock(QDockWidget):
             self.failed.emit(self.tr("The file {0} could not be written: {1}.").format(target, error.strerror or error))
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
-        key = _key_name(event)
-        if key:
+        key = pressed(event)
+        if key and alone(key):
             self.key_pressed.emit(key)
         else:
             super().keyPressEvent(event)
@@ -98,16 +171,11 @@ class PanelDock(QDockWidget):
             self.shown_changed.emit(visible)
 
 
-def _key_name(event: QKeyEvent) -> str:
-    """ "Space", "F" or "?" when pressed alone; "" for every other key."""
-    if event.text() == "?":
-        return "?"
-    if event.modifiers() != Qt.KeyboardModifier.NoModifier or event.key() not in (Qt.Key.Key_Space, Qt.Key.Key_F):
-        return ""
-    return QKeySequence(event.key()).toString()
+def _takes_focus(widget: QWidget) -> bool:
+    return bool(widget.focusPolicy() & Qt.FocusPolicy.TabFocus) and widget.isVisible()
 
 
-def _stacked(*widgets: QWidget) -> QWidget:
+def _stacked(*widgets: QWidget) -> tuple[QWidget, QVBoxLayout]:
     """One below the other, the last one with all the room that is left."""
     stack = QWidget()
     column = QVBoxLayout(stack)
@@ -116,7 +184,7 @@ def _stacked(*widgets: QWidget) -> QWidget:
     for widget in widgets:
         column.addWidget(widget)
     column.setStretch(len(widgets) - 1, 1)
-    return stack
+    return stack, column
 
 
 class NeedLine(QLabel):
@@ -175,6 +243,7 @@ class TitleBar(QWidget):
         self._texts = (title, badge, caption)
         self._title.setText(title)
         self._badge.setText(badge)
+        self._badge.setToolTip(badge)
         self._badge.setVisible(bool(badge))
         self._caption.setText(caption)
         self._caption.setToolTip(caption)
@@ -208,18 +277,22 @@ class TitleBar(QWidget):
         row = QHBoxLayout(self)
         row.setContentsMargins(6, 2, 2, 2)
         row.addWidget(self._title)
+        self._badge.setMinimumWidth(1)  # cut off before it widens the column; the tool tip has it
         row.addWidget(self._badge)
         row.addWidget(self._caption, 1)
         row.addWidget(self._export)
         row.addWidget(self._maximise)
 
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        event.accept()
+        self._export.menu().popup(event.globalPos())
+
     def _menu(self) -> QMenu:
         menu = QMenu(self)
-        menu.addAction(self.tr("Copy picture"), self._dock.copy_picture)
-        for kind in WRITERS:
-            menu.addAction(self.tr("Save as {0}…").format(kind.upper()), _saver(self._dock, kind))
+        menu.aboutToShow.connect(self._fill_menu)
         return menu
 
-
-def _saver(dock: PanelDock, kind: str):
-    return lambda: dock.save_as(kind)
+    def _fill_menu(self) -> None:
+        menu = self._export.menu()
+        menu.clear()
+        self._dock.menu_opening.emit(menu)

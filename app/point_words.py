@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from app.depth import Depth
+from app.engine_words import said
 from app.widgets.amounts import grouped, percent
 from app.widgets.scale import exact, figure
 from engine.frames import Figures, PointFacts, PointTensor
@@ -46,8 +48,20 @@ def shape_text(facts: PointFacts) -> str:
 def facts_text(name: str, facts: PointFacts, tr: Tr) -> str:
     """What a point is, in two lines: its meaning; its formula and shape."""
     lazy = tr(" · formed in the pass only when a hook asks") if facts.lazy else ""
-    second = [part for part in (facts.formula, f"{shape_text(facts)} {facts.dtype}{lazy}") if part]
-    return f"{name}: {facts.meaning}\n{'    '.join(second)}"
+    second = [part for part in (facts.formula, f"{shape_text(facts)} {said(facts.dtype, tr)}{lazy}") if part]
+    return f"{name}: {said(facts.meaning, tr)}\n{'    '.join(second)}"
+
+
+def point_text(name: str, facts: PointFacts, depth: Depth, story: str, tr: Tr) -> str:
+    """What a point is at a depth; ``story``: what its stage does in plain words."""
+    whole = f"{name}: {said(facts.meaning, tr)}"
+    if depth == "story":
+        return f"{whole}\n{story}" if story else whole
+    if depth == "formula" and facts.formula:
+        return f"{whole}\n{facts.formula}"
+    if depth == "code" and facts.code:
+        return facts.code
+    return facts_text(name, facts, tr)
 
 
 def figures_text(figures: Figures, facts: PointFacts, tr: Tr) -> str:

@@ -9,6 +9,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QAction, QKeyEvent, QResizeEvent, QTextCursor
 from PySide6.QtWidgets import (
     QCheckBox,
+    QComboBox,
     QHBoxLayout,
     QLabel,
     QMenu,
@@ -19,14 +20,20 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.commands import TOOLBAR
+from app.commands import TOOLBAR, bare
+from app.depth import USUAL, Depth, depth_names
 from app.examples import Example
-from app.speed_button import SpeedButton
+from app.speed_control import SpeedControl
 from app.theme import Theme, icon
+from app.widgets.term_words import told
 
 MOST_LINES = 5
 MOST_TOKENS = 1_000_000
-LEAST_LETTERS = 28  # of the prompt beside buttons with texts; where there is less room, they show icons only
+LEAST_LETTERS = 25  # of the prompt beside buttons with texts; where there is less room, they show icons only
+# the first in which the prompt has its room: a text beside the examples, beside the run's buttons, the slider inline
+SHAPES = ((True, True, True), (True, True, False), (False, True, False), (False, False, False))
+MOST_FITS = 3  # shapes may resize the bar, which then wants another shape
+ROOMY = 190  # letters: a bar that is narrower has the slider of the speed in a menu
 
 
 class PromptField(QPlainTextEdit):
@@ -37,7 +44,8 @@ class PromptField(QPlainTextEdit):
     def __init__(self) -> None:
         super().__init__()
         self.setTabChangesFocus(True)
-        self.setPlaceholderText(self.tr("Prompt: Return runs it, Shift+Return starts a new line"))
+        self._hint = self.tr("Prompt: Return runs it, Shift+Return starts a new line")
+        self.setAccessibleDescription(self._hint)
         self.setAccessibleName(self.tr("Prompt"))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
@@ -46,10 +54,13 @@ class PromptField(QPlainTextEdit):
 
     def fit(self) -> None:
         """As high as its lines, up to MOST_LINES; then it scrolls."""
+        room = self.viewport().width() - 2 * round(self.document().documentMargin())
+        self.setPlaceholderText(self.fontMetrics().elidedText(self._hint, Qt.TextElideMode.ElideRight, room))
         wanted = max(1, round(self.document().size().height()))
         lines, policy = min(MOST_LINES, wanted), Qt.ScrollBarPolicy
         self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if wanted > lines else policy.ScrollBarAlwaysOff)
-        margins = 2 * (self.frameWidth() + round(self.document().documentMargin()))
+        edges = 2 if wanted == lines else 1  # a text that scrolls shows no top of a line that has no room
+        margins = 2 * self.frameWidth() + edges * round(self.document().documentMargin())
         self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + margins)
 
     def put(self, text: str) -> None:
@@ -79,6 +90,8 @@ class PromptField(QPlainTextEdit):
 class RunBar(QWidget):
     """Made from the table of commands; the model button and the fields are its own."""
 
+    depth_chosen = Signal(str)
+
     def __init__(self, actions: Mapping[str, QAction]) -> None:
         super().__init__()
         self.model = QToolButton()
@@ -88,9 +101,11 @@ class RunBar(QWidget):
         self.tokens = QSpinBox()
         self.chat = QCheckBox(self.tr("Chat"))
         self.buttons = [_button(actions[name]) for name in TOOLBAR]
-        self.speed = SpeedButton()
-        self._prepare(actions)
+        self.speed = SpeedControl()
+        self.depths = QComboBox()
+        self._least, self._fitting = 0, False  # pixels
         self._arrange()
+        self._prepare(actions)
 
     def show_model(self, name: str, has_chat_template: bool) -> None:
         """The name on the button; chat is possible only where the model has a template."""
@@ -103,8 +118,12 @@ class RunBar(QWidget):
     def show_examples(self, examples: Iterable[Example]) -> None:
         """What the button's menu, and the same menu in the menu bar, puts into the prompt field."""
         for example in examples:
-            action = self.examples_menu.addAction(example.name, partial(self.prompt.put, example.text))
+            action = self.examples_menu.addAction(told(example.name), partial(self.prompt.put, example.text))
             action.setToolTip(example.text)
+
+    def show_depth(self, depth: Depth) -> None:
+        """How deep things are explained; ``depth_chosen`` is not sent."""
+        self.depths.setCurrentIndex(self.depths.findData(depth))
 
     def open_examples(self) -> None:
         """The menu, with its first example chosen for whoever goes on with the keyboard."""
@@ -125,14 +144,48 @@ class RunBar(QWidget):
         self._fit_buttons()
 
     def _fit_buttons(self) -> None:
-        """Texts beside the icons where the prompt keeps its room; what an icon does is in its tip."""
-        labelled = (self.examples, *self.buttons)
-        for button in labelled:
-            button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        room = self.width() - (self.sizeHint().width() - self.prompt.sizeHint().width())
-        if room < LEAST_LETTERS * self.fontMetrics().averageCharWidth():
-            for button in labelled:
-                button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonIconOnly)
+        """For the present width. A shape that is tried may resize the bar itself: then once more."""
+        if self._fitting:
+            return
+        self._fitting, fitted = True, -1
+        for _ in range(MOST_FITS):
+            if fitted != self.width():
+                fitted = self.width()
+                self._fit(fitted)
+                self._row.invalidate()  # of the shapes that were tried it may still have the width of another
+                self._row.activate()
+        self._fitting = False
+
+    def _fit(self, width: int) -> None:
+        """Texts beside the icons and the slider of the speed where the prompt keeps its room; what an icon does is in
+        its tip."""
+        self._shape(*SHAPES[-1])
+        self._least = width - self._room() + self.prompt.minimumSizeHint().width()
+        for shape in SHAPES:
+            if shape[-1] and width < ROOMY * self.fontMetrics().averageCharWidth():
+                continue
+            self._shape(*shape)
+            if self._room() >= LEAST_LETTERS * self.fontMetrics().averageCharWidth():
+                return
+
+    def _shape(self, examples: bool, texts: bool, inline: bool) -> None:
+        styles = Qt.ToolButtonStyle
+        for button in (self.examples, *self.buttons):
+            told = examples if button is self.examples else texts
+            button.setToolButtonStyle(styles.ToolButtonTextBesideIcon if told else styles.ToolButtonIconOnly)
+        self.speed.set_inline(inline)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Of the narrowest shape: a window that is made smaller is not kept wide by the present one."""
+        return QSize(self._least, super().minimumSizeHint().height())
+
+    def _room(self) -> int:
+        """Pixels that the prompt gets. Worked out here: the layout learns of other shapes with later events only."""
+        spacing, margins = self._row.spacing(), self._row.contentsMargins()
+        parts = self.findChildren(QWidget, options=Qt.FindChildOption.FindDirectChildrenOnly)
+        shown = [part for part in parts if self._row.indexOf(part) >= 0 and not part.isHidden()]
+        used = sum(_width(part) + spacing for part in shown if part is not self.prompt)
+        return self.width() - margins.left() - margins.right() - used
 
     def _prepare(self, actions: Mapping[str, QAction]) -> None:
         self.model.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -145,7 +198,20 @@ class RunBar(QWidget):
         self.tokens.setToolTip(self.tr("How many tokens to make at most"))
         self.tokens.setKeyboardTracking(False)
         self.chat.setToolTip(self.tr("Wrap the prompt in the model's chat template"))
+        for part, term in ((self.prompt, "prompt"), (self.chat, "chat-template"), (self.tokens, "decode")):
+            part.setProperty("term", term)
+        self._prepare_depths(actions)
         self.show_model("", False)
+
+    def _prepare_depths(self, actions: Mapping[str, QAction]) -> None:
+        for depth, name in depth_names(self.tr).items():
+            self.depths.addItem(name, depth)
+            tip = actions[f"use_depth.{depth}"].statusTip()
+            self.depths.setItemData(self.depths.count() - 1, tip, Qt.ItemDataRole.ToolTipRole)
+        self.depths.setAccessibleName(self.tr("Depth"))
+        self.depths.setToolTip(self.tr("How deep things are explained: in plain words, with figures, formulas, code"))
+        self.depths.activated.connect(lambda index: self.depth_chosen.emit(self.depths.itemData(index)))
+        self.show_depth(USUAL)
 
     def _prepare_examples(self, action: QAction) -> None:
         self.examples_menu.setToolTipsVisible(True)
@@ -153,7 +219,7 @@ class RunBar(QWidget):
         self.examples.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
 
     def _arrange(self) -> None:
-        row = QHBoxLayout(self)
+        row = self._row = QHBoxLayout(self)
         row.setContentsMargins(6, 4, 6, 4)
         row.setSpacing(4)
         row.addWidget(self.model)
@@ -163,10 +229,16 @@ class RunBar(QWidget):
         for button in self.buttons:
             row.addWidget(button)
         row.addWidget(self.speed)
+        row.addWidget(self.depths)
         tokens = QLabel(self.tr("Tokens"))
         tokens.setBuddy(self.tokens)
         row.addWidget(tokens)
         row.addWidget(self.tokens)
+
+
+def _width(part: QWidget) -> int:
+    """What a part takes as it is now."""
+    return min(max(part.sizeHint().width(), part.minimumWidth()), part.maximumWidth())
 
 
 def _button(action: QAction) -> QToolButton:
@@ -174,6 +246,6 @@ def _button(action: QAction) -> QToolButton:
     button.setDefaultAction(action)
     button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
     button.setAutoRaise(True)
-    button.setAccessibleName(action.text().replace("&", ""))
+    button.setAccessibleName(bare(action.text()))
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     return button

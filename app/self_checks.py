@@ -24,6 +24,7 @@ import resources
 from app.command_line import Options
 from app.commands import COMMANDS, identity
 from app.export import WRITERS, png_bytes
+from app.layout_names import NAMES
 from app.panels.panel import Panel
 from app.self_test import Check, Waiting
 from app.window import Window
@@ -185,7 +186,7 @@ def exports(window: Window) -> Waiting:
 
 
 def arranges(window: Window) -> Waiting:
-    for name in ("grid", "focus"):
+    for name in NAMES:
         press(window, "use_layout", name)
         yield lambda: window.complete
         assert colours(window.grab().toImage()) > LEAST_COLOURS, f"the {name} layout is blank"
@@ -201,11 +202,11 @@ def changes_theme(window: Window) -> Waiting:
 
 
 def scales_text(window: Window) -> Waiting:
-    before = window.points
+    before = window.looks.points
     press(window, "larger_text")
-    yield lambda: window.points > before
+    yield lambda: window.looks.points > before
     press(window, "normal_text")
-    yield lambda: window.points == before
+    yield lambda: window.looks.points == before
 
 
 def takes_a_picture(window: Window) -> Waiting:
@@ -224,9 +225,9 @@ def has_icons(window: Window) -> Waiting:
 
 def shows_pages(window: Window) -> Waiting:
     press(window, "show_keys")
-    yield window.keys_page.isVisible
+    yield window.commanding.sheet.isVisible
     press(window, "undo_one")
-    yield lambda: not window.keys_page.isVisible()
+    yield lambda: not window.commanding.sheet.isVisible()
     press(window, "show_models")
     yield lambda: shows_models(window) and window.complete
     assert colours(window.grab().toImage()) > LEAST_COLOURS, "the page of models is blank"
@@ -247,8 +248,8 @@ def takes_a_drop(window: Window) -> Waiting:
     QApplication.sendEvent(window, entered)
     assert entered.isAccepted(), "the window does not want it"
     QApplication.sendEvent(window, QDropEvent(QPointF(where), copy, data, left, none.NoModifier))
-    yield lambda: window.loading
-    yield lambda: not window.loading
+    yield lambda: window.filing.loading
+    yield lambda: not window.filing.loading
     model = window.context.run.model
     assert model is not None, "no model is open"
     assert Path(model.source) == folder, f"{model.source} was opened"
@@ -262,13 +263,13 @@ def saves_and_opens_a_run(window: Window) -> Waiting:
     before = [step.piece.id for step in window.context.run.steps]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "checked.fluoro")
-        window.save_run_as(path)
-        yield lambda: not window.saving and path.is_file()
-        window.open_model(str(path))
-        yield lambda: window.opened is not None and window.opened.path == str(path)
+        window.filing.save_run_as(path)
+        yield lambda: not window.filing.saving and path.is_file()
+        window.filing.open_model(str(path))
+        yield lambda: window.filing.opened is not None and window.filing.opened.path == str(path)
         yield lambda: window.actions_by_name["go_on"].isEnabled() and window.complete
-        assert window.opened is not None
-        assert not window.opened.why, window.opened.why
+        assert window.filing.opened is not None
+        assert not window.filing.opened.why, window.filing.opened.why
     assert [step.piece.id for step in window.context.run.steps] == before, "it has other tokens"
     press(window, "go_on")
     yield lambda: not window.active and len(window.context.run.steps) > len(before)
@@ -345,7 +346,7 @@ def colours(image: QImage, every: int = 4) -> int:
 READERS: dict[str, Callable[[Path], object]] = {
     "png": lambda path: colours(QImage(str(path))) > LEAST_COLOURS,
     "svg": lambda path: QSvgRenderer(str(path)).isValid(),
-    "csv": lambda path: path.read_text("utf-8").startswith("array,index,value\n") and path.stat().st_size > 100,
+    "csv": lambda path: "\narray,index,value\n" in path.read_text("utf-8") and path.stat().st_size > 100,
     "npy": lambda path: np.load(path, allow_pickle=False).size,
 }
 

@@ -123,6 +123,12 @@ class Shelving(QObject):
             self.awaited = source
         self.downloads.start(source)
 
+    def pause(self, source: str) -> None:
+        """Stop a download, which can go on later; it is not opened when it is there."""
+        if source == self.awaited:
+            self.await_none()
+        self.downloads.pause(source)
+
     def moved(self, frame: DownloadFrame) -> None:
         """A download has moved on."""
         if frame.state == "done":

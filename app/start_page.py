@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import (
+    QApplication,
     QFormLayout,
     QFrame,
     QGroupBox,
@@ -20,11 +21,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.engine_words import said
 from app.status import bytes_text
 from app.theme import Theme, icon
 from engine.checkpoint.catalog import CatalogEntry
 from engine.frames import ProgressFrame
 
+TITLE_SIZE = 2.2  # of the text's
 PROGRESS_STEPS = 1000  # QProgressBar counts in 32 bits: a model has more bytes
 
 
@@ -43,7 +46,7 @@ class StartPage(QScrollArea):
         super().__init__()
         self.entries = tuple(entries)
         self.rows = {entry.name: CatalogRow(entry) for entry in self.entries}
-        self.headline = QLabel()
+        self.title, self.headline = QLabel("Fluoroscope"), QLabel()
         self.progress = ProgressRow()
         self.hub = QLineEdit()
         self.open_hub = QPushButton(self.tr("Download and open"))
@@ -84,6 +87,8 @@ class StartPage(QScrollArea):
             row.button.setEnabled(frame is None and row.usable)
 
     def restyle(self, theme: Theme) -> None:
+        points = TITLE_SIZE * QApplication.font().pointSizeF()
+        self.title.setStyleSheet(f"#title {{ font-size: {points:.1f}pt; font-weight: 600; }}")
         self.folder.setIcon(icon("open-folder", theme))
         self.file.setIcon(icon("open-file", theme))
         self.run_file.setIcon(icon("open-file", theme))
@@ -111,12 +116,10 @@ class StartPage(QScrollArea):
     def _arrange(self) -> None:
         page = QWidget()
         middle = QVBoxLayout()
-        title = QLabel("Fluoroscope")
-        title.setObjectName("title")
-        title.setStyleSheet("#title { font-size: 22pt; font-weight: 600; }")
+        self.title.setObjectName("title")
         self.headline.setTextFormat(Qt.TextFormat.PlainText)
         self.headline.setWordWrap(True)
-        for widget in (title, self.headline, self._models(), self.progress, self._files(), self._recent_box()):
+        for widget in (self.title, self.headline, self._models(), self.progress, self._files(), self._recent_box()):
             middle.addWidget(widget)
         middle.addStretch(1)
         row = QHBoxLayout(page)
@@ -234,14 +237,15 @@ class ProgressRow(QWidget):
         self.setVisible(frame is not None)
         if frame is None:
             return
-        self.text.setText(progress_text(frame))
+        self.text.setText(progress_text(frame, self.tr))
         self.bar.setRange(0, PROGRESS_STEPS if frame.total else 0)
         if frame.total:
             self.bar.setValue(PROGRESS_STEPS * frame.done // frame.total)
 
 
-def progress_text(frame: ProgressFrame) -> str:
+def progress_text(frame: ProgressFrame, tr: Callable[[str], str]) -> str:
     """ "SmolLM2: 12.0 MB of 98.4 MB"."""
-    if not frame.total:
-        return frame.text
-    return f"{frame.text}: {bytes_text(frame.done)} of {bytes_text(frame.total)}"
+    text = said(frame.text, tr)
+    if not frame.total or frame.unit != "bytes":
+        return text
+    return tr("{0}: {1} of {2}").format(text, bytes_text(frame.done), bytes_text(frame.total))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from app.engine_words import said
 from app.inventory_text import NOTES
 from app.terminal import shown
 from app.widgets.amounts import bytes_text, grouped, percent
@@ -25,13 +26,13 @@ def node_text(node: Node, tr: Tr) -> str:
     if node.kind == "tensor":
         return tensor_text(node.entry, tr)
     if node.kind == "alike":
-        return f"{node.entry.role or tr('alike')} × {node.stop - node.start}"
+        return f"{said(node.entry.role, tr) or tr('alike')} × {node.stop - node.start}"
     if node.kind == "layers":
         return tr("layers {0}").format(ranges(node.layers))
     if node.kind == "layer":
         return tr("layer {0}").format(node.layers[0])
     if node.kind == "component":
-        return node.entry.component or tr("no part of the model")
+        return said(node.entry.component, tr) or tr("no part of the model")
     texts = {
         "all": tr("all tensors"),
         "before": tr("before the layers"),
@@ -49,7 +50,7 @@ def marked_text(node: Node, tr: Tr) -> str:
 
 def tensor_text(entry: Entry, tr: Tr) -> str:
     """The role, with its expert where it has one; the name where there is no role."""
-    role = entry.role or shown(entry.name)
+    role = said(entry.role, tr) or shown(entry.name)
     return role if entry.expert is None else tr("{0}, expert {1}").format(role, entry.expert)
 
 

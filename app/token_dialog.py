@@ -11,10 +11,10 @@ class TokenDialog(QDialog):
 
     def __init__(self, parent: QWidget, why: str = "") -> None:
         super().__init__(parent)
-        self.setWindowTitle(self.tr("Token of the hub"))
+        self.setWindowTitle(self.tr("Access token of the hub"))
         self.field, self.remember = QLineEdit(), QCheckBox(self.tr("Remember it in the system's keyring"))
         self.field.setEchoMode(QLineEdit.EchoMode.Password)
-        self.field.setAccessibleName(self.tr("Token"))
+        self.field.setAccessibleName(self.tr("Access token"))
         self.field.setPlaceholderText("hf_…")
         self.buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Ok | QDialogButtonBox.StandardButton.Cancel)
         self.buttons.accepted.connect(self.accept)

@@ -8,24 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from PySide6.QtCore import QMimeData, QSize, Qt, QTimer, Signal
+from PySide6.QtCore import QMimeData, QSize, QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
-from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QMenu, QStackedWidget, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QMainWindow, QStackedWidget, QVBoxLayout, QWidget
 
 from app.accounts import Accounts
+from app.arranging import Arranging
+from app.attending import Attending
+from app.beginning import Beginning
 from app.board import Board
 from app.branching import Branching
 from app.command_line import DEFAULT_SIZE, RUN_SUFFIX, Options, is_run_file
+from app.commanding import Commanding
 from app.commands import (
     COMMANDS,
-    Command,
+    WINDOW,
     Situation,
-    by_picture_key,
-    described,
-    enable,
     identity,
     make_actions,
-    translate,
 )
 from app.cost_words import badge_text, summary
 from app.cursor import Cursor, Look
@@ -35,13 +35,21 @@ from app.dock import PanelDock
 from app.editing import Editing
 from app.error_bar import ErrorBar
 from app.examples import Example, ExamplesError, read_examples
-from app.export import png_bytes
+from app.explaining import Explaining
+from app.filing import Filing
+from app.filming import Filming
 from app.going import Going
 from app.hit_bar import HitBar
-from app.keys_page import KeysPage
+from app.keeping import Keeping
+from app.languages import language_of
 from app.layouts import Workspace
 from app.ledger import Ledger
+from app.left_bar import LeftBar
+from app.log_file import note
+from app.long_work import LongWork
+from app.looks import Looks, tint
 from app.mailbox import Mailbox
+from app.menus import fill_bar
 from app.notice_bar import NoticeBar
 from app.notices import (
     CancelledFrame,
@@ -54,6 +62,7 @@ from app.notices import (
     SavedFrame,
     ToldFrame,
 )
+from app.noting import Noting
 from app.panels.activations import ActivationsPanel
 from app.panels.edits import EditsPanel
 from app.panels.models import ModelsPanel
@@ -61,22 +70,29 @@ from app.panels.panel import Context, Panel
 from app.panels.sampling import SamplingPanel
 from app.panels.tensors import TensorsPanel
 from app.panels.token_strip import TokenStrip
-from app.preferences import LEAST_POINTS, MOST_POINTS, NORMAL_POINTS, Preferences
+from app.preferences import Preferences
+from app.projecting import Projecting
+from app.reporting import Reporting
+from app.resetting import Resetting
 from app.run import Run
 from app.run_bar import RunBar
 from app.shelf import LookFrame, SearchFrame, ShelfFrame
 from app.shelving import Shelving
-from app.start_page import StartPage, progress_text
-from app.status import StatusBar
-from app.theme import THEMES, Theme, apply, icon
+from app.speaking import Speaking
+from app.start_page import StartPage
+from app.status import StatusBar, ended_text
+from app.taking import Taking
+from app.theme import DARK, Theme
 from app.turns import Turns
+from app.waiting import Cancels, Waiting
 from app.widgets.amounts import bytes_text
 from app.widgets.compare_bar import CompareBar
+from app.widgets.focus_ring import FocusRing
 from app.widgets.meter_page import MeterPage
-from app.worker import QUIT_WITHIN_S, Arm, OpenRequest, RunRequest, Worker
+from app.widgets.term_words import told
+from app.worker import QUIT_WITHIN_S, Arm, RunRequest, Worker
 from engine.breakpoints import HitFrame
 from engine.checkpoint.catalog import catalog, entry
-from engine.errors import EngineError
 from engine.frames import (
     AnswerFrame,
     BackFrame,
@@ -92,14 +108,10 @@ from engine.frames import (
     TreeFrame,
     Where,
 )
-from engine.run_file_facts import with_suffix
 from engine.settings import Record, Sampling
 
 LOOK_EVERY_MS = 50  # how often a running pass is asked where it stands
-TEXT_STEP = 1.15
-THUMBNAIL_WIDTH = 480  # pixels of the picture of the window in a saved run
-NEEDS_MODEL = ("run", "go_on", "step_layer", "step_stage", "step_token")
-LEAST_SIZE = QSize(960, 600)
+LEAST_SIZE = QSize(840, 480)
 
 
 class Styled(Protocol):
@@ -120,28 +132,25 @@ class Window(QMainWindow):
         preferences: Preferences,
         options: Options,
         panels: Iterable[Callable[[Context], Panel]],
+        beginning: Beginning | None = None,
     ) -> None:
         super().__init__()
         self.worker, self.mailbox, self.preferences, self.options = worker, mailbox, preferences, options
         self.ledger = Ledger()
         self.board = Board(worker, self.ledger.turn_to)
-        self.context = Context(Run(), Cursor(), self._first_theme(), self.board.ask, unask=self.board.unask)
+        self.context = Context(Run(), Cursor(), DARK, self.board.ask, unask=self.board.unask)
+        self.looks = Looks(self.context, preferences, options.theme, self)
         self.sampling, self.record = options.sampling, self._first_record()
-        self.device, self.dtype = options.device, options.dtype  # that models are opened with
         self.activity = self.tr("starting the engine")
         self.examples: tuple[Example, ...] = ()
-        self.ready = self.loading = self.requested = False
-        self.opened: OpenedFrame | None = None  # the file that the run came from
-        self._arriving: OpenedFrame | None = None  # its model, tokens and steps are on their way
-        self.saving = self._from_file = False
-        self._run_of_save: object = None
-        self._missing_said = ""
+        self.ready = self.requested = False
         self._before_shelf = ""  # the panel in whose place the shelf is
         self.closed_in_time = True
-        self._make_parts(panels)
+        self._make_parts(panels, beginning)
+        self._make_keeping(beginning)
         self._arrange()
         self._connect()
-        self.restyle()
+        self._dress()
         self._first_geometry()
         self._first_examples()
         self._tell_about_settings()
@@ -149,17 +158,28 @@ class Window(QMainWindow):
 
     # ---- building --------------------------------------------------------------------------------------------
 
-    def _make_parts(self, panels: Iterable[Callable[[Context], Panel]]) -> None:
+    def _make_parts(self, panels: Iterable[Callable[[Context], Panel]], beginning: Beginning | None) -> None:
         self.error_bar, self.notice_bar, self.compare_bar = ErrorBar(), NoticeBar(), CompareBar()
         self.start_page = StartPage(known for known in catalog() if known.starter)
         self.shelving = Shelving(self.context.shelf, self.mailbox, self.preferences, self)
-        self.shelving.set_dtype(self.dtype)
+        self.shelving.set_dtype(self.options.dtype)
+        self.filing = Filing(
+            self.context,
+            self.worker,
+            self.preferences,
+            self.shelving,
+            self.start_page,
+            self.options.device,
+            self.options.dtype,
+            self,
+        )
         self.board.add([make(self.context) for make in panels])
         self.models_panel = next((panel for panel in self.board.panels if isinstance(panel, ModelsPanel)), None)
         self.tensors_panel = next((panel for panel in self.board.panels if isinstance(panel, TensorsPanel)), None)
         points = next((panel for panel in self.board.panels if isinstance(panel, ActivationsPanel)), None)
         self.strip = next((panel for panel in self.board.panels if isinstance(panel, TokenStrip)), None)
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
+        self.arranging = Arranging(self.workspace, self.preferences, self)
         self.going = Going(self.context, self.workspace, points, self)
         edits = next((panel for panel in self.board.panels if isinstance(panel, EditsPanel)), None)
         self.editing = Editing(self.context, self.worker, self.workspace, edits, lambda: self.sampling, self)
@@ -167,47 +187,148 @@ class Window(QMainWindow):
         self.debugging = Debugging(
             self.context, self.worker, self.workspace, self.preferences, self.begin, lambda: self.active, self
         )
-        handlers = (self, self.going, self.debugging, self.branching, self.editing)
+        self.commanding = Commanding(
+            self.workspace, self.preferences, self.situation, self.filing.open_model, self.show_panel, self
+        )
+        self.context.add_commands = self.commanding.add
+        whole = self.options.size is None  # a size that was asked for is kept
+        self.projecting = Projecting(self, self.context, self.looks, self.workspace, lambda: self.activity, whole)
+        self.attending = Attending(
+            self, self.context, self.looks, self.workspace, self.board, self.preferences, self.projecting
+        )
+        self.noting = Noting(self.context, self.worker, self.workspace, self.preferences, self.branching.switch, self)
+        self.taking = Taking(self.context, self.workspace, self.preferences, self)
+        self.filming = Filming(self.context, self.preferences, self)
+        self.explaining = Explaining(self.context, self.board, self.workspace, self.preferences, self.show_panel, self)
+        self.speaking = Speaking(
+            self.preferences, language_of(self.options.language or self.preferences.language()), self
+        )
+        coordinators = (
+            self.filing,
+            self.speaking,
+            self.looks,
+            self.explaining,
+            self.arranging,
+            self.going,
+            self.debugging,
+            self.branching,
+        )
+        carriers: tuple[object, ...] = (self.noting, self.taking, self.filming)
+        self.reporting = Reporting(
+            self.context,
+            None if beginning is None else beginning.slot.log,
+            lambda: self.sampling,
+            self._settings,
+            lambda: self.bar.prompt.toPlainText(),
+            self,
+        )
+        self.resetting = Resetting(self.preferences, self)
+        carriers = (*carriers, self.reporting, self.resetting)
+        handlers = (self, *coordinators, self.editing, self.commanding, self.projecting, self.attending, *carriers)
         self.actions_by_name = make_actions(self, *handlers)
+        self.commanding.take_actions(self.actions_by_name)
         self.bar = RunBar(self.actions_by_name)
         self.hit_bar = HitBar(self.context.breaks, self.actions_by_name)
         self._show_sampling()
         self.pages = QStackedWidget()
-        self.status = StatusBar()
+        self.long_work = LongWork(self)
+        self.status = StatusBar(self.long_work)
+        cancels: Cancels = {
+            "load": self.filing.cancel_progress,
+            "save": self.worker.cancel_save,
+            "back": self.stop,
+        }
+        self.waiting = Waiting(
+            self.long_work, self.context.run, self.board, cancels, self.stop, self.shelving.pause, self
+        )
+        self.ring = FocusRing(self, self.context.theme)
         self.turns = Turns()
         self.accounts = Accounts(self.ledger, self.board)
         self.delivery = Delivery(self.mailbox, self.receive, self._showing, self.ledger)
         self._look = QTimer(self)
         self._look.setInterval(LOOK_EVERY_MS)
 
+    def _make_keeping(self, beginning: Beginning | None) -> None:
+        self.keeping = Keeping(
+            beginning,
+            self.context,
+            self.worker,
+            self.mailbox,
+            self.filing,
+            self.bar,
+            lambda: self.sampling,
+            self._keep_layout,
+            self,
+        )
+        self.left_bar = LeftBar(self.keeping)
+        self.keeping.said.connect(self.notice_bar.say)
+        self.keeping.sampling_restored.connect(self._restore_sampling)
+        self.keeping.notes_restored.connect(self.noting.restore)
+        self.left_bar.crash_log.clicked.connect(self._show_crash)
+        self.error_bar.report_asked.connect(self.reporting.copy_report)
+        self.reporting.said.connect(self._say)
+        self.resetting.said.connect(self.notice_bar.say)
+        self.resetting.changed.connect(self.refresh_commands)
+        if beginning is not None and beginning.trouble:
+            self.notice_bar.say(beginning.trouble)
+        if self.options.safe_mode:
+            self.notice_bar.say(
+                self.tr("Safe mode: the settings are those of the first start, and nothing is restored or kept.")
+            )
+
+    def _keep_layout(self) -> None:
+        self.preferences.set_geometry(self.saveGeometry())
+        self.arranging.keep()
+
+    def _restore_sampling(self, sampling: Sampling) -> None:
+        self.set_sampling(sampling)
+        self._show_sampling()
+
+    def _show_crash(self) -> None:
+        self.reporting.show_crash(self.keeping.crash_text)
+
+    def _settings(self) -> dict[str, str]:
+        """For a report."""
+        facts = {
+            "theme": self.looks.chosen,
+            "text": f"{self.looks.points:g} points",
+            "layout": self.workspace.layout_name,
+            "window": f"{self.width()} x {self.height()}",
+            "record": str(self.record),
+            "opened on": f"{self.filing.device}, {self.filing.dtype}",
+        }
+        return facts
+
     def _arrange(self) -> None:
         centre = QWidget()
         column = QVBoxLayout(centre)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
-        for widget in (self.bar, self.error_bar, self.notice_bar, self.hit_bar, self.compare_bar):
+        banner = self.projecting.banner
+        bars = (self.left_bar, self.error_bar, self.notice_bar, self.hit_bar, self.compare_bar)
+        for widget in (banner, self.bar, *bars):
             column.addWidget(widget)
         column.addWidget(self.pages, 1)
         self.pages.addWidget(self.start_page)
         self.pages.addWidget(self.workspace)
         self.setCentralWidget(centre)
         self.setStatusBar(self.status)
-        self.keys_page = KeysPage(self)
         self.meter_page = MeterPage(
             self, {**{panel.key: panel.title() for panel in self.board.panels}, "save": self.tr("saving the run")}
         )
         self._fill_menus()
+        self.projecting.chrome = (self.menuBar(), self.bar, self.status)
+        self.projecting.prompt_bar = self.bar
         self.setAcceptDrops(True)
-        self.setWindowTitle("Fluoroscope")
+        self._show_title()
         self.setMinimumSize(LEAST_SIZE)
 
     def _fill_menus(self) -> None:
-        menus = {title: self.menuBar().addMenu(translate(title)) for title in dict.fromkeys(c.menu for c in COMMANDS)}
-        for command in COMMANDS:
-            menus[command.menu].addAction(self.actions_by_name[identity(command)])
-        menus["&View"].addSeparator()
+        menu = fill_bar(self.menuBar(), self.actions_by_name)[WINDOW]
+        menu.addMenu(self.arranging.menu)
+        panels = menu.addMenu(self.tr("Panels sho&wn"))
         for dock in self.workspace.docks.values():
-            menus["&View"].addAction(dock.toggleViewAction())
+            panels.addAction(dock.toggleViewAction())
 
     def _connect(self) -> None:
         self.bar.prompt.submitted.connect(self.run_prompt)
@@ -222,26 +343,77 @@ class Window(QMainWindow):
         self.compare_bar.side_chosen.connect(self.branching.show_side)
         self.compare_bar.ended.connect(self.branching.end_comparison)
         self.editing.changed.connect(self._edits_changed)
+        self.arranging.changed.connect(self.refresh_commands)
+        self.explaining.changed.connect(self.refresh_commands)
+        self.bar.depth_chosen.connect(self.explaining.use_depth)
+        self.explaining.left.connect(self._show_workspace)
+        self.arranging.hidden_changed.connect(self.status.show_hidden)
+        self.arranging.said.connect(self.notice_bar.say)
+        self.arranging.told.connect(self.context.cursor.say)
+        self.arranging.list_asked.connect(self.status.hidden.open)
+        self.received.connect(self.arranging.look_at_tables)
+        self.context.cursor.pinned_changed.connect(self.arranging.look_at_tables)
         self.bar.speed.chosen.connect(self.debugging.set_speed)
         self.debugging.pace_changed.connect(self.bar.speed.show_speed)
         self._look.timeout.connect(self._ask_where)
         for dock in self.workspace.docks.values():
             dock.shown_changed.connect(partial(self.board.set_shown, dock.panel.key))
-            dock.key_pressed.connect(self._press_picture_key)
+            dock.key_pressed.connect(self.commanding.press)
+            dock.menu_opening.connect(partial(self.commanding.add_of_panel, dock))
             dock.failed.connect(self._show_failure)
+            dock.said.connect(self.context.cursor.say)
             dock.panel.settings_changed.connect(self.set_sampling)
             dock.panel.stage_opened.connect(self.going.show_stage)
             dock.panel.stage_asked.connect(self._do_at_stage)
-        page = self.start_page
-        page.open_asked.connect(self.open_model)
-        page.fetch_asked.connect(self.fetch)
-        page.cancel_asked.connect(self.cancel_progress)
-        page.folder_asked.connect(self.open_folder)
-        page.file_asked.connect(self.open_file)
-        page.run_asked.connect(self.open_run)
-        page.shelf_asked.connect(self.show_models)
+        self._connect_presenting()
+        self._connect_taking()
+        self._connect_files()
         self._connect_record()
         self._connect_shelf()
+        self.commanding.offer(self.tr("Saved layout"), lambda: self.arranging.saved, self.arranging.use_layout)
+        examples = (lambda: (told(each.name) for each in self.examples), self._put_example)
+        self.commanding.offer(self.tr("Example"), *examples)
+
+    def _put_example(self, name: str) -> None:
+        """Into the prompt field, and there the keyboard too."""
+        self.bar.prompt.put(next(each.text for each in self.examples if told(each.name) == name))
+        self.bar.prompt.setFocus()
+
+    def _connect_presenting(self) -> None:
+        self.projecting.take_actions(self.actions_by_name)
+        self.projecting.changed.connect(self.refresh_commands)
+        self.attending.changed.connect(self.refresh_commands)
+        self.attending.take_actions(self.actions_by_name)
+        self.received.connect(self.attending.note)
+
+    def _connect_taking(self) -> None:
+        for part in (self.taking, self.filming, self.noting):
+            part.said.connect(self._say_now)
+            part.failed.connect(self._show_failure)
+        self.filming.changed.connect(self.refresh_commands)
+        self.filming.finishing.connect(
+            lambda text, n: self.long_work.begin("film", text, n, "frames", self.filming.discard_recording)
+        )
+        self.filming.completed.connect(lambda n: self.long_work.move("film", n))
+        self.filming.finished.connect(lambda: self.long_work.end("film"))
+        self.noting.changed.connect(self.refresh_commands)
+        self.received.connect(self.noting.follow)
+        self.status.addPermanentWidget(self.filming.chip)
+
+    def _connect_files(self) -> None:
+        page, filing = self.start_page, self.filing
+        page.open_asked.connect(filing.open_model)
+        page.fetch_asked.connect(filing.fetch)
+        page.cancel_asked.connect(filing.cancel_progress)
+        page.folder_asked.connect(filing.open_folder)
+        page.file_asked.connect(filing.open_file)
+        page.run_asked.connect(filing.open_run)
+        page.shelf_asked.connect(self.show_models)
+        filing.said.connect(self._say)
+        filing.changed.connect(self.refresh)
+        filing.changed.connect(self._show_title)
+        filing.failed.connect(self.error_bar.show_error)
+        filing.begun.connect(self.waiting.begin)
 
     def _connect_record(self) -> None:
         self.status.record.chosen.connect(self.set_record)
@@ -254,19 +426,31 @@ class Window(QMainWindow):
 
     def _connect_shelf(self) -> None:
         shelving, panel = self.shelving, self.models_panel
-        shelving.open_asked.connect(self.open_model)
+        shelving.open_asked.connect(self.filing.open_model)
         shelving.inside_asked.connect(self.show_tensors)
         shelving.failed.connect(self.error_bar.show_error)
         shelving.changed.connect(self._show_shelf)
-        shelving.device_chosen.connect(self._use_device)
+        shelving.device_chosen.connect(self.filing.use_device)
         if panel is not None:
             panel.asked.connect(shelving.do)
             panel.query_changed.connect(shelving.judge_by)
             panel.looked.connect(shelving.look_closer)
             self.workspace.docks[panel.key].shown_changed.connect(self._shelf_shown)
 
-    def _first_theme(self) -> Theme:
-        return THEMES.get(self.options.theme or self.preferences.theme(), THEMES["dark"])
+    def _dress(self) -> None:
+        """All that follows the theme, in its present one."""
+        bars = (self.bar, self.left_bar, self.error_bar, self.notice_bar, self.hit_bar, self.compare_bar)
+        pages = (self.start_page, self.commanding, self.meter_page, self.reporting.page)
+        parts: tuple[Styled, ...] = (*bars, self.status, self.filming, *pages, *self.workspace.docks.values())
+        for part in parts:
+            self.looks.changed.connect(part.restyle)
+        self.looks.changed.connect(self.ring.restyle)
+        self.looks.changed.connect(partial(tint, self.actions_by_name))
+        self.looks.changed.connect(self.board.restyle)
+        self.looks.changed.connect(self.refresh_commands)
+        self.looks.said.connect(self.notice_bar.say)
+        self.speaking.said.connect(self.notice_bar.say)
+        self.looks.restyle()
 
     def _first_record(self) -> Record:
         """What the command line says, else what was chosen last."""
@@ -289,11 +473,7 @@ class Window(QMainWindow):
         return min(size[0], room.width()), min(size[1], room.height())
 
     def _first_layout(self) -> None:
-        kept = None if self.options.layout else self.preferences.layout()
-        if kept is None or not self.workspace.restore(*kept):
-            self.workspace.arrange(self.options.layout or "focus")
-        if self.options.panel is not None:
-            self.workspace.bring_up(self.options.panel)
+        self.arranging.begin(self.options.layout, self.options.panel)
 
     def _first_examples(self) -> None:
         try:
@@ -301,12 +481,14 @@ class Window(QMainWindow):
         except ExamplesError as error:
             self.error_bar.show_error(ErrorFrame("examples", str(error)))
         self.bar.show_examples(self.examples)
+        if self.explaining.complaint():
+            self.error_bar.show_error(ErrorFrame("explanations", self.explaining.complaint()))
 
     def _tell_about_settings(self) -> None:
         """Once; the program goes on without them."""
-        complaint = self.preferences.complaint()
-        if complaint is not None:
-            self.notice_bar.say(complaint)
+        for complaint in (self.preferences.complaint(), self.commanding.shortcuts.complaint):
+            if complaint:
+                self.notice_bar.say(complaint)
 
     # ---- frames ----------------------------------------------------------------------------------------------
 
@@ -316,9 +498,12 @@ class Window(QMainWindow):
         changed = False
         for frame in frames:
             changed |= self._absorb(frame)
+            self.waiting.take(frame)
+            note(frame)
             receiver = _RECEIVERS.get(type(frame))
             if receiver is not None:
                 receiver(self, frame)
+            self.keeping.take(frame)
         answers, tokens = newest_answers(frames), sum(isinstance(frame, StepFrame) for frame in frames)
         self.turns.take([*self.board.pieces(changed, answers, tokens), self.refresh, partial(self._announce, frames)])
         if self.context.run.where.state != "running" or not all(isinstance(frame, _IN_TURNS) for frame in frames):
@@ -339,36 +524,33 @@ class Window(QMainWindow):
     def _engine_ready(self, frame: ReadyFrame) -> None:
         self.ready = True
         self.activity = self.tr("ready")
-        self.shelving.set_accelerators(frame.accelerators, self.device)
+        self.shelving.set_accelerators(frame.accelerators, self.filing.device)
         if self.models_panel is not None:
             self.models_panel.set_ready(True)
+        self.left_bar.set_ready(True)
         if self.options.model is not None:
-            self.open_model(self.options.model)
-        self.look_in_cache()
+            self.filing.open_model(self.options.model)
+        self.filing.look_in_cache()
 
     def _model_ready(self, frame: ModelFrame) -> None:
-        self.loading = self.requested = False
+        self.requested = False
         self.activity = self.tr("ready")
         self.board.forget()
         self.context.cursor.reset(Look())
-        self.start_page.show_progress(None)
-        self.opened, self._arriving = self._arriving, None
+        self.filing.take_model(frame)
+        opened = self.filing.opened
         self.editing.take_model(frame)
         self._forget_hits()
         self.branching.follow(frame)
         self.bar.show_model(frame.name, frame.has_chat_template)
-        self.notice_bar.show_model(frame if self.opened is None else self._without_model(frame, self.opened))
-        if self.opened is None:
+        self.notice_bar.show_model(frame if opened is None else self._without_model(frame, opened))
+        if opened is None:
             self.bar.chat.setChecked(frame.has_chat_template and self.options.chat)
             self._take_sampling_of(frame)
             self._offer_prompt(frame)
         else:
-            self._take_file(frame, self.opened)
+            self._take_file(frame, opened)
         self._show_title()
-        if self.opened is None or not self.opened.why:
-            self.preferences.add_recent(frame.source)
-        if self.opened is not None:
-            self.preferences.add_recent(self.opened.path)
         self._tell_about_settings()
         self._fill_model_menu()
         self.start_page.show_recent(self.preferences.recent())
@@ -376,14 +558,14 @@ class Window(QMainWindow):
         self.bar.prompt.setFocus()
 
     def _run_opened(self, frame: OpenedFrame) -> None:
-        """A saved run comes: its model first."""
-        self._arriving, self._from_file = frame, True
+        self.filing.take_opened(frame)
 
     def _take_file(self, model: ModelFrame, opened: OpenedFrame) -> None:
         """A saved run has settings of its own."""
         self.bar.chat.setChecked(model.has_chat_template and opened.chat)
         self.set_sampling(opened.sampling)
         self._show_sampling()
+        self.editing.take_file(opened)
 
     def _without_model(self, model: ModelFrame, opened: OpenedFrame) -> ModelFrame:
         """What is said of a model, or of its absence."""
@@ -393,10 +575,11 @@ class Window(QMainWindow):
         return replace(model, source=opened.path, warnings=(rest,))
 
     def _show_title(self) -> None:
-        """The file of the run, where it has one; whether passes are edited."""
-        name = "" if self.opened is None else f"{Path(self.opened.path).name} — "
+        """The file of the run, where it has one; whether passes are edited, and nothing is kept."""
+        name = f"{Path(self.filing.file).name} — " if self.filing.file else ""
         edited = self.tr("edited — ") if self.context.tray.on else ""
-        self.setWindowTitle(f"{edited}{name}Fluoroscope")
+        safe = self.tr("safe mode — ") if self.options.safe_mode else ""
+        self.setWindowTitle(f"{safe}{edited}{name}Fluoroscope")
 
     def _edits_changed(self) -> None:
         self._show_title()
@@ -410,21 +593,16 @@ class Window(QMainWindow):
 
     def _run_began(self, frame: RunFrame) -> None:
         self.requested = False
+        self.projecting.run_began()
         self._forget_hits()
         self.context.cursor.say("")  # what was said of the run before
         self.branching.follow(frame)
         self.board.mark()
         self.context.cursor.follow()
-        if self._coming_from_file(frame):
+        if self.filing.take_run():
             self._show_prompt(frame)
         else:
-            self.opened = None  # a run of its own now
-            self._show_title()
-
-    def _coming_from_file(self, frame: RunFrame) -> bool:
-        """Whether this run is the one of the file that has just been opened, and not a new one."""
-        came, self._from_file = self._from_file, False
-        return came
+            self._show_title()  # a run of its own now
 
     def _show_prompt(self, frame: RunFrame) -> None:
         """What was typed, as far as the tokens tell: a chat template has put more around it."""
@@ -449,6 +627,11 @@ class Window(QMainWindow):
             dock.refresh()
         self.refresh_commands()
 
+    def _say_now(self, text: str) -> None:
+        """What a command has done, at once."""
+        self._say(text)
+        self.status.show_run(self.context.run, self.activity)
+
     def _say(self, text: str) -> None:
         self.activity = text
 
@@ -464,7 +647,7 @@ class Window(QMainWindow):
             self.notice_bar.say(use.trouble)
 
     def _run_ended(self, frame: EndFrame) -> None:
-        self.activity = self.tr("ended: {0}").format(frame.reason)
+        self.activity = ended_text(frame.reason, self.tr)
         self.board.mark()
         self.debugging.leave()
         self.branching.follow(frame)
@@ -494,43 +677,20 @@ class Window(QMainWindow):
         self.hit_bar.hide()
 
     def _show_progress(self, frame: ProgressFrame) -> None:
-        self.activity = progress_text(frame)
-        if frame.task != "save":
-            self.start_page.show_progress(frame)
+        self.filing.take_progress(frame)
 
     def _run_saved(self, frame: SavedFrame) -> None:
-        self.saving = False
-        path = Path(frame.path)
-        self.activity = self.tr("saved {0}, {1}").format(path.name, bytes_text(frame.size))
-        self.preferences.add_recent(frame.path)
-        if self._run_of_save is self.context.run.steps:  # and not one that was begun meanwhile
-            known = self.opened or OpenedFrame(frame.path, "", self.sampling, False)
-            self.opened = replace(known, path=frame.path)
+        if not frame.quiet:
+            self.filing.take_saved(frame, self.sampling)
             self._show_title()
-        self._fill_model_menu()
+            self._fill_model_menu()
 
     def _download_moved(self, frame: DownloadFrame) -> None:
-        awaited = frame.source == self.shelving.awaited
         self.context.shelf.absorb(frame)
-        self.shelving.moved(frame)
+        self.filing.take_download(frame)
         self._show_shelf()
-        if awaited:
-            self._awaited_moved(frame)
-        if frame.state in ("done", "paused", "cancelled"):
-            states = {"done": frame.text, "paused": self.tr("paused"), "cancelled": self.tr("cancelled")}
-            self.activity = self.tr("download of {0}: {1}").format(frame.source, states[frame.state])
-            self.look_in_cache()
         if frame.state == "failed" and not frame.needs_token:
             self._failed(ErrorFrame("fetch", frame.sentence, frame.details))
-
-    def _awaited_moved(self, frame: DownloadFrame) -> None:
-        """The start page follows the download whose model will be opened."""
-        if frame.state == "waiting":
-            self._show_progress(ProgressFrame("fetch", self.tr("waiting for other downloads"), frame.done, frame.total))
-        elif frame.state == "running":
-            self._show_progress(ProgressFrame("fetch", frame.text or self.activity, frame.done, frame.total))
-        else:
-            self.start_page.show_progress(None)
 
     def _shelf_moved(self, frame: ShelfFrame | SearchFrame | LookFrame) -> None:
         self.context.shelf.absorb(frame)
@@ -541,7 +701,7 @@ class Window(QMainWindow):
 
     def _deleted(self, frame: DeletedFrame) -> None:
         self.activity = self.tr("{0} was deleted, {1} are free again").format(frame.title, bytes_text(frame.freed))
-        self.look_in_cache()
+        self.filing.look_in_cache()
         self.shelving.look_again()
 
     def _told(self, frame: ToldFrame) -> None:
@@ -557,31 +717,21 @@ class Window(QMainWindow):
         if shown:
             self.shelving.look()
 
-    def _use_device(self, device: str, dtype: str) -> None:
-        self.device, self.dtype = device, dtype
-
     def _cancelled(self, frame: CancelledFrame) -> None:
-        self.loading = self.loading and frame.task != "load"
-        self.saving = self.saving and frame.task != "save"
-        self.activity = self.tr("cancelled")
-        self.start_page.show_progress(None)
+        self.filing.take_cancelled(frame)
+        if frame.task == "back":
+            self.branching.follow(frame)
 
     def _failed(self, frame: ErrorFrame) -> None:
-        if frame.task == "load":
-            self.loading = False
+        self.filing.take_error(frame, self.ready)
         if frame.task == "run":
             self.requested = False
         if frame.task == "back":
             self.branching.follow(frame)
         if frame.task == "edit":
             self.editing.take_refusal()
-        if frame.task == "save":
-            self.saving = False
-            self.activity = self.tr("the run was not saved")
-        if frame.task in ("load", "fetch", "start"):
-            self.activity = self.tr("ready") if self.ready else self.tr("the engine could not be started")
-            self.start_page.show_progress(None)
-        self.error_bar.show_error(frame)
+        if frame.task != "autosave":  # nobody has asked for it: a notice will do
+            self.error_bar.show_error(frame)
 
     def _ask_where(self) -> None:
         """A running pass does not report each stage: it is looked at, at the pace of the eye."""
@@ -611,15 +761,20 @@ class Window(QMainWindow):
             has_tokens=self.context.run.n_tokens > 0,
             has_run=bool(self.context.run.steps),
             has_experts=self.context.run.has_experts,
-            loading=self.loading,
+            loading=self.filing.loading,
             has_examples=bool(self.examples),
-            missing="" if self.opened is None else self.opened.why,
-            filing=self.saving or self.loading,
+            missing="" if self.filing.opened is None else self.filing.opened.why,
+            filing=self.filing.saving or self.filing.loading,
             comparing=self.context.comparison.complete,
             stands=self.branching.stands,
             edits=len(self.context.tray.edits),
             can_undo=self.context.tray.can_undo,
             can_redo=self.context.tray.can_redo,
+            can_reset=self.preferences.can_reset,
+            can_bring_back=self.preferences.can_bring_back,
+            audience=self.attending.on,
+            notes=len(self.context.notes),
+            recording=self.filming.busy,
             state="idle" if not self.active else "paused" if paused else "running",
         )
 
@@ -628,6 +783,7 @@ class Window(QMainWindow):
         self.refresh_commands()
         self.status.show_run(self.context.run, self.activity)
         self.start_page.show_engine(self.activity, self.ready)
+        self.projecting.show_stage()
         self._account()
         if self.active != self._look.isActive():
             (self._look.start if self.active else self._look.stop)()
@@ -646,98 +802,20 @@ class Window(QMainWindow):
 
     def refresh_commands(self) -> None:
         now = self.situation()
-        enable(self.actions_by_name, now)
-        self._say_what_is_missing(now.missing)
+        self.commanding.enable(now)
+        self.bar.show_depth(self.context.depth)
         self.actions_by_name["run"].setText(self.tr("&Continue") if now.goes_on else self.tr("&Run"))
-        for name, chosen in (("use_layout", self.workspace.layout_name), ("use_theme", self.context.theme.name)):
+        for name, chosen in (
+            ("use_layout", self.workspace.layout_name),
+            ("use_depth", self.context.depth),
+            *self.looks.choices(),
+            *self.speaking.choices(),
+        ):
             for command in COMMANDS:
                 if command.name == name:
                     self.actions_by_name[identity(command)].setChecked(command.argument == chosen)
 
-    def _say_what_is_missing(self, sentence: str) -> None:
-        """Why nothing can be run, on what would run it."""
-        if sentence == self._missing_said:
-            return
-        self._missing_said = sentence
-        for command in COMMANDS:
-            if command.name in NEEDS_MODEL:
-                action = self.actions_by_name[identity(command)]
-                action.setToolTip(sentence or described(command))
-                action.setStatusTip(sentence or translate(command.help))
-
     # ---- commands: the model ---------------------------------------------------------------------------------
-
-    def open_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, self.tr("Open a folder with a model"))
-        if folder:
-            self.open_model(folder)
-
-    def open_file(self) -> None:
-        name, _ = QFileDialog.getOpenFileName(self, self.tr("Open a GGUF file"), "", "GGUF (*.gguf)")
-        if name:
-            self.open_model(name)
-
-    def open_model(self, source: str) -> None:
-        """Load a model; the present one stays until the new one is there. None that is still coming takes its place."""
-        if self.shelving.awaited:
-            self.shelving.await_none()
-            self.start_page.show_progress(None)
-        self.loading = True
-        self.activity = self.tr("opening {0}").format(source)
-        if is_run_file(source):
-            others = tuple(other for other in self.preferences.recent() if not is_run_file(other))
-            self.worker.open_run(OpenRequest(Path(source), others, self.device))
-        else:
-            self.worker.load(source, self.device, self.dtype)
-        self.refresh()
-
-    def open_run(self) -> None:
-        """Ask for a saved run and open it."""
-        title, kinds = self.tr("Open a run"), self.tr("Runs ({0})").format(f"*{RUN_SUFFIX}")
-        name, _ = QFileDialog.getOpenFileName(self, title, self.preferences.run_folder(), kinds)
-        if name:
-            self.preferences.set_run_folder(str(Path(name).parent))
-            self.open_model(name)
-
-    def save_run(self) -> None:
-        """Ask for a file and save the run up to its last finished step; it may go on meanwhile."""
-        suggestion = self.opened.path if self.opened is not None else self._suggested_name()
-        title, kinds = self.tr("Save the run"), self.tr("Runs ({0})").format(f"*{RUN_SUFFIX}")
-        name, _ = QFileDialog.getSaveFileName(self, title, suggestion, kinds)
-        if name:
-            self.preferences.set_run_folder(str(Path(name).parent))
-            self.save_run_as(with_suffix(Path(name)))
-
-    def save_run_as(self, path: Path) -> None:
-        self.saving, self._run_of_save = True, self.context.run.steps  # a list of its own for every run
-        self.activity = self.tr("saving {0}").format(path.name)
-        picture = self.grab().toImage()
-        smooth = Qt.TransformationMode.SmoothTransformation
-        self.worker.save_run(path, png_bytes(picture.scaledToWidth(THUMBNAIL_WIDTH, smooth)))
-        self.refresh()
-
-    def cancel_file(self) -> None:
-        """Give up saving and opening; what was there before is still there."""
-        self.worker.cancel_save()
-        self.cancel_progress()
-
-    def _suggested_name(self) -> str:
-        model = self.context.run.model
-        name = "run" if model is None else "".join(c if c.isalnum() or c in "-_." else "-" for c in model.name)
-        return str(Path(self.preferences.run_folder(), f"{name}{RUN_SUFFIX}"))
-
-    def fetch(self, name: str) -> None:
-        """Download a model of the catalog or the hub, then open it."""
-        self.activity = self.tr("asking for {0}").format(name)
-        self.start_page.show_progress(ProgressFrame("fetch", self.activity, 0, 0))
-        self.shelving.download(name, then_open=True)
-        self.refresh()
-
-    def cancel_progress(self) -> None:
-        if self.shelving.awaited:
-            self.shelving.stop_awaited()
-            self.start_page.show_progress(None)
-        self.worker.cancel_load()
 
     def show_models(self) -> None:
         """The model shelf; the same command goes back to what was there before."""
@@ -761,29 +839,16 @@ class Window(QMainWindow):
             self.workspace.restore_maximised()
         if dock is not None and dock.shown:
             self.workspace.bring_up(self._before_shelf or self.workspace.beside("models"))
+        self._show_workspace()
+
+    def _show_workspace(self) -> None:
+        """The panels, or the start page while there is no model."""
         has_model = self.context.run.model is not None
         self.pages.setCurrentWidget(self.workspace if has_model else self.start_page)
 
-    def look_in_cache(self) -> None:
-        """Which models need no download any more; the user is told where there can be no cache."""
-        from engine.checkpoint.shelf import cached  # with it comes what downloads: not before the first window
-
-        try:
-            self.start_page.show_cached([known.name for known in catalog() if cached(known.name) is not None])
-        except EngineError as error:
-            self.error_bar.show_error(ErrorFrame("cache", str(error)))
-
     def _fill_model_menu(self) -> None:
-        before = self.bar.model.menu()
-        if before is not None:
-            before.deleteLater()
-        menu = QMenu(self.bar.model)
-        for source in self.preferences.recent():
-            menu.addAction(source, partial(self.open_model, source))
-        menu.addSeparator()
-        for name in ("open_folder", "open_file", "open_run", "show_models"):
-            menu.addAction(self.actions_by_name[name])
-        self.bar.model.setMenu(menu)
+        commands = ("open_folder", "open_file", "open_run", "show_models")
+        self.filing.fill_menu(self.bar.model, [self.actions_by_name[name] for name in commands])
         if self.tensors_panel is not None:
             self.tensors_panel.show_recent([source for source in self.preferences.recent() if not is_run_file(source)])
 
@@ -794,6 +859,16 @@ class Window(QMainWindow):
         self.workspace.bring_up("tensors")
         if self.tensors_panel is not None and source is not None:
             self.tensors_panel.show_source(source)
+
+    def show_panel(self, key: str) -> None:
+        """In front of all others, and with the keyboard."""
+        if key == "models":
+            self.show_models()
+            return
+        self.workspace.restore_maximised()
+        self.pages.setCurrentWidget(self.workspace)
+        self.workspace.bring_up(key)
+        self.workspace.docks[key].take_focus()
 
     # ---- commands: the run -----------------------------------------------------------------------------------
 
@@ -869,14 +944,21 @@ class Window(QMainWindow):
 
     # ---- commands: where to look -------------------------------------------------------------------------------
 
+    @property
+    def _undoing(self) -> tuple[Callable[[], bool], ...]:
+        """What Esc may take back, the newest first; each False where there is nothing."""
+        workspace = self.workspace
+        own = (self.arranging.leave_table, self.board.undo, workspace.restore_maximised, self._dismiss_error)
+        return *own, self.projecting.undo
+
     def undo_one(self) -> None:
         """Undo the newest of: the help, a panel's own step, a maximised panel, an error, a picked expert, the pinned
         position."""
-        if self.keys_page.isVisible():
-            self.keys_page.hide()
-        elif self.meter_page.isVisible():
+        if self.commanding.close_page() or self.reporting.page.leave():
+            return
+        if self.meter_page.isVisible():
             self.meter_page.hide()
-        elif self.board.undo() or self.workspace.restore_maximised() or self._dismiss_error():
+        elif any(undo() for undo in self._undoing):
             return
         elif self.context.cursor.pinned.expert is not None:
             self.context.cursor.pin(expert=None)
@@ -889,19 +971,6 @@ class Window(QMainWindow):
         return shown
 
     # ---- commands: the view ------------------------------------------------------------------------------------
-
-    def use_layout(self, name: str) -> None:
-        self.workspace.arrange(name)
-        self.refresh_commands()
-
-    def reset_layout(self) -> None:
-        self.workspace.arrange("focus")
-        self.refresh_commands()
-
-    def maximise(self) -> None:
-        dock = self.workspace.maximised or self.workspace.focused()
-        if dock is not None:
-            self.workspace.toggle_maximised(dock)
 
     def colour_by_expert(self) -> None:
         """Colour the tokens by expert, or by probability again."""
@@ -917,56 +986,10 @@ class Window(QMainWindow):
         """Open the menu of the record's memory."""
         self.status.record.open()
 
-    def use_theme(self, name: str) -> None:
-        self.context.theme = THEMES[name]
-        self.preferences.set_theme(name)
-        self.restyle()
-
-    def larger_text(self) -> None:
-        self._set_points(self.points * TEXT_STEP)
-
-    def smaller_text(self) -> None:
-        self._set_points(self.points / TEXT_STEP)
-
-    def normal_text(self) -> None:
-        self._set_points(NORMAL_POINTS)
-
-    @property
-    def points(self) -> float:
-        """Size of the text now."""
-        return QApplication.font().pointSizeF()
-
-    def _set_points(self, points: float) -> None:
-        points = min(MOST_POINTS, max(LEAST_POINTS, points))
-        self.preferences.set_points(points)
-        self.restyle(points)
-
-    def restyle(self, points: float | None = None) -> None:
-        """The theme and text size everywhere."""
-        theme, application = self.context.theme, QApplication.instance()
-        assert isinstance(application, QApplication), "a window needs an application"
-        apply(theme, application, points or self.preferences.points())
-        for command in COMMANDS:
-            if command.icon:
-                self.actions_by_name[identity(command)].setIcon(icon(command.icon, theme))
-        bars: tuple[Styled, ...] = (self.bar, self.error_bar, self.notice_bar, self.hit_bar, self.compare_bar)
-        for part in (*bars, self.start_page, self.keys_page, self.meter_page, *self.workspace.docks.values()):
-            part.restyle(theme)
-        self.board.restyle()
-        self.refresh_commands()
-
     def show_cost(self) -> None:
         """The table of what watching costs; the same command closes it."""
         self.meter_page.toggle()
         self.meter_page.show_figures(self.accounts.figures)
-
-    def show_keys(self) -> None:
-        self.keys_page.toggle()
-
-    def _press_picture_key(self, key: str) -> None:
-        command: Command | None = by_picture_key(key)
-        if command is not None:
-            self.actions_by_name[identity(command)].trigger()
 
     def _show_failure(self, sentence: str) -> None:
         self.error_bar.show_error(ErrorFrame("export", sentence))
@@ -981,24 +1004,40 @@ class Window(QMainWindow):
         source = dropped_model(event.mimeData())
         if source:
             event.acceptProposedAction()
-            QTimer.singleShot(0, self, partial(self.open_model, source))  # the other program waits for our return
+            later = partial(self.filing.open_model, source)  # the other program waits for our return
+            QTimer.singleShot(0, self, later)
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        self.keys_page.place()
+        self.projecting.resized()
+        self.commanding.place()
         self.meter_page.place()
         self.status.meter.choose()
+        self.status.hidden.choose()
+
+    def focusNextPrevChild(self, forward: bool) -> bool:  # noqa: N802
+        """Tab goes only to what is seen."""
+        moved = super().focusNextPrevChild(forward)
+        first = self.focusWidget()
+        while moved and self.workspace.unseen(self.focusWidget()):
+            moved = super().focusNextPrevChild(forward) and self.focusWidget() is not first
+        return moved
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Nothing may come from the worker any more before it is stopped, and nothing on screen waits for it."""
         self._look.stop()
         self.delivery.close()
         self.turns.drop()
-        self.preferences.set_geometry(self.saveGeometry())
-        self.preferences.set_layout(self.workspace.layout_name, self.workspace.save())
+        self.long_work.close()
+        self.attending.close()
+        self.projecting.leave()
+        self._keep_layout()
         self.hide()
+        self.keeping.close()
+        self.filming.close()
         besides = self.shelving.close(QUIT_WITHIN_S)
         self.closed_in_time = self.worker.quit() and besides
+        self.keeping.leave()
         event.accept()
 
 

@@ -29,8 +29,8 @@ from engine.edits import Edit
 from engine.errors import Cancelled, EngineError
 from engine.frames import EndFrame, ErrorFrame, ProgressFrame, RunFrame, Where
 from engine.gate import Spot, StepKind
-from engine.questions import OF_FILES, OF_HEADERS, AskOn, Question
-from engine.run_file_facts import Beside
+from engine.questions import OF_FILES, OF_HEADERS, OF_MODELS, AskOn, Question
+from engine.run_file_facts import Beside, Branch, Mark
 from engine.settings import Record, Sampling
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 Arm = StepKind | Literal["pause"] | Spot
 Outcome = Literal["done", "cancelled", "error"]
 QUIT_WITHIN_S = 2.0
+REFILL_TOLD_S = 0.1  # so often it is said how far a refill is
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,9 @@ class Worker:
         self._pace: float | None = None
         self._breakpoints: tuple[Breakpoint, ...] = (NOT_FINITE,)
         self._running = False  # inside session.begin or session.steps
+        self._making = self._given_up = False  # the run is being taken elsewhere; somebody stops that
+        self._refill_told = 0.0  # when it was last said how far a refill is
+        self._begun = False  # inside session.steps: the run that is under way is the one that is there
         self._halted = False  # the run under way is to end, whatever else is wanted of it
         self._leaving = False  # the pass under way is cancelled to take the run elsewhere, and it is not there yet
         self._onward: Arm | None = None  # how it moves on there: it stands if it stood, or was to stop
@@ -136,13 +140,32 @@ class Worker:
 
     def save_run(self, path: Path, thumbnail: bytes = b"") -> None:
         """Save the run up to its last finished step, while it goes on; ProgressFrames and a SavedFrame follow."""
-        request = SaveRequest(path, thumbnail)
+        self._save_soon(SaveRequest(path, thumbnail))
+
+    def autosave(self, path: Path) -> bool:
+        """The same unasked: nothing is told but a quiet SavedFrame, or an ErrorFrame for "autosave". False, and nothing
+        is done, while a save is under way."""
+        free = self._saving.wanted is None
+        if free:
+            self._save_soon(SaveRequest(path, quiet=True))
+        return free
+
+    @property
+    def saves(self) -> bool:
+        """Whether a save is under way."""
+        return self._saving.wanted is not None
+
+    def _save_soon(self, request: SaveRequest) -> None:
         self._saving.want(request)
         with self._lock:
-            if self._running and self._gate is not None:
+            if self._begun and self._gate is not None:
                 self._saving.ask_in_pass(self._gate, request, self._save_later)
             else:
                 self._save_later(request)
+
+    def set_marks(self, notes: tuple[Mark, ...], bookmarks: tuple[Mark, ...]) -> None:
+        """Notes and bookmarks of the run that is there, for the files that it is saved as from now on."""
+        self._saving.set_marks(notes, bookmarks)
 
     def cancel_save(self) -> None:
         self._saving.cancel()
@@ -182,9 +205,9 @@ class Worker:
                     self._commands.put(self._gate.work_off)
 
     def stop(self) -> None:
-        """End the run under way, inside its pass, and forget one that has not begun."""
+        """End the run under way, inside its pass, and forget one that has not begun; give up taking it elsewhere."""
         with self._lock:
-            self._waiting_run, self._halted = None, True
+            self._waiting_run, self._halted, self._given_up = None, True, self._making
             self._interrupt()
 
     def back(self, n_tokens: int) -> None:
@@ -354,11 +377,13 @@ class Worker:
             if self._waiting_load is None:  # cancelled before it began; otherwise a newer load replaced it
                 self._mailbox.post(CancelledFrame("load"))
             return
+        self._save_before()
         outcome = self._attempt("load", partial(self._replace_now, request))
         with self._lock:
-            if self._waiting_load is request:
+            replaced = self._waiting_load is not None and self._waiting_load is not request
+            if not replaced:
                 self._waiting_load = None
-        if outcome == "cancelled":
+        if outcome == "cancelled" and not replaced:
             self._mailbox.post(CancelledFrame("load"))
         if outcome != "done":
             self._answer_open()  # the old model and its run are still there, and were hurried away from
@@ -378,6 +403,8 @@ class Worker:
         )
         session = engine.Session(loaded, gate=self._gate, record=self._record)
         session.watched, session.check = self._answering.inquiries.questions, self._check_hurry
+        session.refilling = self._tell_refill
+        self._save_before()
         with self._lock:
             if request is not self._waiting_load:
                 raise Cancelled
@@ -402,6 +429,8 @@ class Worker:
         )
         facts, branch = opened.facts, opened.facts.branch
         opened.session.watched, opened.session.check = self._answering.inquiries.questions, self._check_hurry
+        opened.session.refilling = self._tell_refill
+        self._save_before()
         with self._lock:
             if request is not self._waiting_load:
                 raise Cancelled
@@ -411,7 +440,8 @@ class Worker:
         beside = Beside(branch.max_new_tokens, branch.chat, branch.reason, facts.notes, facts.bookmarks)
         self._saving.begin(beside, opened.steps)
         self._changes.begin(opened.session, opened.steps)
-        self._mailbox.post(OpenedFrame(str(request.path), opened.why, branch.sampling, branch.chat))
+        rest = facts.notes, facts.bookmarks, _tray_of(branch)
+        self._mailbox.post(OpenedFrame(str(request.path), opened.why, branch.sampling, branch.chat, *rest))
         run = RunFrame(opened.prompt, branch.max_new_tokens, branch.chat)
         for frame in (opened.model_frame, run, *opened.steps):
             self._mailbox.post(frame)
@@ -448,11 +478,14 @@ class Worker:
             self._mailbox.post(session.trace.use())
 
     def _run(self, request: RunRequest) -> None:
+        if request is self._waiting_run:
+            self._save_before()
         if not self._take(request):
             if self._waiting_run is None:  # stopped before it began, and answers were hurried away from for it
                 self._answer_open()
             return
         if self._attempt("run", partial(self._begin, request)) == "done":
+            self._let_save()
             outcome = self._attempt("run", self._steps)
             while outcome == "cancelled" and self._goes_elsewhere():
                 outcome = self._attempt("run", self._steps_left)
@@ -465,6 +498,13 @@ class Worker:
         else:
             self._leave()
         self._answer_all()
+
+    def _let_save(self) -> None:
+        """From here on what is to be saved is asked for in the pass, what was wanted while the run began, too."""
+        with self._lock:
+            self._begun = True
+            if (request := self._saving.wanted) is not None and self._gate is not None:
+                self._saving.ask_in_pass(self._gate, request, self._save_later)
 
     def _take(self, request: RunRequest) -> bool:
         """Whether this is still the newest run that was asked for; if so the gate is made ready for it."""
@@ -527,7 +567,12 @@ class Worker:
 
     def _make_changes_now(self) -> None:
         while (change := self._changes.next()) is not None:
-            self._attempt(change.task, partial(self._make, change))
+            self._making = True
+            outcome = self._attempt(change.task, partial(self._make, change))
+            with self._lock:
+                self._making = self._given_up = False
+            if outcome == "cancelled":
+                self._mailbox.post(CancelledFrame(change.task))
 
     def _make(self, change: Change) -> None:
         if self._session is None or not self._has_run:
@@ -539,8 +584,16 @@ class Worker:
         go on from there."""
         run = self._waiting_run
         another = self._waiting_load is not None or (run is not None and run.prompt is not None)
-        if another or self._quitting or (self._halted and self._running):
+        if another or self._quitting or self._given_up or (self._halted and self._running):
             raise Cancelled
+
+    def _tell_refill(self, done: int, total: int) -> None:
+        """Of a refill that takes so long that somebody wants to know."""
+        if (now := time.monotonic()) - self._refill_told >= REFILL_TOLD_S:
+            self._refill_told = now
+            self._mailbox.post(
+                ProgressFrame("back", "computing again what layers have let go of", done, total, "tokens")
+            )
 
     def _steps_left(self) -> None:
         """Those that are left where the run was taken to, which may be at its end."""
@@ -565,7 +618,7 @@ class Worker:
 
     def _leave(self) -> None:
         with self._lock:
-            self._running = False
+            self._running = self._begun = False
         if self._gate is not None:
             self._gate.work_off()  # what came too late for the last pass
         self._answering.leave_pass()
@@ -605,7 +658,7 @@ class Worker:
             from engine import tensor_answers
 
             self._answer_in_turns(inquiry, tensor_answers.answering(inquiry.question))
-        elif self._session is not None and self._has_run:
+        elif self._session is not None and (self._has_run or isinstance(inquiry.question, OF_MODELS)):
             self._answer_in_turns(inquiry, self._session.answering(inquiry.question))
 
     def _answer_in_turns(self, inquiry: Inquiry, work: Work) -> None:
@@ -619,15 +672,29 @@ class Worker:
         self._answer_in_turns(inquiry, work)
 
     def _save_later(self, request: SaveRequest) -> None:
-        self._commands.put(partial(self._save, request))
+        self._commands.put(partial(self._save, request, self._session))
 
-    def _save(self, request: SaveRequest) -> None:
-        if self._session is not None and self._has_run:
-            self._attempt("save", partial(self._saving.save_now, self._session, request, lambda: self._quitting))
+    def _save_before(self) -> None:
+        """What is to be saved of the run that is there now: it would be too late behind another one."""
+        if self._has_run and (wanted := self._saving.wanted) is not None:
+            self._save(wanted, self._session)
+
+    def _save(self, request: SaveRequest, session: engine.Session | RecordedRun | None) -> None:
+        """``session``: whose run was meant."""
+        if session is not None and session is self._session and self._has_run:
+            self._attempt("save", partial(self._saving.save_now, session, request, lambda: self._quitting))
+        elif request is self._saving.wanted:
+            self._saving.cancel()  # another model or run has come meanwhile
 
     def _hurried(self) -> bool:
         """Whether something waits that matters more than an answer while idle."""
         return self._quitting or self._waiting_run is not None or self._waiting_load is not None
+
+
+def _tray_of(branch: Branch) -> tuple[Edit, ...]:
+    """The edits of a run as they were; of a file that only says which were made, those, switched off."""
+    off = tuple(replace(edit, on=False) for edit in branch.interventions)
+    return off if branch.tray is None else branch.tray
 
 
 def _move(gate: engine.Gate, arm: Arm | None) -> None:

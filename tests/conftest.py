@@ -18,9 +18,9 @@ from tests.real import real_gguf
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from tests.two_processes import WindowApart
+    from tests.two_processes import ByFile
 
-    return WindowApart(config, log)
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
-"""How ``pytest -n 2`` shares out the tests: those of the window run in one process, one after the other in their order.
+"""How ``pytest -n 2`` shares out the tests: file by file, those of the window first, which take longest.
 
-Meanwhile another process goes through everything else, file by file, so that what engine tests have built for one file
-(models of every family, the real model) is there for the next.
+So what tests of one file have built (models of every family, the real model) is there for the next test of it, and at
+the end no process waits long for the other.
 """
 
 from __future__ import annotations
@@ -11,13 +11,12 @@ from typing import Any
 from xdist.scheduler import LoadScopeScheduling
 
 
-class WindowApart(LoadScopeScheduling):
-    """Hands out whole files, in their order; all of tests/app as one."""
+class ByFile(LoadScopeScheduling):
+    """Hands out whole files, in their order."""
 
     def __init__(self, config: Any, log: Any) -> None:
-        config.option.loadscopereorder = False  # tests/app is the longest, and comes first
+        config.option.loadscopereorder = False  # tests/app is collected first
         super().__init__(config, log)
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.partition("::")[0]
-        return "tests/app" if file.startswith("tests/app/") else file
+        return nodeid.partition("::")[0]

@@ -8,10 +8,12 @@ from app.panels.branches import BranchesPanel
 from app.panels.breakpoints import BreakpointsPanel
 from app.panels.edits import EditsPanel
 from app.panels.experts import ExpertsPanel
+from app.panels.glossary import GlossaryPanel
 from app.panels.kv_cache import CachePanel
 from app.panels.layers import LayersPanel
 from app.panels.lens import LensPanel
 from app.panels.models import ModelsPanel
+from app.panels.notes import NotesPanel
 from app.panels.residual import ResidualPanel
 from app.panels.sampling import SamplingPanel
 from app.panels.tensors import TensorsPanel
@@ -32,4 +34,6 @@ PANELS = (
     BranchesPanel,
     EditsPanel,
     BreakpointsPanel,
+    NotesPanel,
+    GlossaryPanel,
 )

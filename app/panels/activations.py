@@ -10,8 +10,11 @@ from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QMenu, QSpinBox, QSplitter, QToolButton, QWidget
 
+from app.axis_words import axes_of
+from app.depth_texts import stage_term, story_of
 from app.edit_menus import offer
 from app.edit_words import point_at
+from app.engine_words import said, sources_text
 from app.panels.panel import Context, Panel
 from app.pass_words import ending_point
 from app.point_words import left_axes
@@ -20,6 +23,8 @@ from app.widgets.pages import Pages, fill, labelled, limit
 from app.widgets.point_list import PointList
 from app.widgets.point_rows import PointRow, known_rows, point_rows
 from app.widgets.point_view import PointView
+from app.widgets.term_words import told
+from app.widgets.values_model import Along
 from engine.frames import Answer, ExactValue, ModelFrame, PointFacts, Points, PointTensor, Worked
 from engine.point_links import Names, goes_to, made_of
 from engine.point_table import ANY_EXPERT, expert_of, of_any_expert, split_name
@@ -109,7 +114,7 @@ class ActivationsPanel(Panel):
             return ""
         high, wide = tensor.block
         reduced = [self.tr("reduced {0} × {1}").format(high, wide)] if tensor.block != (1, 1) else []
-        return " · ".join([tensor.source, *reduced])
+        return " · ".join([sources_text(tensor.source, self.tr), *reduced])
 
     def caption(self) -> str:
         tensor = self.view.tensor
@@ -167,12 +172,40 @@ class ActivationsPanel(Panel):
         self._follow()
         self.view.mark()
 
+    def explanation(self) -> str:
+        """The view tells of the point itself; without one there is the panel as a whole."""
+        return super().explanation() if self.view.facts is None else ""
+
+    def term(self) -> str:
+        """That of the stage which the point belongs to."""
+        model, row = self.context.run.model, self._current()
+        if model is None or row is None or row.facts is None:
+            return super().term()
+        return stage_term(model, row.layer, row.facts.group)
+
+    def show_depth(self) -> None:
+        self._tell_view(self._current())
+
+    def _tell_view(self, row: PointRow | None) -> None:
+        model = self.context.run.model
+        known = model is not None and row is not None and row.facts is not None
+        story = story_of(model, row.layer, row.facts.group) if known else ""  # type: ignore[arg-type,union-attr]
+        self.view.tell(self.context.depth, told(story) if story else "")
+
     def restyle(self) -> None:
         self.list.set_theme(self.context.theme)
         self.view.set_theme(self.context.theme)
 
     def values(self) -> dict[str, np.ndarray]:
         return {} if self._pages.empty else self.view.values()
+
+    def axes(self) -> dict[str, tuple[Along, ...]]:
+        found, shown = axes_of(self.key), self.view.tensor
+        if shown is not None and len(shown.symbols) <= shown.values.ndim:
+            names = (self.tr("row"), *shown.symbols)[-shown.values.ndim :]
+            pairs = zip(names, shown.first, shown.block, strict=True)
+            found["values"] = tuple(Along(name, first, block) for name, first, block in pairs)
+        return found
 
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(700, 500)
@@ -296,6 +329,7 @@ class ActivationsPanel(Panel):
         if row is None or row.facts is None or answer.name != row.full_name:
             return  # of the point that was looked at before
         facts = self._of_two(row.facts) if self.differs else row.facts
+        self._tell_view(row)
         self.view.take(answer, facts, row.name, self._taken(row))
         self._show_links(row)
         self._ask_worked()
@@ -315,7 +349,7 @@ class ActivationsPanel(Panel):
 
     def _of_two(self, facts: PointFacts) -> PointFacts:
         """Differences have signs, whatever they are differences of."""
-        return replace(facts, kind="signed", meaning=self.tr("A − B of {0}").format(facts.meaning))
+        return replace(facts, kind="signed", meaning=self.tr("A − B of {0}").format(said(facts.meaning, self.tr)))
 
     def _taken(self, row: PointRow) -> tuple[int, ...] | None:
         """Among bars of experts the ones that were chosen."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer
@@ -11,8 +12,11 @@ from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QSpinBox, QSplitter, QWidget
 
 from app.attention_words import stage_texts
+from app.axis_words import axes_of, scaled
 from app.break_menus import BREAK_AT, with_breaks
+from app.depth_texts import panel_text
 from app.edit_menus import Choice, asked_cell, edge_choices, edit_menu, head_choices, offer
+from app.engine_words import sources_text
 from app.layer_kinds import attention_words, first_seen, heads_text, sight_text
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
@@ -20,12 +24,15 @@ from app.widgets.bars import BarChart, Bars
 from app.widgets.flow import FlowLayout
 from app.widgets.head_grid import HeadGrid, Heads
 from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
+from app.widgets.hidden_chip import Hidden
 from app.widgets.pages import Pages, fill, labelled, limit
 from app.widgets.pattern import attention_scale, closest_cell, map_cells, map_state, padded, pattern_state
 from app.widgets.scale import Scale, beyond, exact, figure, signed_scale
 from app.widgets.stage_bar import StageBar
 from app.widgets.still_label import StillLabel
+from app.widgets.term_words import told
 from app.widgets.turning import TurningSplitter
+from app.widgets.values_model import Along
 from app.widgets.zoom_map import ZoomMap
 from engine.breakpoints import Test
 from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue, LayerFacts
@@ -107,7 +114,7 @@ class AttentionPanel(Panel):
         right = QSplitter(Qt.Orientation.Vertical)
         right.addWidget(self._large)
         right.addWidget(below)
-        right.setSizes([680, 320])
+        right.setSizes([600, 400])
         left = QWidget()
         self._sharing = QLabel(wordWrap=True)
         self._sharing.setMargin(self.fontMetrics().height() // 3)
@@ -127,6 +134,7 @@ class AttentionPanel(Panel):
         self._head.valueChanged.connect(lambda head: cursor.pin(head=head))
         for switch in (self._root, self._leave_out, self._fit):
             switch.toggled.connect(self._redraw)
+        self._leave_out.toggled.connect(self.hides_changed)
         self._stages.stage_chosen.connect(self._choose_stage)
         self._whole.clicked.connect(lambda: self._large.go(None))
         self._large.view_changed.connect(self._view_changed)
@@ -148,7 +156,7 @@ class AttentionPanel(Panel):
         shown, grid = self._map, self._grid
         if self._pages.empty or shown is None:
             return self._grid_badge(grid) if grid is not None and not self._pages.empty else ""
-        parts = [shown.source] if shown.n > shown.rows[0] else []
+        parts = [sources_text(shown.source, self.tr)] if shown.n > shown.rows[0] else []
         if shown.every > 1:
             parts.append(self.tr("coarse: 1 query in {0} so far").format(shown.every))
         if shown.block > 1:
@@ -159,12 +167,15 @@ class AttentionPanel(Panel):
 
     def _grid_badge(self, grid: AttentionGrid) -> str:
         """The heads come before the large map."""
-        parts = [grid.source] if grid.n else []
+        parts = [sources_text(grid.source, self.tr)] if grid.n else []
         if grid.every > 1:
             parts.append(self.tr("heads coarse: 1 query in {0} so far").format(grid.every))
         if grid.block > 1:
             parts.append(self.tr("reduced ×{0}").format(grid.block))
         return " · ".join(parts)
+
+    def mode(self) -> str:
+        return self._stages.stage
 
     def caption(self) -> str:
         shown = self._map
@@ -258,8 +269,22 @@ class AttentionPanel(Panel):
             found["row"] = self._row.rows
         return found
 
+    def axes(self) -> dict[str, tuple[Along, ...]]:
+        found = axes_of(self.key)
+        if self._grid is not None:
+            found["grid"] = scaled(found["grid"], (0, 1), (0, self._grid.block), (0, self._grid.block))
+        if self._map is not None:
+            (row, _), (column, _), block = self._map.rows, self._map.columns, self._map.block
+            found["map"] = scaled(found["map"], (row, block), (column, block))
+        return found
+
     def undo(self) -> bool:
         return self._large.back()
+
+    def hides(self) -> list[Hidden]:
+        left_out = Hidden(self.tr("token 0 is left out"), partial(self._leave_out.setChecked, False))
+        part = Hidden(self.tr("only a part of the map is shown"), partial(self._large.go, None))
+        return [*([left_out] if self._leave_out.isChecked() else []), *([part] if self._large.view else [])]
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -286,7 +311,20 @@ class AttentionPanel(Panel):
         limits = (len(self.context.run.model.layers) - 1, self.context.run.model.layers[layer].n_heads - 1)
         for box, value, most in zip((self._layer, self._head), (layer, head), limits, strict=True):
             limit(box, 0, most, value)
-        self._stages.explain(stage_texts(self._layer_facts(layer), self.tr))
+        self._explain_stages(layer)
+
+    def _explain_stages(self, layer: int) -> None:
+        """In the words of the depth that is chosen."""
+        depth, texts = self.context.depth, stage_texts(self._layer_facts(layer), self.tr)
+        if depth != "numbers":
+            model = self.context.run.model
+            deeper = {stage: panel_text(self.key, stage, depth, model, layer) for stage in texts}
+            texts = {stage: told(text) if depth == "story" else text for stage, text in deeper.items()}
+        self._stages.explain(texts, depth)
+
+    def show_depth(self) -> None:
+        if self.context.run.model is not None:
+            self._explain_stages(self._place()[0])
 
     def _say_what_is_missing(self) -> None:
         missing = self._pages.missing(self.context.run, self.tr("where each token looks"))
@@ -500,6 +538,7 @@ class AttentionPanel(Panel):
     def _view_changed(self) -> None:
         self._whole.setEnabled(self._large.view is not None)
         self.watches_changed.emit()
+        self.hides_changed.emit()
 
     # --- the mouse --------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QWidget
 
 from app.cache_facts import facts_text
+from app.engine_words import sources_text
 from app.layer_kinds import bytes_after, let_go_text, position_bytes
 from app.panels.panel import Context, Panel
 from app.theme import mix
@@ -104,7 +105,7 @@ class CachePanel(Panel):
             return ""
         reduced = [self.tr("reduced ×{0}").format(self._block)] if self._block > 1 else []
         source = self._state.source if self._vectors is None else self._vectors.source
-        return " · ".join([source, *reduced])
+        return " · ".join([sources_text(source, self.tr), *reduced])
 
     def caption(self) -> str:
         state = self._state

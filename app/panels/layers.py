@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QImage, QResizeEvent
-from PySide6.QtWidgets import QVBoxLayout
+from PySide6.QtWidgets import QMenu, QVBoxLayout
 
+from app.breakpoint_words import place_text
+from app.depth_texts import stage_term
+from app.engine_words import said
 from app.panels.panel import Context, Panel
 from app.pass_words import Reading, ending_point, place_of
 from app.widgets.pass_marks import Place, marks_of
@@ -15,6 +20,7 @@ from app.widgets.pass_view import PassView
 from app.widgets.still_label import StillLabel
 
 _LOW_LINES = 40  # a panel of fewer lines of text leaves them all to the map
+_LEAST_EMS = 10
 
 
 class LayersPanel(Panel):
@@ -37,6 +43,7 @@ class LayersPanel(Panel):
         self.view.picked.connect(self._pick)
         self.view.opened.connect(self.stage_opened)
         self.view.asked.connect(self.stage_asked)
+        self.view.menu_opening.connect(self._add_commands)
         context.breaks.changed.connect(self._show_breakpoints)
         self.setFocusProxy(self.view)
         self.setAccessibleName(self.title())
@@ -65,7 +72,7 @@ class LayersPanel(Panel):
             return self.tr("Nothing is computed yet")
         step = run.where if run.in_pass else run.steps[-1]
         return " · ".join(
-            (self.tr("token {0}").format(step.end), self.tr(step.kind), self._reads(step.start, step.end))
+            (self.tr("token {0}").format(step.end), said(step.kind, self.tr), self._reads(step.start, step.end))
         )
 
     def _reads(self, start: int, end: int) -> str:
@@ -81,7 +88,7 @@ class LayersPanel(Panel):
         words = self.caption()
         if words != self.head.text():
             self.head.setText(words)
-            self.view.setAccessibleDescription(words)
+            self._describe()
             self.caption_changed.emit()
         self._show_card()
 
@@ -104,11 +111,30 @@ class LayersPanel(Panel):
     def show_cursor(self) -> None:
         cursor = self.context.cursor
         self.view.show_look(cursor.pinned.layer, cursor.hovered.layer, self._picked())
+        self._describe()
         self._show_card()
+
+    def _describe(self) -> None:
+        """What is picked and what the pass reads, for screen readers."""
+        place = place_text(*self.view.current(), self.tr) if self.context.run.model is not None else ""
+        self.view.setAccessibleDescription(" · ".join(filter(None, (place, self.head.text()))))
 
     def _show_breakpoints(self) -> None:
         """Mark the stages and layers that have one."""
         self.view.show_marks(marks_of(self.context.breaks.breakpoints))
+
+    def term(self) -> str:
+        """That of the picked stage, else of the pass."""
+        model, picked = self.context.run.model, self._picked()
+        return super().term() if model is None or picked is None else stage_term(model, *picked)
+
+    def show_depth(self) -> None:
+        self.view.show_depth(self.context.depth)
+        self._show_card()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """Wide enough for the names of the stages."""
+        return super().minimumSizeHint().expandedTo(QSize(_LEAST_EMS * self.fontMetrics().height(), 0))
 
     def restyle(self) -> None:
         for label in (self.head, self.card):
@@ -168,6 +194,11 @@ class LayersPanel(Panel):
 
     def _pin(self, layer: int) -> None:
         self.context.cursor.pin(layer=layer)
+
+    def _add_commands(self, menu: QMenu, layer: int, stage: str) -> None:
+        """Those that act on what is pinned, which is the place of the menu by then."""
+        pin = partial(self._pick, layer, stage) if stage else partial(self._pin, layer)
+        self.context.add_commands(menu, "pass", pin)
 
     def _pick(self, layer: int, stage: str) -> None:
         """Pin the point that a stage ends with."""

@@ -9,6 +9,8 @@ from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QScrollBar, QToolButton, QWidget
 
+from app.axis_words import axes_of, scaled
+from app.engine_words import sources_text
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
 from app.widgets.flow import FlowLayout
@@ -19,6 +21,7 @@ from app.widgets.lens_scales import QUANTITIES, Quantity, coloured, difference_s
 from app.widgets.lens_words import LensWords, boundary_axis, boundary_text
 from app.widgets.pages import Pages, fill, labelled
 from app.widgets.turning import TurningSplitter
+from app.widgets.values_model import Along
 from engine.frames import Answer, Lens, LensColumn
 from engine.questions import AskLens, AskLensColumn, Question
 
@@ -120,7 +123,7 @@ class LensPanel(Panel):
         return self.tr("Lens")
 
     def badge(self) -> str:
-        return "" if self._pages.empty or self._lens is None else self._lens.source
+        return "" if self._pages.empty or self._lens is None else sources_text(self._lens.source, self.tr)
 
     def caption(self) -> str:
         shown = self._lens
@@ -205,6 +208,10 @@ class LensPanel(Panel):
         if self._lens is not None and self._less is not None:
             found["difference"] = differing(self._shown_quantity(), self._lens, self._less)[0]
         return found if self._small() or self.differs else found | self._column.values()
+
+    def axes(self) -> dict[str, tuple[Along, ...]]:
+        start = 0 if self._lens is None else self._lens.start
+        return {name: (*axes[:-1], *scaled(axes[-1:], (start, 1))) for name, axes in axes_of(self.key).items()}
 
     # --- the window of positions ------------------------------------------------------------------------------
 

@@ -7,11 +7,14 @@ from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QComboBox, QLineEdit, QMenu, QPushButton, QSpinBox, QSplitter, QToolButton, QWidget
 
+from app.engine_words import said
 from app.panels.panel import Context, Panel
 from app.shelf import ShelfItem, ShelfQuery
 from app.theme import icon
 from app.widgets.amounts import bytes_text
 from app.widgets.flow import FlowLayout
+from app.widgets.follow_font import follow_font
+from app.widgets.hidden_chip import Hidden
 from app.widgets.model_card import ModelCard
 from app.widgets.model_table import ModelTable
 from app.widgets.pages import fill, labelled
@@ -62,7 +65,7 @@ class ModelsPanel(Panel):
         self.words_field.setPlaceholderText(self.tr("Filter; Enter searches the hub"))
         self.words_field.setAccessibleName(self.tr("Words or hub id"))
         self.words_field.setClearButtonEnabled(True)
-        self.words_field.setMinimumWidth(self.fontMetrics().averageCharWidth() * 44)
+        follow_font(self.words_field, lambda font: self.words_field.setMinimumWidth(font.averageCharWidth() * 44))
         self.context_size, self.device, self.dtype = QSpinBox(), QComboBox(), QComboBox()
         self.context_size.setRange(LEAST_CONTEXT, MOST_CONTEXT)
         self.context_size.setGroupSeparatorShown(True)
@@ -91,7 +94,7 @@ class ModelsPanel(Panel):
             ("folder", self.tr("Look in another folder…")),
             ("forget folders", self.tr("Look in no other folders any more")),
             ("again", self.tr("Look again")),
-            ("token", self.tr("Token of the hub…")),
+            ("token", self.tr("Access token of the hub…")),
             ("forget token", self.tr("Forget the token of the hub")),
         ):
             menu.addAction(text, lambda name=name: self.asked.emit(name, ""))
@@ -99,6 +102,7 @@ class ModelsPanel(Panel):
 
     def _connect(self) -> None:
         self.words_field.textChanged.connect(self._words_changed)
+        self.words_field.textChanged.connect(self.hides_changed)
         self.words_field.returnPressed.connect(self._search)
         self.search.clicked.connect(self._search)
         self.table.picked.connect(self._pick)
@@ -126,7 +130,7 @@ class ModelsPanel(Panel):
         return self.tr("{0} models · {1} free on {2} · {3} free on the disk").format(
             len(self.table.sources),
             bytes_text(shelf.device.free),
-            shelf.device.title,
+            said(shelf.device.title, self.tr),
             bytes_text(shelf.disk_free),
         )
 
@@ -150,6 +154,9 @@ class ModelsPanel(Panel):
         beside = self.width() >= _BESIDE_LETTERS * self.fontMetrics().averageCharWidth()
         self._split.setOrientation(Qt.Orientation.Horizontal if beside else Qt.Orientation.Vertical)
 
+    def hides(self) -> list[Hidden]:
+        return [Hidden(self.tr("rows are filtered"), self.words_field.clear)] if self.words_field.text() else []
+
     def values(self) -> dict[str, np.ndarray]:
         """float64 [model] in the order of the table, bytes and counts; NaN where it is not known."""
         items = [self.context.shelf.item(source) for source in self.table.sources]
@@ -169,7 +176,7 @@ class ModelsPanel(Panel):
         self.device.clear()
         self.device.addItem(self.tr("CPU"), "cpu")
         for device in query.accelerators:
-            self.device.addItem(device.title, device.name)
+            self.device.addItem(said(device.title, self.tr), device.name)
         self.device.setCurrentIndex(max(0, self.device.findData(query.device)))
         if self.dtype.findText(query.dtype) < 0:  # of the command line
             self.dtype.addItem(query.dtype)

@@ -8,18 +8,27 @@ from dataclasses import dataclass, field
 import numpy as np
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QWidget
+from PySide6.QtWidgets import QMenu, QWidget
 
+from app.axis_words import axes_of
 from app.breaks import Breaks
+from app.commands import Place
 from app.compare import Comparison
 from app.compare_answers import difference
 from app.cursor import Cursor
+from app.depth import USUAL, Depth
+from app.depth_texts import panel_term, panel_text
 from app.edit_tray import Tray
+from app.notes import Notes
 from app.run import Run
 from app.shelf import Shelf
 from app.theme import Theme
+from app.widgets.hidden_chip import Hidden
+from app.widgets.values_model import Along
 from engine.frames import Answer
 from engine.questions import Question
+
+AddCommands = Callable[[QMenu, Place, Callable[[], None]], None]
 
 
 @dataclass
@@ -28,7 +37,8 @@ class Context:
     ``unask(key)``: it is not wanted any more.
 
     ``theme`` is replaced on a theme change, after which ``restyle`` is called; ``comparison`` on a change of it, after
-    which ``show_run`` is.
+    which ``show_run`` is; ``depth`` on a change of it, after which ``show_depth`` is. ``add_commands(menu, place,
+    before)`` adds the commands of a context menu; each calls ``before`` first, to pin where the menu was opened.
     """
 
     run: Run
@@ -40,6 +50,9 @@ class Context:
     breaks: Breaks = field(default_factory=Breaks)
     tray: Tray = field(default_factory=Tray)
     comparison: Comparison = field(default_factory=Comparison)
+    notes: Notes = field(default_factory=Notes)
+    depth: Depth = USUAL
+    add_commands: AddCommands = lambda menu, place, before: None
 
 
 class Panel(QWidget):
@@ -56,6 +69,7 @@ class Panel(QWidget):
     compares = False  # can show the difference of two branches
     caption_changed = Signal()
     watches_changed = Signal()
+    hides_changed = Signal()  # ``hides()`` would answer differently
     settings_changed = Signal(object)  # a Sampling: only the sampling panel sends it
     stage_opened = Signal(int, str)  # a layer (-1: outside the layers) and a stage: only the map of the pass sends it
     stage_asked = Signal(str, int, str)  # "run to", "break" or "edit" there: the map of the pass, the list of points
@@ -86,6 +100,22 @@ class Panel(QWidget):
     def caption(self) -> str:
         """One line: what is shown now, e.g. "layer 3, head 4, 5 x 5"."""
         return ""
+
+    def mode(self) -> str:
+        """Which of several things is shown, as ``resources/depths/panels.json`` calls it; "" where there is one."""
+        return ""
+
+    def explanation(self) -> str:
+        """What is shown, at the depth that is chosen; "" at that of figures, which the caption tells."""
+        model, layer = self.context.run.model, self.context.cursor.pinned.layer
+        return panel_text(self.key, self.mode(), self.context.depth, model, layer)
+
+    def term(self) -> str:
+        """The key of the glossary's entry about what is shown."""
+        return panel_term(self.key, self.mode())
+
+    def show_depth(self) -> None:
+        """Another depth was chosen: tool tips and texts of the panel's own follow it."""
 
     def watches(self) -> Mapping[str, Question]:
         """Standing questions by full key, for what is pinned and visible now; answered after every pass and stop."""
@@ -173,9 +203,22 @@ class Panel(QWidget):
     def restyle(self) -> None:
         """The theme or the font changed."""
 
+    def whole_height(self) -> int:
+        """Height in pixels below which something is left out; 0 where nothing ever is."""
+        return 0
+
+    def hides(self) -> list[Hidden]:
+        """What the picture leaves out because the user said so, each with what shows it again."""
+        return []
+
     def values(self) -> dict[str, np.ndarray]:
         """The figures on screen, as arrays by name: for CSV, NPY and tests."""
         raise NotImplementedError
+
+    def axes(self) -> Mapping[str, tuple[Along, ...]]:
+        """What the axes of the arrays of ``values()`` are, by the array's name. An array that is not named has axes
+        without names."""
+        return axes_of(self.key)
 
     def picture(self) -> QImage:
         """The panel as it is on screen."""

@@ -9,8 +9,10 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QMenu, QSplitter
 
+from app.axis_words import axes_of, scaled
 from app.break_menus import rounded, with_breaks
 from app.edit_menus import asked_cell, edit_menu, offer, stream_choices
+from app.engine_words import sources_text
 from app.panels.panel import Context, Panel
 from app.widgets.axis import Axis
 from app.widgets.heatmap import ABSENT, SHOWN, Cells, Heatmap
@@ -19,6 +21,7 @@ from app.widgets.pages import Pages, fill
 from app.widgets.pattern import closest_cell
 from app.widgets.scale import Scale, beyond, exact, figure, log_scale, nice_step, signed_scale
 from app.widgets.turning import TurningSplitter
+from app.widgets.values_model import Along
 from engine.breakpoints import Test
 from engine.frames import Answer, ExactValue, ResidualNorms, ResidualVectors
 from engine.questions import AskExactValue, AskResidualNorms, AskResidualVectors, Question
@@ -82,7 +85,7 @@ class ResidualPanel(Panel):
             return ""
         blocks = [self._norms.block] + ([self._vectors.block] if self._vectors is not None else [])
         reduced = [self.tr("reduced ×{0}").format(max(blocks))] if max(blocks) > 1 else []
-        return " · ".join([self._norms.source, *reduced])
+        return " · ".join([sources_text(self._norms.source, self.tr), *reduced])
 
     def caption(self) -> str:
         shown, column = self._norms, self._vectors
@@ -136,6 +139,16 @@ class ResidualPanel(Panel):
             found |= {"delta_mlp": self._norms.delta_mlp}
         if self._vectors is not None:
             found["vectors"] = self._vectors.vectors
+        return found
+
+    def axes(self) -> dict[str, tuple[Along, ...]]:
+        found = axes_of(self.key)
+        norms, vectors = self._norms, self._vectors
+        if norms is not None:
+            for name in ("norms", "delta_attention", "delta_mlp"):
+                found[name] = scaled(found[name], (0, 1), (0, norms.block))
+        if vectors is not None:
+            found["vectors"] = scaled(found["vectors"], (0, 1), (0, vectors.block))
         return found
 
     # --- what is shown ----------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from dataclasses import replace
 from operator import is_
 
 import numpy as np
-from PySide6.QtCore import Qt
+from PySide6.QtCore import QEvent, Qt
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QMenu, QScrollArea, QSizePolicy, QWidget
 
@@ -60,6 +60,7 @@ class SamplingPanel(Panel):
         self._controls = StageControls(theme)
         self._pages = Pages(self._make_picture())
         self._scroll = QScrollArea(widgetResizable=True)
+        self._scroll.setAccessibleName(self.tr("Settings of sampling"))
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setWidget(self._controls)
         self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
@@ -97,7 +98,7 @@ class SamplingPanel(Panel):
         return self.tr("Sampling")
 
     def badge(self) -> str:
-        return "" if self._step is None and not self._compared else "captured"
+        return "" if self._step is None and not self._compared else self.tr("captured")
 
     def caption(self) -> str:
         if self._step is None:
@@ -112,6 +113,9 @@ class SamplingPanel(Panel):
 
     def show_cursor(self) -> None:
         self._show()
+
+    def show_depth(self) -> None:
+        self._controls.show_depth(self.context.depth)
 
     def restyle(self) -> None:
         for part in (self._table, self._bar, self._difference, self._controls):
@@ -304,6 +308,14 @@ class SamplingPanel(Panel):
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
+        self._share_room()
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and hasattr(self, "_scroll"):  # Qt may tell while it is being built
+            self._share_room()
+
+    def _share_room(self) -> None:
         narrowest = self._controls.minimumSizeHint().width() + self._scroll.verticalScrollBar().sizeHint().width()
         wide = self.width() > max(self.height() * 1.2, narrowest * 2)  # else side by side would ask for more room
         direction = QBoxLayout.Direction.LeftToRight if wide else QBoxLayout.Direction.TopToBottom

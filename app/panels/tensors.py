@@ -27,6 +27,8 @@ from app.tensor_words import model_text
 from app.terminal import shown
 from app.widgets.amounts import grouped
 from app.widgets.flow import FlowLayout
+from app.widgets.follow_font import follow_font
+from app.widgets.hidden_chip import Hidden
 from app.widgets.pages import Pages, fill, labelled
 from app.widgets.tensor_pages import ComponentsPage, FiguresPage, MapPage, ShelfPage, SpectrumPage, TensorPage
 from app.widgets.tensor_tree import TensorTree
@@ -120,7 +122,7 @@ class TensorsPanel(Panel):
         self._search.setClearButtonEnabled(True)
         self._search.setToolTip(self.tr("In names and roles (Ctrl+F)"))
         self._search.setAccessibleName(self.tr("Search tensors"))
-        self._search.setMinimumWidth(self.fontMetrics().averageCharWidth() * 16)
+        follow_font(self._search, lambda font: self._search.setMinimumWidth(font.averageCharWidth() * 16))
         self._copy = QPushButton(self.tr("Copy as CSV"))
         self._copy.setToolTip(self.tr("Every tensor that the search leaves, with all columns"))
         self._count = QLabel()
@@ -132,6 +134,7 @@ class TensorsPanel(Panel):
         fill(left, bar, self.tree).setStretch(1, 1)
         self._tabs.setDocumentMode(True)
         self._tabs.setAccessibleName(self.tr("What to see of the model"))
+        self._tabs.tabBar().setAccessibleName(self._tabs.accessibleName())
         for index, page in enumerate(self.pages):
             self._tabs.addTab(page, page.name())
             self._tabs.setTabToolTip(index, page.help())
@@ -157,6 +160,7 @@ class TensorsPanel(Panel):
         line.returnPressed.connect(self._type_source)
         self._grouped.currentIndexChanged.connect(self._show_outline)
         self._search.textChanged.connect(self._find)
+        self._search.textChanged.connect(self.hides_changed)
         self._search.returnPressed.connect(self.tree.pick_first)
         self._copy.clicked.connect(lambda: self._copy_csv(0))
         self._pin.clicked.connect(self._pin_layer)
@@ -213,6 +217,9 @@ class TensorsPanel(Panel):
         for page in self.pages:
             page.set_theme(self.context.theme)
         self._colour_complaints()
+
+    def hides(self) -> list[Hidden]:
+        return [Hidden(self.tr("rows are filtered"), self._search.clear)] if self._search.text() else []
 
     def values(self) -> dict[str, np.ndarray]:
         """Of the tensors that the search leaves, bytes and parameters; and what the page shows."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
 
@@ -10,11 +11,15 @@ from PySide6.QtCore import QEvent, QObject, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QImage, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout
 
+from app.engine_words import sources_text
 from app.expert_notes import expert_notes, weight_end
 from app.live import live_state
+from app.note_words import axes_text, kind_text
+from app.notes import present
 from app.panels.panel import Context, Panel
 from app.theme import Theme, icon
 from app.token_figures import TokenFigures
+from app.widgets.hidden_chip import Hidden
 from app.widgets.live_chip import LiveChip
 from app.widgets.scale import figure
 from app.widgets.still_label import StillLabel
@@ -47,11 +52,13 @@ class TokenStrip(Panel):
         self._asking = False  # how surprising the prompt was
         self._routed: RoutedTokens | None = None
         self._noted: tuple[object, ...] | None = None
+        self._flags: frozenset[int] = frozenset()  # where there are notes and bookmarks
         self.view = TokenView(context.run, context.theme, self)
         self.view.tip = self.tip
         self.view.setAccessibleName(self.tr("Tokens of the prompt and of the answer"))
         self.view.hovered.connect(self._hover)
         self.view.pressed.connect(self._toggle)
+        self.view.walked.connect(lambda position: self.context.cursor.pin(position=position))
         self.view.freed.connect(self._free)
         self.view.installEventFilter(self)
         self._make_timeline()
@@ -85,6 +92,7 @@ class TokenStrip(Panel):
         self.edited.setToolTip(self.tr("Edits are on: passes are not the model's own. Press to see them"))
         self.edited.clicked.connect(lambda: self.context.tray.looked_for.emit())
         self.context.tray.changed.connect(self._show_edited)
+        self.context.notes.changed.connect(self._show_flags)
         self.legend = StripLegend(self.context.theme, self)
         self.legend.setMinimumWidth(1)  # it is hidden where it does not fit
         header = QHBoxLayout()
@@ -105,6 +113,14 @@ class TokenStrip(Panel):
         self._header = header
         self._show_edited()
 
+    def _show_flags(self) -> None:
+        self._flags = self._flagged()
+        self.view.mark(self._marks())
+
+    def _flagged(self) -> frozenset[int]:
+        run = self.context.run
+        return frozenset(n.position for n in self.context.notes if n.position is not None and present(n, run))
+
     def _show_edited(self) -> None:
         self.edited.setVisible(self.context.tray.on)
         self._fit_legend()
@@ -118,10 +134,14 @@ class TokenStrip(Panel):
         if not self.context.run.n_tokens:
             return ""
         shown = not self.timeline.isHidden()
-        parts = [self.tr("captured + recomputed") if shown and self.figures.prompt_known > 1 else self.tr("captured")]
+        again = shown and self.figures.prompt_known > 1
+        parts = [sources_text("captured + recomputed" if again else "captured", self.tr)]
         if shown and self.timeline.block > 1:
             parts.append(self.tr("reduced ×{0}").format(self.timeline.block))
         return " · ".join(parts)
+
+    def mode(self) -> str:
+        return "experts" if self.context.run.model is not None and self._tells_experts() else ""
 
     def caption(self) -> str:
         run = self.context.run
@@ -148,6 +168,7 @@ class TokenStrip(Panel):
         self.view.run = self.context.run
         self._note()
         self.view.sync()
+        self._flags = self._flagged()
         self.view.mark(self._marks())
         self._show_timeline()
         self._say_state()
@@ -247,6 +268,15 @@ class TokenStrip(Panel):
         self._share_height()
         self._show_timeline()
         self.caption_changed.emit()
+        self.hides_changed.emit()
+
+    def whole_height(self) -> int:
+        """A line of tokens and the timeline."""
+        timeline = 0 if self.timeline_button.folded else math.ceil(LEAST_EMS * self.fontMetrics().height())
+        return self._header.sizeHint().height() + self.view.lines_height(1) + timeline
+
+    def hides(self) -> list[Hidden]:
+        return [Hidden(self.tr("the timeline is folded"), self.fold_timeline)] if self.timeline_button.folded else []
 
     def fold_timeline(self) -> None:
         """Fold it, or show what it showed before."""
@@ -386,9 +416,15 @@ class TokenStrip(Panel):
             *self._choice(position),
             *self._figures_of(position),
             *self._experts_of(position),
+            *self._notes_at(position),
         ]
         cells = "".join(f"<tr><td>{escape(name)}&nbsp;&nbsp;</td><td>{escape(value)}</td></tr>" for name, value in rows)
         return f"<table>{cells}</table>"
+
+    def _notes_at(self, position: int) -> list[tuple[str, str]]:
+        """Notes and bookmarks on a token, with the layer and head that they are about."""
+        here = [n for n in self.context.notes if n.position == position and present(n, self.context.run)]
+        return [(kind_text(n, self.tr), ": ".join(filter(None, (axes_text(n, self.tr), n.text)))) for n in here]
 
     def _experts_of(self, position: int) -> list[tuple[str, str]]:
         routed = self._routed
@@ -449,7 +485,7 @@ class TokenStrip(Panel):
         run, cursor = self.context.run, self.context.cursor
         inside = run.in_pass and run.where.state == "paused"
         reading = range(run.where.start, run.where.end) if inside else range(0)
-        return Marks(cursor.pinned.position, cursor.hovered.position, reading, run.where.kind, run.n_read)
+        return Marks(cursor.pinned.position, cursor.hovered.position, reading, run.where.kind, run.n_read, self._flags)
 
     def _hover(self, position: int) -> None:
         cursor = self.context.cursor
@@ -526,6 +562,8 @@ class TokenStrip(Panel):
         whole = menu.addAction(self.tr("Copy whole text"))
         whole.triggered.connect(lambda: _copy(self.whole_text()))
         whole.setEnabled(self.context.run.n_tokens > 0)
+        here = {} if position is None else {"position": position}
+        self.context.add_commands(menu, "tokens", lambda: self.context.cursor.pin(**here))
         return menu
 
     def _add_branching(self, menu: QMenu, position: int) -> None:

@@ -9,7 +9,7 @@ from PySide6.QtGui import QKeyEvent, QMouseEvent, QWheelEvent
 
 from app.theme import Theme
 from app.widgets.amounts import percent
-from app.widgets.canvas import pen, tint
+from app.widgets.canvas import outline_pen, pen, tint
 from app.widgets.lettering import Painter
 from app.widgets.row_picture import RowPicture
 
@@ -165,7 +165,6 @@ class CandidateTable(RowPicture):
             painter.fillRect(QRectF(left, top, max(1.0, width * share), high), tint(colour))
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         shown = self.visible_rows()
         painter.setBrush(Qt.BrushStyle.NoBrush)
         chosen = next((row for row in shown if self.rows[row].chosen), None)
@@ -173,7 +172,7 @@ class CandidateTable(RowPicture):
         for row, colour, width in marks:
             if row in shown:
                 top = (shown.index(row) + 1) * self._high()
-                painter.setPen(pen(colour, width))
+                painter.setPen(outline_pen(self.theme, colour, width))
                 painter.drawRect(QRectF(1, top, self.width() - 2, self._high()))
 
     # --- mouse and keys ---------------------------------------------------------------------------------------

@@ -41,7 +41,7 @@ class CompareBar(QFrame):
         for (side, button), tip in zip(self.buttons.items(), tips, strict=True):
             button.setCheckable(True)
             button.setAccessibleName(tip)
-            button.setToolTip(self.tr("{0} (Ctrl+D shows the next of the three)").format(tip))
+            button.setToolTip(tip)
             button.clicked.connect(lambda _, side=side: self.side_chosen.emit(side))
             self._group.addButton(button)
         name_button(self.close_button, self.tr("End the comparison"))

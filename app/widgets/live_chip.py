@@ -36,7 +36,7 @@ class LiveChip(QWidget):
         self.jump = QToolButton()
         self.jump.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.jump.clicked.connect(self.jump_asked)
-        self.jump.setToolTip(self.tr("Free the pinned token and follow the newest one (Ctrl+End)"))
+        self.jump.setToolTip(self.tr("Free the pinned token and follow the newest one"))
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(4)

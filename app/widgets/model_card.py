@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.downloads import left_s
+from app.engine_words import said
 from app.notices import DownloadFrame
 from app.shelf import Measure, ShelfItem
 from app.theme import Theme, icon
@@ -30,6 +31,7 @@ from app.widgets.flow import FlowLayout
 from app.widgets.model_table import state_text, translate
 from app.widgets.pages import labelled
 from app.widgets.room_bars import RoomBars
+from app.widgets.term_words import told
 from engine.amounts import count_text
 
 _BESIDE, _BELOW = QBoxLayout.Direction.LeftToRight, QBoxLayout.Direction.TopToBottom
@@ -85,7 +87,7 @@ class ModelCard(QScrollArea):
             "resume": self.tr("Resume"),
             "cancel": self.tr("Cancel download"),
             "inside": self.tr("What is inside"),
-            "token": self.tr("Token of the hub…"),
+            "token": self.tr("Access token of the hub…"),
             "delete": self.tr("Delete…"),
         }
 
@@ -101,8 +103,8 @@ class ModelCard(QScrollArea):
         known = item if self._chosen == item.chosen else replace(item, size=0, measure=None, complaint="")
         self.title.setText(item.title)
         _say(self.line, _line(known))
-        _say(self.about, item.about)
-        _say(self.place, ": ".join(filter(None, (item.origin or self.tr("on the hub"), item.detail))))
+        _say(self.about, told(item.about))
+        _say(self.place, ": ".join(filter(None, (said(item.origin, self.tr) or self.tr("on the hub"), item.detail))))
         _say(self.complaint, (download.sentence if download is not None else "") or known.complaint)
         self._show_measure(known)
         self._show_download(download)
@@ -134,7 +136,7 @@ class ModelCard(QScrollArea):
             return
         self.verdict.setVisible(True)
         self.bars.show_fits(measure.fits)
-        self.verdict.setText(f"{measure.fits[0].sentence} {self._context_text(measure)}")
+        self.verdict.setText(f"{said(measure.fits[0].sentence, self.tr)} {self._context_text(measure)}")
         self.facts.show_pairs(measure.facts)
         self.costs.show_pairs(measure.costs)
 
@@ -174,7 +176,7 @@ class ModelCard(QScrollArea):
             button.setIcon(icon(ICONS[name], theme))
         self.bars.set_theme(theme)
         self.setStyleSheet(
-            "#title { font-size: 15pt; font-weight: 600; }"
+            f"#title {{ font-size: {1.5 * self.font().pointSizeF():.1f}pt; font-weight: 600; }}"
             f"#faint {{ color: {theme.faint}; }} #complaint {{ color: {theme.cut}; }} #head {{ font-weight: 600; }}"
         )
 
@@ -243,7 +245,7 @@ class _Pairs(QFrame):
         while len(self._labels) < 2 * len(pairs):
             self._labels.append(_label())
             self._grid.addWidget(self._labels[-1], 1 + (len(self._labels) - 1) // 2, (len(self._labels) - 1) % 2)
-        texts = [text for pair in pairs.items() for text in pair]
+        texts = [said(text, self.tr) for pair in pairs.items() for text in pair]
         for index, label in enumerate(self._labels):
             label.setObjectName("" if index % 2 else "faint")
             label.setWordWrap(bool(index % 2))
@@ -274,8 +276,9 @@ def _line(item: ShelfItem) -> str:
     measure = item.measure
     parameters = "" if measure is None else translate("{0} parameters").format(count_text(measure.parameters))
     size = bytes_text(item.size) if item.size else ""
+    shows = (said(name, translate) for name in item.shows)
     gated = translate("gated: its terms must be accepted on the hub") if item.gated else ""
-    return " · ".join(filter(None, (item.kind, item.licence, parameters, size, *item.shows, gated)))
+    return " · ".join(filter(None, (said(item.kind, translate), item.licence, parameters, size, *shows, gated)))
 
 
 def progress_line(frame: DownloadFrame) -> str:
@@ -285,7 +288,7 @@ def progress_line(frame: DownloadFrame) -> str:
     moving = frame.state == "running"
     speed = f"{bytes_text(frame.speed)}/s" if moving and frame.speed else ""
     left = left_s(frame) if moving else None
-    state = frame.text if moving else state_text(frame)
+    state = said(frame.text, translate) if moving else state_text(frame)
     return " · ".join(filter(None, (state, amount, speed, "" if left is None else duration(left))))
 
 

@@ -10,10 +10,12 @@ from PySide6.QtCore import QCoreApplication, QSize, Qt, Signal
 from PySide6.QtGui import QBrush, QColor, QKeyEvent
 from PySide6.QtWidgets import QHeaderView, QTreeWidget, QTreeWidgetItem
 
+from app.engine_words import said
 from app.notices import DownloadFrame
 from app.shelf import Section, ShelfItem
 from app.theme import Theme
 from app.widgets.amounts import bytes_text, percent
+from app.widgets.term_words import told
 from engine.amounts import count_text
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ TITLES: dict[Section, str] = {
     "catalog": "To download",
     "hub": "From the hub",
 }
+HEADS = ("Model", "Size", "Parameters", "Fits here?", "Shows")
 VERDICTS: dict[Verdict, str] = {"fits": "✓ fits", "tight": "~ tight", "does not fit": "✗ does not fit"}
 
 
@@ -49,8 +52,7 @@ class ModelTable(QTreeWidget):
         self._theme = theme
         self._rows: dict[str, QTreeWidgetItem] = {}
         self._listed: tuple = ()
-        heads = ("Model", "Size", "Parameters", "Fits here?", "Shows")
-        self.setHeaderLabels([translate(head) for head in heads])
+        self.setHeaderLabels([translate(head) for head in HEADS])
         self.setAccessibleName(translate("Models"))
         self.setRootIsDecorated(False)
         self.setUniformRowHeights(True)
@@ -177,18 +179,20 @@ class ModelTable(QTreeWidget):
 
 def fitting(item: ShelfItem, words: str) -> bool:
     """Whether every word is somewhere in what is known of the model, in any letter case."""
-    texts = (item.title, item.source, item.hub, item.licence, item.kind, item.origin, item.about, *item.shows)
-    said = " ".join(texts).lower()
-    return all(word in said for word in words.lower().split())
+    kinds = (item.kind, *item.shows)
+    own = (told(item.about), *(said(kind, translate) for kind in kinds))  # in the user's language
+    texts = (item.title, item.source, item.hub, item.licence, item.origin, item.about, *kinds, *own)
+    known = " ".join(texts).lower()
+    return all(word in known for word in words.lower().split())
 
 
 def cells(item: ShelfItem, download: DownloadFrame | None) -> tuple[str, str, str, str, str]:
     """The texts of one row."""
     size = bytes_text(item.size) if item.size else ""
     fits = state_text(download) if download is not None else _fits_text(item)
-    shows = ", ".join((*filter(None, (item.kind,)), *item.shows)) or item.detail
+    shows = ", ".join(said(kind, translate) for kind in (item.kind, *item.shows) if kind) or item.detail
     origin = f"  ({item.origin})" if item.origin not in ("", "built in") else ""
-    return one_line(item.title) + translate(origin), size, _parameters_text(item), fits, one_line(shows)
+    return one_line(item.title) + origin, size, _parameters_text(item), fits, one_line(shows)
 
 
 def one_line(text: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import accumulate
 
@@ -22,14 +22,17 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QAbstractScrollArea, QMenu, QToolTip, QWidget
 
 from app.breakpoint_words import place_text
+from app.depth import USUAL, Depth
+from app.depth_texts import code_text, formulas_text, named_points, story_of
 from app.layer_kinds import differing
-from app.pass_words import Reading, built_text, stage_text
+from app.pass_words import Reading, built_text, stage_points, stage_text
 from app.theme import Theme
 from app.widgets.pass_fold import cell_box, fold_height, label_width, layer_at
 from app.widgets.pass_marks import Marks, Place
 from app.widgets.pass_painter import PassPainter, Picture
 from app.widgets.pass_rows import TOKEN, Row, map_rows, pass_rows
-from engine.frames import ModelFrame
+from app.widgets.term_words import tip_html, told
+from engine.frames import ModelFrame, PointFacts
 
 
 class PassView(QAbstractScrollArea):
@@ -43,11 +46,13 @@ class PassView(QAbstractScrollArea):
     picked = Signal(int, str)  # a stage is looked at
     opened = Signal(int, str)  # the tensor of a place is wanted
     asked = Signal(str, int, str)  # "run to", "break" or "edit", and the place
+    menu_opening = Signal(QMenu, int, str)  # what can be done there: whoever knows more of it adds to the menu
 
     def __init__(self, theme: Theme, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.rows: tuple[Row, ...] = ()
         self.picture = Picture()
+        self.told_at: Depth = USUAL
         self._tops: list[float] = [0.0]
         self._model: ModelFrame | None = None
         self._stopped = False
@@ -286,7 +291,7 @@ class PassView(QAbstractScrollArea):
         if event.type() == QEvent.Type.Leave:
             self.hovered.emit(-1)
         if isinstance(event, QHelpEvent) and event.type() == QEvent.Type.ToolTip:
-            QToolTip.showText(event.globalPos(), self.tip(QPointF(event.pos())), self.viewport())
+            QToolTip.showText(event.globalPos(), self._dressed(self.tip(QPointF(event.pos()))), self.viewport())
             return True
         return super().viewportEvent(event)
 
@@ -296,7 +301,29 @@ class PassView(QAbstractScrollArea):
         if found is None or self._model is None:
             return ""
         layer, stage = found
-        return self.describe(layer, stage) if stage else built_text(self._model, layer or 0, self.tr)
+        return self.describe(layer, stage) if stage else self._describe_layer(layer or 0)
+
+    def show_depth(self, depth: Depth) -> None:
+        """How stages are explained from now on."""
+        self.told_at = depth
+
+    def _dressed(self, text: str) -> str:
+        """For a tool tip: a sentence wraps, and no sign of a formula is taken for a tag."""
+        return text if self.told_at == "numbers" or not text else tip_html(text, code=self.told_at == "code")
+
+    def _describe_layer(self, layer: int) -> str:
+        assert self._model is not None, "there is a layer"
+        built = built_text(self._model, layer, self.tr)
+        if self.told_at == "numbers":
+            return built
+        if self.told_at == "story":
+            return f"{told(story_of(self._model, layer, ''))}\n{built}"
+        points = named_points(self._model, layer, ("hook_resid_mid", "hook_resid_post"))
+        return self._in_signs(points)
+
+    def _in_signs(self, points: Iterable[PointFacts]) -> str:
+        """As formulas or as code, which is chosen."""
+        return formulas_text(points, self.tr) if self.told_at == "formula" else code_text(points)
 
     def describe(self, layer: int | None, stage: str) -> str:
         """The tensors of a stage in lines, with its name."""
@@ -304,10 +331,17 @@ class PassView(QAbstractScrollArea):
         if model is None or not stage:
             return ""
         if stage == TOKEN:
-            return self.picture.token
+            story = told(story_of(model, None, TOKEN)) if self.told_at == "story" else ""
+            return "\n".join(filter(None, (self.picture.token, story)))
         facts = None if layer is None else model.layers[layer]
         points = (*model.points_before, *model.points_behind) if facts is None else facts.points
-        lines = (place_text(layer, stage, self.tr), stage_text(points, facts, stage, reading))
+        if self.told_at == "story":
+            words = told(story_of(model, layer, stage))
+        elif self.told_at == "numbers":
+            words = stage_text(points, facts, stage, reading)
+        else:
+            words = self._in_signs(stage_points(points, stage))
+        lines = (place_text(layer, stage, self.tr), words)
         return "\n".join(filter(None, lines))
 
     # -- keys and menu -------------------------------------------------------------------------------------------
@@ -379,4 +413,5 @@ class PassView(QAbstractScrollArea):
             (self.tr("Edit…"), "edit"),
         ):
             menu.addAction(text, partial(self.asked.emit, what, layer, stage))
+        self.menu_opening.emit(menu, layer, stage)
         return menu

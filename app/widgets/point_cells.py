@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from app.engine_words import said
 from app.point_words import Tr, axis_word, left_axes
 from app.theme import Theme
 from app.widgets.axis import Axis
@@ -96,7 +97,7 @@ def bars_of(tensor: PointTensor, facts: PointFacts, look: Look, taken: tuple[int
         state[tensor.blank[0]] = NONE
     title = axis_word(tensor.symbols[0], look.tr)
     most = 1.0 if facts.kind == "probability" else None
-    row = bar_row(facts.meaning, values, state, most=most)
+    row = bar_row(said(facts.meaning, look.tr), values, state, most=most)
     return Rows((row,), _numbers(title, values.size, tensor.first[1], 1))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.engine_words import said
 from app.point_words import Tr, axis_word, entry_text, exact_text, place_text
 from app.run import visible
 from app.widgets.point_top import Entries, Entry
@@ -20,7 +21,7 @@ def entries_of(tensor: PointTensor, facts: PointFacts, label: Label, tr: Tr) -> 
     if facts.kind in ("tokens", "ids"):
         return _listed(tensor, facts, label, tr)
     if tensor.values.size == 1:
-        only = Entry(facts.meaning, exact_text(facts, float(tensor.values[0, 0]), tr), float("nan"))
+        only = Entry(said(facts.meaning, tr), exact_text(facts, float(tensor.values[0, 0]), tr), float("nan"))
         return Entries((only,), "", facts.name.rpartition(".")[2].removeprefix("hook_"))
     return strongest_of(tensor, facts, label, tr)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QBrush, QColor, QContextMenuEvent, QFont, QResizeEvent
 from PySide6.QtWidgets import QAbstractItemView, QHeaderView, QMenu, QTreeView
 
+from app.engine_words import said
 from app.theme import Theme
 from app.widgets.point_rows import PointRow
 from engine.frames import PointFacts
@@ -71,12 +73,12 @@ class PointModel(QAbstractTableModel):
     def _text(self, row: PointRow, column: int) -> str:
         if row.facts is None or column == 0:
             return ("" if row.facts is None else "  ") + row.text if column == 0 else ""
-        return size_text(row.facts)
+        return size_text(row.facts, self.tr)
 
     def _tip(self, row: PointRow) -> str:
         if row.facts is None:
             return row.text
-        tip = f"{row.facts.meaning} · [{', '.join(row.facts.shape)}]"
+        tip = f"{said(row.facts.meaning, self.tr)} · [{', '.join(row.facts.shape)}]"
         return tip + (self.tr(" · not computed yet") if row.absent else "")
 
     def _look(self, row: PointRow, role: int) -> object:
@@ -92,10 +94,10 @@ class PointModel(QAbstractTableModel):
         return None
 
 
-def size_text(facts: PointFacts) -> str:
+def size_text(facts: PointFacts, tr: Callable[[str], str]) -> str:
     """ "9 × 64": the numbers that do not grow with the run; "keys" where the last one is those that are seen."""
     sizes = [
-        "keys" if symbol == "key" else str(size)
+        tr("keys") if symbol == "key" else str(size)
         for symbol, size in zip(facts.shape, facts.sizes, strict=True)
         if symbol not in ("batch", "pos", "routed") and (size or symbol == "key")
     ]

@@ -8,9 +8,11 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QStackedWidget, QTabBar, QWidget
 
 from app.cursor import Cursor
-from app.point_words import axis_word, exact_text, facts_text, figures_text, left_axes, place_text
+from app.depth import USUAL, Depth
+from app.engine_words import said
+from app.point_words import axis_word, exact_text, figures_text, left_axes, place_text, point_text
 from app.run import Run, visible
-from app.theme import Theme
+from app.theme import Theme, mono_font
 from app.widgets.absent_view import AbsentView
 from app.widgets.amounts import grouped
 from app.widgets.bar_rows import BarRows
@@ -45,6 +47,8 @@ class PointView(QWidget):
         self._run, self._cursor, self._theme = run, cursor, theme
         self.tensor: PointTensor | None = None
         self.facts: PointFacts | None = None
+        self._name = ""
+        self._told: tuple[Depth, str] = (USUAL, "")
         self._exact: ExactValue | None = None
         self._taken: tuple[int, ...] | None = None
         self._picked: tuple[int, ...] | None = None  # the position and place of the entry that was picked
@@ -141,8 +145,21 @@ class PointView(QWidget):
             self._picked = None
             self._tabs.setCurrentIndex(0)
         self.take_worked(self.worked)
-        self._words.setText(facts_text(name, facts, self.tr))
+        self._name = name
+        self._say_words()
         self._draw()
+
+    def tell(self, depth: Depth, story: str) -> None:
+        """How the words above the picture explain the point from now on; ``story``: its stage in plain words."""
+        self._told = (depth, story)
+        if self.facts is not None:
+            self._say_words()
+
+    def _say_words(self) -> None:
+        assert self.facts is not None
+        depth, story = self._told
+        self._words.label.setFont(mono_font() if depth == "code" else self.font())
+        self._words.setText(point_text(self._name, self.facts, depth, story, self.tr))
 
     def wanted(self) -> tuple[int, ...] | None:
         """(position, place on each axis) of the entry to work out: the picked one, or the strongest."""
@@ -174,7 +191,7 @@ class PointView(QWidget):
         if worked.sentence:
             return worked.sentence
         words = ", ".join(self._entry_words(axis, at) for axis, at in zip(left_axes(facts), worked.place, strict=False))
-        return self.tr("{0}: {1}").format(words or facts.meaning, worked_line(worked, self.tr))
+        return self.tr("{0}: {1}").format(words or said(facts.meaning, self.tr), worked_line(worked, self.tr))
 
     def take_exact(self, answer: ExactValue) -> None:
         """The figure of the picked cell."""

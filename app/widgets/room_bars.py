@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QRectF, QSize, Qt
 
+from app.engine_words import said
 from app.theme import Theme
 from app.widgets.amounts import bytes_text
 from app.widgets.canvas import Canvas, pen, tint
@@ -31,7 +32,7 @@ class RoomBars(Canvas):
     def show_fits(self, fits: Sequence[Fit]) -> None:
         if tuple(fits) != self.fits:
             self.fits = tuple(fits)
-            self.setAccessibleDescription(" ".join(fit.sentence for fit in fits))
+            self.setAccessibleDescription(" ".join(said(fit.sentence, self.tr) for fit in fits))
             self.updateGeometry()
             self.refresh()
 

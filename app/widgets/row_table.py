@@ -8,7 +8,7 @@ from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QKeyEvent, QWheelEvent
 
 from app.theme import Theme
-from app.widgets.canvas import pen
+from app.widgets.canvas import outline_pen
 from app.widgets.lettering import Painter
 from app.widgets.row_picture import RowPicture
 
@@ -61,11 +61,10 @@ class RowTable(RowPicture):
         return max(0, self.count - self.fits())
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for row, colour in ((self.hovered, self.theme.hover), (self.row, self.theme.accent)):
             if row in self.visible_rows():
-                painter.setPen(pen(colour))
+                painter.setPen(outline_pen(self.theme, colour))
                 top = (row - self.first + 1) * self._high()  # type: ignore[operator]  # None is in no range
                 painter.drawRect(QRectF(1, top, self.width() - 2, self._high()))
 

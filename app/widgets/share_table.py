@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QKeyEvent
 
+from app.engine_words import said
 from app.theme import Theme, mix
 from app.widgets.amounts import bytes_text, grouped, percent
-from app.widgets.canvas import pen, tint
+from app.widgets.canvas import outline_pen, pen, tint
 from app.widgets.lettering import Painter
 from app.widgets.row_picture import RowPicture
 from app.widgets.treemap import component_colour
@@ -63,7 +64,7 @@ class ShareTable(RowPicture):
         self.rows = tuple(rows)
 
     def _row(self, name: str, parameters: int, active: int, size: int, routed: bool) -> _Row:
-        cells = (name, grouped(parameters), percent(parameters / self._total))
+        cells = (said(name, self.tr), grouped(parameters), percent(parameters / self._total))
         return _Row(name, parameters, active, size, (*cells, *([grouped(active)] if routed else []), bytes_text(size)))
 
     def describe(self, row: int) -> str:
@@ -148,11 +149,10 @@ class ShareTable(RowPicture):
         painter.fillRect(whole, tint(colour))
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for row, colour in ((self.hovered, self.theme.hover), (self.row, self.theme.accent)):
             if row is not None and row < len(self.rows):
-                painter.setPen(pen(colour))
+                painter.setPen(outline_pen(self.theme, colour))
                 painter.drawRect(QRectF(1, (row + 1) * self._high(), self.width() - 2, self._high()))
 
     # --- mouse and keys ---------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPalette, QResizeEvent
 from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QWidget
 
+from app.depth import USUAL, Depth
 from app.theme import Theme, ink
 from app.widgets.canvas import tint
+from app.widgets.term_words import tip_html
 from engine.questions import AttentionStage
 
 STAGES: tuple[AttentionStage, ...] = ("products", "scaled", "masked", "pattern", "contribution")
@@ -66,10 +68,10 @@ class StageBar(QWidget):
             self.stage = stage
             self.stage_chosen.emit(stage)
 
-    def explain(self, texts: dict[AttentionStage, str]) -> None:
-        """What each stage does in the layer that is looked at, in a sentence."""
+    def explain(self, texts: dict[AttentionStage, str], depth: Depth = USUAL) -> None:
+        """What each stage does in the layer that is looked at, in a sentence, as a formula, or as code."""
         for stage, text in texts.items():
-            self._buttons[stage].setToolTip(text)
+            self._buttons[stage].setToolTip(text if depth == "numbers" else tip_html(text, code=depth == "code"))
             self._buttons[stage].setAccessibleDescription(text)
 
     def set_theme(self, theme: Theme) -> None:

@@ -18,9 +18,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.depth import USUAL, Depth
+from app.depth_texts import sampling_term, sampling_text
 from app.theme import Theme
 from app.widgets.amounts import grouped, percent
+from app.widgets.follow_font import follow_font
 from app.widgets.still_label import StillLabel
+from app.widgets.term_words import tip_html, told
 from engine.frames import SamplingFrame, StageFrame
 from engine.settings import SAMPLING_RANGES, Sampling
 
@@ -51,7 +55,7 @@ _CONTROLS = (
     _Control("typical-p", "typical_p", 1, 0.05, 3, True),
 )
 
-_WIDEST = "0.95: 49 152 kept, −0.00 %"
+_WIDEST = "0.95: 999 kept, −99.9 %"
 _CUTTING = frozenset(control.stage for control in _CONTROLS if control.cuts)
 
 
@@ -67,6 +71,7 @@ class StageControls(QWidget):
         self._shown: SamplingFrame | None = None
         self._names: dict[str, QLabel] = {}
         self._effects: dict[str, StillLabel] = {}
+        self._rows: dict[str, tuple[QWidget, ...]] = {}
         self._boxes: dict[str, QSpinBox | QDoubleSpinBox] = {}
         self._grid = QGridLayout(self)
         gap = self.fontMetrics().height() // 4
@@ -79,6 +84,7 @@ class StageControls(QWidget):
         self._add_seed()
         self._grid.setRowStretch(self._grid.rowCount(), 1)
         self._fill_in()
+        self.show_depth(USUAL)
 
     def titles(self) -> dict[str, str]:
         """Translated names of the stages by their names in the frames."""
@@ -111,6 +117,17 @@ class StageControls(QWidget):
             effect.setText("" if stage is None else self._effect(stage))
             self._grey(name, stage is None or not stage.active)
 
+    def show_depth(self, depth: Depth) -> None:
+        """How the stages are explained from now on."""
+        for name, parts in self._rows.items():
+            text = sampling_text(name, depth)
+            tip = tip_html(text if depth == "code" else told(text), code=depth == "code") if text else ""
+            for part in parts:
+                part.setToolTip(self._greedy_tip() if name == "greedy" and depth == "numbers" else tip)
+
+    def _greedy_tip(self) -> str:
+        return self.tr("Take the most probable token; temperature, the cuts and the seed then do nothing")
+
     def set_theme(self, theme: Theme) -> None:
         self._theme = theme
         self.show_stages(self._shown)
@@ -127,25 +144,25 @@ class StageControls(QWidget):
         else:
             box.setRange(int(least), int(control.most))
         box.setKeyboardTracking(False)
-        box.setMaximumWidth(round(self.fontMetrics().horizontalAdvance("000.000") + self.fontMetrics().height() * 1.6))
+        follow_font(
+            box, lambda font: box.setMaximumWidth(round(font.horizontalAdvance("000.000") + font.height() * 1.6))
+        )
         self._boxes[control.field] = box
         self._add_row(control.stage, box)
         box.valueChanged.connect(lambda value, field=control.field: self._set(**{field: value}))
 
     def _add_greedy(self) -> None:
         self._greedy = QCheckBox()
-        self._greedy.setToolTip(
-            self.tr("Take the most probable token; temperature, the cuts and the seed then do nothing")
-        )
         self._add_row("greedy", self._greedy)
         self._greedy.toggled.connect(lambda on: self._set(greedy=on))
 
     def _add_seed(self) -> None:
         self._seed = QDoubleSpinBox(decimals=0, maximum=_SEED_MOST)
         self._seed.setKeyboardTracking(False)
-        self._seed.setMinimumWidth(self.fontMetrics().horizontalAdvance("0" * 10) + self.fontMetrics().height() * 2)
-        self._seed.setMaximumWidth(self._seed.minimumWidth())
+        seed = self._seed
+        follow_font(seed, lambda font: seed.setFixedWidth(font.horizontalAdvance("0" * 10) + font.height() * 2))
         self._seed.setAccessibleName(self.tr("seed"))
+        self._seed.setProperty("term", "seed")
         self._boxes["seed"] = self._seed
         pair = QWidget()
         row = QHBoxLayout(pair)
@@ -168,8 +185,11 @@ class StageControls(QWidget):
         label, effect = QLabel(self.titles()[name]), StillLabel()
         label.setBuddy(box)
         box.setAccessibleName(self.titles()[name])
-        effect.setMinimumWidth(self.fontMetrics().horizontalAdvance(_WIDEST))
+        follow_font(effect, lambda font: effect.setMinimumWidth(font.horizontalAdvance(_WIDEST)))
         self._names[name], self._effects[name] = label, effect
+        self._rows[name] = (label, box, effect)
+        for part in self._rows[name]:
+            part.setProperty("term", sampling_term(name))
         for column, part in enumerate((label, box, effect)):
             self._grid.addWidget(part, row, column)
 

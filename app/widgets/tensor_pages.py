@@ -11,6 +11,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QSpinBox, QToolButton, QWidget
 
 from app.cursor import Cursor
+from app.engine_words import said, sources_text
 from app.tensor_words import (
     below_text,
     entry_facts,
@@ -214,7 +215,7 @@ class ComponentsPage(ShelfPage):
         self._inventory = inventory
         self.table.show_inventory(inventory)
         known = inventory is not None and inventory.config is not None
-        self._title.setText(_facts_text(inventory) if inventory is not None and known else "")
+        self._title.setText(_facts_text(inventory, self.tr) if inventory is not None and known else "")
         self._below.setText(below_text(inventory, self.tr) if inventory is not None and inventory.components else "")
         sentence = self.tr(
             "What its parts are is not known: the model's configuration cannot be used, or weights lack."
@@ -233,9 +234,9 @@ class ComponentsPage(ShelfPage):
         } | {"component_bytes": np.array([part.size for part in parts], np.int64)}
 
 
-def _facts_text(inventory: Inventory) -> str:
+def _facts_text(inventory: Inventory, tr: Callable[[str], str]) -> str:
     assert inventory.config is not None
-    pairs = [f"{label}\N{NO-BREAK SPACE}{value}" for label, value in facts(inventory.config).items()]
+    pairs = [f"{said(label, tr)} {said(value, tr)}" for label, value in facts(inventory.config).items()]
     first = f"{inventory.config.family}, {inventory.stored_as}"
     return "    ".join(pair.replace(" ", "\N{NO-BREAK SPACE}") for pair in (first, *pairs))
 
@@ -348,7 +349,8 @@ class FiguresPage(TensorPage):
         if found is None:
             return ""
         reduced = max(found.block) > 1 and found.rms.size
-        return found.source + (self.tr(" · reduced {0} × {1}").format(*found.block) if reduced else "")
+        text = sources_text(found.source, self.tr)
+        return text + (self.tr(" · reduced {0} × {1}").format(*found.block) if reduced else "")
 
     def clear(self, sentence: str) -> None:
         self.figures = self.counted = self._block = None
@@ -517,7 +519,7 @@ class SpectrumPage(TensorPage):
         return self.tr("How many directions the picked matrix really uses: its singular values, on request")
 
     def badge(self) -> str:
-        return "" if self.found is None else self.found.source
+        return "" if self.found is None else sources_text(self.found.source, self.tr)
 
     def clear(self, sentence: str) -> None:
         self.found, self._asked = None, False

@@ -50,7 +50,7 @@ class TimelineButton(QToolButton):
     def _say(self) -> None:
         tight = not (self._has_room or self.folded)
         self.setText((self.tr("timeline: no room") if tight else self._short()[self.choice]) + _ROOM)
-        what = self.tr("What the timeline below the tokens shows (Ctrl+Shift+T folds it)")
+        what = self.tr("What the timeline below the tokens shows")
         self.setToolTip(self.tr("Make the tokens' panel higher to see the timeline") if tight else what)
 
     def fold(self) -> None:

@@ -12,6 +12,7 @@ from PySide6.QtGui import (
     QColor,
     QFontMetricsF,
     QHelpEvent,
+    QKeyEvent,
     QMouseEvent,
     QPainter,
     QPaintEvent,
@@ -24,7 +25,7 @@ from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 
 from app.run import Run, visible
 from app.theme import Theme, ink, lut
-from app.widgets.canvas import small
+from app.widgets.canvas import outline_pen, small
 from app.widgets.lines import Lines
 from engine.frames import Piece, StepFrame
 
@@ -44,13 +45,15 @@ def shown(piece: Piece) -> str:
 
 @dataclass(frozen=True)
 class Marks:
-    """What the view shows beside the tokens. ``reading`` are positions of the pass under way."""
+    """What the view shows beside the tokens. ``reading`` are positions of the pass under way, ``flags`` those with a
+    note or a bookmark."""
 
     pinned: int | None = None
     hovered: int | None = None
     reading: range = range(0)
     kind: str = "prefill"
     n_read: int = 0
+    flags: frozenset[int] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class TokenView(QAbstractScrollArea):
 
     hovered = Signal(int)  # a position, -1 when the mouse is on none
     pressed = Signal(int)
+    walked = Signal(int)  # with an arrow key, Home or End
     freed = Signal()
 
     def __init__(self, run: Run, theme: Theme, parent: QWidget | None = None) -> None:
@@ -125,7 +129,7 @@ class TokenView(QAbstractScrollArea):
     def mark(self, marks: Marks) -> None:
         """Show other marks, repainting only the boxes that look different."""
         old, self.marks = self.marks, marks
-        changed = {old.pinned, marks.pinned, old.hovered, marks.hovered} - {None}
+        changed = {old.pinned, marks.pinned, old.hovered, marks.hovered} - {None} | (old.flags ^ marks.flags)
         if (old.reading, old.kind) != (marks.reading, marks.kind):
             changed |= {*old.reading, *marks.reading}
         changed |= set(range(min(old.n_read, marks.n_read), max(old.n_read, marks.n_read)))
@@ -356,8 +360,10 @@ class TokenView(QAbstractScrollArea):
         painter.setBrush(Qt.BrushStyle.NoBrush)
         for marked, colour, width in ((marks.hovered, theme.hover, 2.0), (marks.pinned, theme.accent, 3.0)):
             if marked == position:
-                painter.setPen(QPen(QColor(colour), width))
+                painter.setPen(outline_pen(theme, colour, width))
                 painter.drawRoundedRect(box.adjusted(-1.5, -1.5, 1.5, 1.5), 4, 4)
+        if position in marks.flags:
+            self._draw_flag(painter, box)
 
     def _edited(self, position: int) -> bool:
         """Whether something was replaced in the pass that chose the token."""
@@ -371,6 +377,16 @@ class TokenView(QAbstractScrollArea):
         painter.setPen(QPen(QColor(self.theme.panel), 1.5))
         painter.setBrush(QColor(self.theme.cut))
         painter.drawPolygon(corner)
+
+    def _draw_flag(self, painter: QPainter, box: QRectF) -> None:
+        """A ribbon that hangs over the upper edge, with a rim to be seen on every fill and on the ring of the pin."""
+        width, height = box.height() * 0.34, box.height() * 0.5
+        ribbon = QRectF(box.left() + 2, box.top() - box.height() * 0.22, width, height)
+        notch = QPointF(ribbon.center().x(), ribbon.bottom() - width * 0.4)
+        shape = QPolygonF([ribbon.topLeft(), ribbon.topRight(), ribbon.bottomRight(), notch, ribbon.bottomLeft()])
+        painter.setPen(QPen(QColor(self.theme.panel), 1.5))
+        painter.setBrush(QColor(self.theme.accent))
+        painter.drawPolygon(shape)
 
     # -- events --------------------------------------------------------------------------------------------------
 
@@ -394,6 +410,22 @@ class TokenView(QAbstractScrollArea):
         position = self.position_at(event.position())
         if event.button() == Qt.MouseButton.LeftButton and position is not None:
             self.pressed.emit(position)
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        """Left and right from token to token, Home and End; what else there is scrolls."""
+        count, pinned = self.run.n_tokens, self.marks.pinned
+        start = count - 1 if pinned is None else pinned
+        places: dict[int, int] = {
+            Qt.Key.Key_Left: start - 1,
+            Qt.Key.Key_Right: start + 1,
+            Qt.Key.Key_Home: 0,
+            Qt.Key.Key_End: count - 1,
+        }
+        plain = event.modifiers() in (Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier.KeypadModifier)
+        if count and plain and event.key() in places:
+            self.walked.emit(min(max(places[event.key()], 0), count - 1))
+        else:
+            super().keyPressEvent(event)
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: N802
         if event.button() == Qt.MouseButton.LeftButton:

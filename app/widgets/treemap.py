@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Literal
 from PySide6.QtCore import QPointF, QRectF, Qt, Signal
 from PySide6.QtGui import QBrush, QKeyEvent, QMouseEvent
 
+from app.engine_words import said
 from app.theme import Theme, ink, mix
-from app.widgets.canvas import Canvas, pen, tint
+from app.widgets.canvas import Canvas, outline_pen, pen, tint
 from app.widgets.lettering import CENTRE, LEFT, Painter, put, put_rotated
 from app.widgets.squarify import squarify, strips
 from engine.checkpoint.roles import COMPONENTS
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 Weight = Literal["size", "parameters"]
 _LEAST_AREA = 40.0  # square pixels that a part must have on average, or the group is drawn as one
 _MOST_TILES = 12_000  # a large screen has room for more of that size than can be drawn at once
-_NO_COMPONENT = "no part of the model"
 _UNUSED = ("ignored", "unknown", "copy", "misfit")
 _IN_ORDER = ("all", "layers", "component")  # groups whose parts lie in the order of the pass
 _SIDES = {
@@ -148,13 +148,16 @@ class Treemap(Canvas):
         names = [name for name in (*COMPONENTS, "") if name in present]
         places, left, line = [], 0.0, 0
         for name in names:
-            wide = metrics.horizontalAdvance(name or _NO_COMPONENT) + high * 1.6
+            wide = metrics.horizontalAdvance(self._component(name)) + high * 1.6
             if left and left + wide > self.width():
                 left, line = 0.0, line + 1
             places.append((QRectF(left, line * high, wide, high), name))
             left += wide
         top = self.height() - (line + 1) * high
         return [(box.translated(0, top), name) for box, name in places]
+
+    def _component(self, name: str) -> str:
+        return said(name, self.tr) or self.tr("no part of the model")
 
     def _weight(self, number: int) -> int:
         assert self.outline is not None
@@ -190,7 +193,7 @@ class Treemap(Canvas):
             patch = QRectF(box.left() + 4, box.center().y() - side / 2, side, side)
             painter.fillRect(patch, tint(component_colour(name, self.theme)))
             place = box.adjusted(side + 8, 0, 0, 0)
-            put(painter, place, name or self.tr(_NO_COMPONENT), LEFT, self.theme.text)
+            put(painter, place, self._component(name), LEFT, self.theme.text)
         for box, text in tags:
             painter.fillRect(box, tint(self.theme.panel))
             put(painter, box, text, CENTRE, self.theme.text)
@@ -249,7 +252,6 @@ class Treemap(Canvas):
         painter.use(self.metrics())
 
     def draw_marks(self, painter: Painter) -> None:
-        self.draw_focus(painter)
         if self.outline is None:
             return
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -257,7 +259,7 @@ class Treemap(Canvas):
             box = self.box_of(number)
             if box is not None:
                 for line, wide in ((self.theme.panel, 5), (colour, 3)):
-                    painter.setPen(pen(line, wide))
+                    painter.setPen(outline_pen(self.theme, line, wide))
                     painter.drawRect(box)
 
     def box_of(self, number: int | None) -> QRectF | None:

@@ -49,6 +49,7 @@ class UntouchedView(QWidget):
         self._tabs, self._split, self._ways = QTabWidget(), QSplitter(), QStackedWidget()
         self._tabs.setDocumentMode(True)
         self._tabs.setAccessibleName(self.tr("What to compare"))
+        self._tabs.tabBar().setAccessibleName(self._tabs.accessibleName())
         self._split.setChildrenCollapsible(False)
         for way in (self._tabs, self._split):
             self._ways.addWidget(way)

@@ -26,8 +26,9 @@ GREEDY = Sampling(greedy=True)
 
 
 @pytest.fixture(autouse=True)
-def _own_settings(tmp_path: Path) -> None:
-    """No test sees what another saved, or the user's own settings."""
+def _own_settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees what another saved, or the user's own settings and session."""
+    monkeypatch.setenv("FLUOROSCOPE_STATE", str(tmp_path / "state"))
     QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, str(tmp_path / "settings"))
 
 

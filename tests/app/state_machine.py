@@ -262,7 +262,7 @@ class Program(RuleBasedStateMachine):
         """Seldom another model, the same, or one that is not there."""
         known = (*self.models, self.folder / "nothing")
         if index < len(known):
-            self.window.open_model(str(known[index]))
+            self.window.filing.open_model(str(known[index]))
 
     @command(position=some.integers(-1, 60), layer=some.integers(0, 9), head=some.integers(0, 9))
     def pin(self, position: int, layer: int, head: int) -> None:
@@ -369,12 +369,12 @@ class Program(RuleBasedStateMachine):
     @command()
     def save(self) -> None:
         if self.window.actions_by_name["save_run"].isEnabled():
-            self.window.save_run_as(self.folder / "run.fluoro")
+            self.window.filing.save_run_as(self.folder / "run.fluoro")
 
     @command(now=some.integers(0, 3))
     def open_saved(self, now: int) -> None:
-        if not now and (self.folder / "run.fluoro").exists() and not self.window.saving:
-            self.window.open_model(str(self.folder / "run.fluoro"))
+        if not now and (self.folder / "run.fluoro").exists() and not self.window.filing.saving:
+            self.window.filing.open_model(str(self.folder / "run.fluoro"))
 
     # -- what must hold --------------------------------------------------------------------------------------------
 
@@ -432,13 +432,16 @@ class Program(RuleBasedStateMachine):
 
     def _at_rest(self) -> bool:
         window = self.window
-        return not (window.loading or window.requested or window.saving) and window.situation().state != "running"
+        return (
+            not (window.filing.loading or window.requested or window.filing.saving)
+            and window.situation().state != "running"
+        )
 
     def _come_to_rest(self) -> None:
         """Until nothing is under way but a run that makes many tokens; that one is let go on."""
         until = time.monotonic() + 0.3
         self._until(lambda: self._at_rest() or time.monotonic() > until, "rest")
-        self._until(lambda: not (self.window.loading or self.window.saving), "the model or the file")
+        self._until(lambda: not (self.window.filing.loading or self.window.filing.saving), "the model or the file")
 
     def _until(self, there: Callable[[], bool], what: str) -> None:
         deadline = time.monotonic() + PATIENCE

@@ -16,7 +16,7 @@ from tests.app.panel_runs import show
 
 RUN = RunFrame(tuple(Piece(id, "x", b"x", id, id + 1) for id in range(4)), 8, False)
 # what is of the run itself or its tray (tests/app/test_panel_edits.py), or of files only
-OF_NO_RUN = ("layers", "sampling", "branches", "edits", "breakpoints", "tensors", "models")
+OF_NO_RUN = ("layers", "sampling", "branches", "edits", "breakpoints", "notes", "glossary", "tensors", "models")
 ASKING = [panel for panel in PANELS if panel.key not in OF_NO_RUN]
 
 

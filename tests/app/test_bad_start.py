@@ -18,7 +18,7 @@ from tests.app.conftest import GREEDY, MakeWindow
 def opened(make_window: MakeWindow, qtbot) -> Window:
     """The window of a start without arguments, once its engine is there and has tried to open the model."""
     window = make_window(replace(parse([]), sampling=GREEDY), start=True)
-    qtbot.waitUntil(lambda: window.ready and not window.loading, timeout=60_000)
+    qtbot.waitUntil(lambda: window.ready and not window.filing.loading, timeout=60_000)
     return window
 
 
@@ -67,7 +67,7 @@ def test_a_damaged_model_is_a_sentence_and_another_can_be_opened(
     assert window.error_bar.isVisible()
     assert window.pages.currentWidget() is window.start_page
     assert window.start_page.folder.isEnabled()
-    window.open_model(str(tiny_model))
+    window.filing.open_model(str(tiny_model))
     qtbot.waitUntil(lambda: window.pages.currentWidget() is window.workspace, timeout=30_000)
 
 
@@ -141,7 +141,7 @@ def test_settings_that_cannot_be_kept_are_said_once(
     assert said.startswith("Settings will not be remembered")
     assert said.count("\n") == 0
     assert str(tmp_path) in said
-    window.use_theme("light")
+    window.looks.use_theme("light")
     qtbot.mouseClick(window.notice_bar.dismiss, Qt.MouseButton.LeftButton)
     window.preferences._file.sync()
     window._tell_about_settings()
@@ -163,4 +163,4 @@ def test_damaged_settings_start_afresh(make_window: MakeWindow, tmp_path: Path) 
     put_settings(tmp_path / "odd")
     window = make_window()
     assert "damaged" in window.notice_bar.sentences.text()
-    assert window.workspace.layout_name == "focus"
+    assert window.workspace.layout_name == "explore"

@@ -223,6 +223,45 @@ def test_f9_sets_and_takes_away_and_the_bar_has_room_at_1280(window: Window) -> 
     assert bar.prompt.width() >= 28 * bar.fontMetrics().averageCharWidth()
 
 
+def test_a_token_is_looked_up_inside_a_pass_that_stands(window: Window, wait: Wait) -> None:
+    window.debugging.break_at(1, "rope")
+    trigger(window, "run")
+    wait(lambda: stands(window, 1, "rope", 0))
+    panel = shown(window)
+    panel.begin()
+    first = panel.form.first
+    first.kind.setCurrentIndex(first.kind.findData("token"))
+    first.target.setCurrentIndex(first.target.findData("id"))
+    first.word.setText("two of them")
+    panel.form.accept.click()
+    wait(lambda: "one is needed" in panel.form.complaint.text())
+    first.word.setText("␣")
+    panel.form.accept.click()
+    wait(lambda: len(window.context.breaks.breakpoints) == 3)
+    (test,) = window.context.breaks.breakpoints[-1].tests
+    assert test.token == window.worker._session.loaded.tokenizer.token_of(" ")
+    assert stands(window, 1, "rope", 0)
+
+
+def test_a_wide_bar_has_the_slider_in_it_and_lets_the_window_be_narrow_again(window: Window, wait: Wait) -> None:
+    bar = window.bar
+    assert not bar.speed.inline
+    assert bar.speed.button.isVisible()
+    for width, inline in ((1600, True), (1920, True), (1280, False)):
+        window.resize(width, 900)
+        wait(lambda width=width: bar.width() <= width == window.width())
+        wait(lambda inline=inline: bar.speed.inline == inline)
+        assert bar.speed.slider.isVisible() == inline
+        assert bar.prompt.width() >= 28 * bar.fontMetrics().averageCharWidth()
+        assert bar.tokens.mapTo(window, bar.tokens.rect().topRight()).x() < window.width()
+    window.resize(1600, 900)
+    wait(lambda: bar.speed.slider.isVisible())
+    QTest.keyClick(bar.speed.slider, Qt.Key.Key_Left)
+    assert window.debugging.speed == FULL - 1
+    trigger(window, "faster")
+    assert bar.speed.slider.value() == FULL
+
+
 def test_the_speed_is_obeyed_at_once_and_let_go_at_once(window: Window, wait: Wait) -> None:
     seen: set[tuple[int | None, str]] = set()
     window.received.connect(lambda frame: seen.add((window.context.run.where.layer, window.context.run.where.stage)))

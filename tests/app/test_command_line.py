@@ -53,18 +53,19 @@ def test_a_prompt_needs_no_model(line: list[str]) -> None:
 
 
 def test_panels_that_can_be_named_are_those_of_the_window() -> None:
-    from app.layouts import FOCUS
+    from app.layout_names import EXPLORE
+    from app.layouts import LAYOUTS
     from app.panels import PANELS as ALL
 
     assert set(PANELS) <= {panel.key for panel in ALL}
-    stacked = [key for column in FOCUS.columns for stack in column if len(stack) > 1 for key in stack]
-    assert set(PANELS) == set(stacked)
+    stacked = {key for column in LAYOUTS[EXPLORE].columns for stack in column if len(stack) > 1 for key in stack}
+    assert set(PANELS) == stacked & {panel.key for panel in ALL}
 
 
 def test_every_option() -> None:
     options = parse(EVERY.split())
     assert options.sampling == Sampling(True, 0.5, 6, 0.7, 0.1, 0.8, 1.1, 0.2, 0.3, 4)
-    assert (options.size, options.theme, options.layout) == ((1280, 720), "light", "grid")
+    assert (options.size, options.theme, options.layout) == ((1280, 720), "light", "all")
     assert (options.pin, options.panel) == ({"layer": 1, "head": 2, "expert": 7, "position": 3}, "experts")
     assert (options.screenshot, options.pause_at, options.threads) == (Path("o.png"), 5, 2)
 

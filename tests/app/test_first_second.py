@@ -62,7 +62,7 @@ def test_it_opens_on_its_own_model_with_a_prompt_ready_and_runs(opened, embedded
 def test_recent_models_know_it_by_its_name(opened, embedded: Path, qtbot, tiny_model: Path) -> None:
     window = opened()
     wait_for_model(window, qtbot)
-    window.open_model(str(tiny_model))
+    window.filing.open_model(str(tiny_model))
     qtbot.waitUntil(lambda: window.bar.model.text() == tiny_model.name, timeout=30_000)
     assert window.preferences.recent() == [str(tiny_model), "demo"]
     window.close()
@@ -110,7 +110,7 @@ def test_opening_it_can_be_cancelled_before_it_begins(opened, embedded: Path, qt
     window = opened(start=False)
     frames = journal_of(window)
     window.receive([ReadyFrame(0.0, 1)])
-    assert window.loading
+    assert window.filing.loading
     window.start_page.progress.cancel.click()
     window.worker.start()
     qtbot.waitUntil(lambda: any(isinstance(frame, CancelledFrame) for frame in frames), timeout=60_000)
@@ -186,11 +186,11 @@ def choose_by_keyboard(window: Window, qtbot, steps: int) -> None:
 def test_the_prompt_keeps_its_room_beside_the_buttons(opened, width: int, style: str) -> None:
     window = opened("--size", f"{width}x720", start=False)
     QApplication.processEvents()
-    buttons = (window.bar.examples, *window.bar.buttons)
-    assert {button.toolButtonStyle().name for button in buttons} == {style}
+    assert {button.toolButtonStyle().name for button in window.bar.buttons} == {style}
     assert window.bar.prompt.width() > LEAST_LETTERS * window.fontMetrics().averageCharWidth()
     window.resize(1600, 720)
     QApplication.processEvents()
+    buttons = (window.bar.examples, *window.bar.buttons)
     assert {button.toolButtonStyle().name for button in buttons} == {"ToolButtonTextBesideIcon"}
 
 

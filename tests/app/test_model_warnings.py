@@ -31,7 +31,7 @@ def test_an_unknown_tensor_is_named(make_window: MakeWindow, qtbot, tiny_model: 
 def _open(window: Window, qtbot, folder: Path) -> None:
     def opened() -> bool:
         model = window.context.run.model
-        return isinstance(model, ModelFrame) and model.name == folder.name and not window.loading
+        return isinstance(model, ModelFrame) and model.name == folder.name and not window.filing.loading
 
-    window.open_model(str(folder))
+    window.filing.open_model(str(folder))
     qtbot.waitUntil(opened, timeout=20_000)

@@ -390,7 +390,7 @@ def test_lines_show_places_or_probabilities(qtbot: Any) -> None:
     assert view._lines._y_of(np.array([1.0, 10.0, 100.0])).tolist() == pytest.approx(
         [view._lines.plot.top(), view._lines.plot.center().y(), view._lines.plot.bottom()]
     )
-    assert [text for _, text in view._lines._y_ticks()] == ["1", "10", "100"]
+    assert [text for _, text in view._lines._y_ticks(4)] == ["1", "10", "100"]
     view.scale.setCurrentIndex(view.scale.findData("probability"))
     chart = view._lines.chart
     np.testing.assert_array_equal(chart.lines[0].y, frame.word_probability[0])

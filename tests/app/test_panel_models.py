@@ -124,7 +124,7 @@ def test_what_fits_follows_the_context_and_the_type(shelf, qtbot) -> None:
     assert (after.context, after.dtype) == (1000, "bfloat16")
     assert after.weights == before.weights // 2
     assert after.cache * 4096 * 2 == before.cache * 1000
-    assert (window.device, window.dtype) == ("cpu", "bfloat16")  # models are opened as they were judged
+    assert (window.filing.device, window.filing.dtype) == ("cpu", "bfloat16")  # models are opened as they were judged
 
 
 def test_a_gpu_is_judged_by_its_own_memory(make_window: MakeWindow, qtbot) -> None:
@@ -279,16 +279,16 @@ def test_a_locked_model_that_is_looked_at_says_so_and_asks_only_when_told_to(she
 def test_opening_from_a_menu_leaves_the_panel_that_is_in_front(shelf, tiny_model: Path, qtbot) -> None:
     window, _ = shelf
     window.actions_by_name["show_models"].trigger()
-    window.open_model("demo")
+    window.filing.open_model("demo")
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=30_000)
     window.actions_by_name["show_models"].trigger()
     window.workspace.bring_up("residual")
     qtbot.waitUntil(lambda: window.workspace.docks["residual"].shown)
-    window.open_model(str(tiny_model))
+    window.filing.open_model(str(tiny_model))
     qtbot.waitUntil(lambda: window.context.run.model.source == str(tiny_model), timeout=30_000)
     assert window.workspace.docks["residual"].shown
     window.workspace.toggle_maximised(window.workspace.docks["residual"])
-    window.open_model("demo")
+    window.filing.open_model("demo")
     qtbot.waitUntil(lambda: window.context.run.model.source == "demo", timeout=30_000)
     assert window.workspace.maximised is window.workspace.docks["residual"]
 
@@ -378,7 +378,7 @@ def test_progress_in_words() -> None:
 def begin_and_open(window: Window, hub: FakeHub, qtbot) -> None:
     """From the start page; slowly."""
     hub.faults.delay = 0.02
-    window.fetch("org/model")
+    window.filing.fetch("org/model")
     qtbot.waitUntil(lambda: "org/model" in window.context.shelf.downloads, timeout=20_000)
     qtbot.waitUntil(lambda: window.context.shelf.downloads["org/model"].done > 5000, timeout=20_000)
 
@@ -399,11 +399,11 @@ def test_a_download_that_is_stopped_on_the_start_page_leaves_it_usable(shelf, hu
 def test_a_download_does_not_replace_the_model_that_was_opened_meanwhile(shelf, hub: FakeHub, qtbot) -> None:
     window, _panel = shelf
     begin_and_open(window, hub, qtbot)
-    window.open_model("demo")
+    window.filing.open_model("demo")
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=30_000)
     hub.faults.delay = 0.0
     qtbot.waitUntil(lambda: any(item.fetched for item in window.context.shelf.items), timeout=30_000)
-    assert not window.loading
+    assert not window.filing.loading
     assert window.context.run.model.source == "demo"
 
 
@@ -428,7 +428,7 @@ def test_one_that_was_cancelled_is_not_opened_when_it_is_downloaded_later(
 
 def test_the_command_leads_back_from_a_shelf_whose_tab_was_clicked(shelf, qtbot) -> None:
     window, _panel = shelf
-    window.open_model("demo")
+    window.filing.open_model("demo")
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=30_000)
     window._before_shelf = ""
     window.workspace.bring_up("models")
@@ -439,7 +439,7 @@ def test_the_command_leads_back_from_a_shelf_whose_tab_was_clicked(shelf, qtbot)
 
 def test_the_shelf_comes_and_goes_while_another_panel_is_maximised(shelf, qtbot) -> None:
     window, _panel = shelf
-    window.open_model("demo")
+    window.filing.open_model("demo")
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=30_000)
     window.workspace.toggle_maximised(window.workspace.docks["residual"])
     window.actions_by_name["show_models"].trigger()

@@ -97,6 +97,46 @@ def test_a_stopped_pass_is_saved_up_to_the_last_step(worker: Worker, loaded: Rea
     loaded.next(EndFrame)
 
 
+def test_what_is_saved_before_a_run_begins_is_the_one_before_and_waits_for_no_end(
+    worker: Worker, loaded: Reader, tmp_path: Path
+) -> None:
+    worker.run(RunRequest("hello", GREEDY, 5))
+    loaded.next(EndFrame)
+    worker._commands.put(lambda: time.sleep(0.2))  # the engine has something else to do first
+    worker.run(RunRequest("another", GREEDY, LONG))
+    worker.save_run(tmp_path / "run.fluoro")
+    loaded.next(SavedFrame)
+    assert sum(isinstance(frame, EndFrame) for frame in loaded.frames) == 1
+    with RunFile(tmp_path / "run.fluoro") as file:
+        assert "".join(piece.text for piece in file.prompt) == "hello"
+        assert len(file.steps) == 5
+    loaded.next(StepFrame)
+    worker.stop()
+    assert loaded.next(EndFrame).reason == "stopped"
+
+
+def test_the_first_run_of_all_is_saved_before_it_begins_to_run_too(
+    worker: Worker, loaded: Reader, tmp_path: Path, monkeypatch
+) -> None:
+    """It waits for the first pass, and not for the last."""
+    begin = Worker._begin
+
+    def slowly(self, request) -> None:
+        time.sleep(0.2)
+        begin(self, request)
+
+    monkeypatch.setattr(Worker, "_begin", slowly)
+    worker.run(RunRequest("hello", GREEDY, LONG))
+    time.sleep(0.05)
+    worker.save_run(tmp_path / "run.fluoro")
+    loaded.next(SavedFrame)
+    with RunFile(tmp_path / "run.fluoro") as file:
+        assert "".join(piece.text for piece in file.prompt) == "hello"
+    loaded.next(StepFrame)
+    worker.stop()
+    loaded.next(EndFrame)
+
+
 def test_a_run_that_is_stopped_while_it_is_saved_is_saved_all_the_same(
     worker: Worker, loaded: Reader, tmp_path: Path
 ) -> None:
@@ -106,6 +146,22 @@ def test_a_run_that_is_stopped_while_it_is_saved_is_saved_all_the_same(
     worker.stop()
     loaded.next(SavedFrame)
     assert open_run(tmp_path / "run.fluoro").steps
+
+
+@pytest.mark.parametrize("other", ["run", "model"])
+def test_what_is_saved_before_another_is_opened_is_the_run_that_was_there(
+    worker: Worker, loaded: Reader, tmp_path: Path, tiny_model: Path, run_file: Path, other: str
+) -> None:
+    worker.run(RunRequest("aaaa", GREEDY, LONG))
+    loaded.next(StepFrame)
+    worker.pause()
+    loaded.paused()
+    with worker._lock:  # nothing comes in between
+        worker.save_run(tmp_path / "mine.fluoro")
+        worker.open_run(OpenRequest(run_file)) if other == "run" else worker.load(str(tiny_model))
+    loaded.next(SavedFrame)
+    loaded.next(ModelFrame)
+    assert "".join(piece.text for piece in open_run(tmp_path / "mine.fluoro").prompt) == "aaaa"
 
 
 def test_saving_can_be_cancelled(worker: Worker, loaded: Reader, tmp_path: Path, monkeypatch) -> None:
@@ -267,7 +323,7 @@ def test_without_its_model_panels_say_which_one_they_need(open_window, orphan: P
     dock = window.workspace.docks["attention"]
     qtbot.waitUntil(lambda: dock.panel.shows_nothing)
     assert dock.need.isVisible()
-    assert dock.need.text() == window.opened.why
+    assert dock.need.text() == window.filing.opened.why
     assert not dock.panel.isVisible()
     window.workspace.bring_up("residual")
     residual = window.workspace.docks["residual"]
@@ -278,7 +334,7 @@ def test_without_its_model_panels_say_which_one_they_need(open_window, orphan: P
     qtbot.waitUntil(lambda: cache.need.isVisible() and cache.panel.isVisible())
     qtbot.waitUntil(lambda: cache.need.height() == cache.need.heightForWidth(cache.need.width()))
     assert window.error_bar.isHidden()
-    assert window.opened.why in window.notice_bar.sentences.text()
+    assert window.filing.opened.why in window.notice_bar.sentences.text()
 
 
 def test_without_its_model_nothing_runs_and_the_commands_say_why(
@@ -288,12 +344,12 @@ def test_without_its_model_nothing_runs_and_the_commands_say_why(
     for name in ("run", "go_on", "step_layer", "step_stage", "step_token"):
         action = window.actions_by_name[name]
         assert not action.isEnabled()
-        assert action.toolTip() == window.opened.why
+        assert action.toolTip().endswith(window.filing.opened.why)
     window.run_prompt()
     assert not window.active
     assert "gone" not in window.preferences.recent()
-    window.open_model(str(tiny_model))
-    qtbot.waitUntil(lambda: window.opened is None, timeout=60_000)
+    window.filing.open_model(str(tiny_model))
+    qtbot.waitUntil(lambda: window.filing.opened is None, timeout=60_000)
     assert window.actions_by_name["run"].isEnabled()
     assert "F5" in window.actions_by_name["run"].toolTip()
     assert window.windowTitle() == "Fluoroscope"
@@ -304,7 +360,7 @@ def test_without_its_model_the_map_says_why_nothing_runs_to_a_stage(open_window,
     window = open_window(orphan)
     window.workspace.docks["layers"].panel.stage_asked.emit("run to", 1, "rope")
     assert window.error_bar.isVisible()
-    assert window.error_bar.sentence.text() == window.opened.why
+    assert window.error_bar.sentence.text() == window.filing.opened.why
     assert not window.active
 
 
@@ -318,7 +374,7 @@ def test_a_run_is_saved_where_the_user_says(open_window, run_file: Path, tmp_pat
 
     monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
     trigger(window, "save_run")
-    qtbot.waitUntil(lambda: (tmp_path / "chosen.fluoro").exists() and not window.saving)
+    qtbot.waitUntil(lambda: (tmp_path / "chosen.fluoro").exists() and not window.filing.saving)
     assert asked == [str(run_file)]
     assert window.preferences.run_folder() == str(tmp_path)
     assert window.windowTitle() == "chosen.fluoro — Fluoroscope"
@@ -330,10 +386,10 @@ def test_a_run_is_saved_where_the_user_says(open_window, run_file: Path, tmp_pat
 
 def test_a_run_that_cannot_be_saved_is_told_in_the_window(open_window, run_file: Path, tmp_path: Path, qtbot) -> None:
     window = open_window(run_file)
-    window.save_run_as(tmp_path / "none" / "x.fluoro")
+    window.filing.save_run_as(tmp_path / "none" / "x.fluoro")
     qtbot.waitUntil(window.error_bar.isVisible)
     assert "could not be saved" in window.error_bar.sentence.text()
-    assert not window.saving
+    assert not window.filing.saving
 
 
 def test_open_asks_in_the_folder_of_last_time(open_window, run_file: Path, tmp_path: Path, qtbot, monkeypatch) -> None:
@@ -347,7 +403,7 @@ def test_open_asks_in_the_folder_of_last_time(open_window, run_file: Path, tmp_p
     monkeypatch.setattr(QFileDialog, "getOpenFileName", choose)
     for _ in range(2):
         trigger(window, "open_run")
-        qtbot.waitUntil(lambda: not window.loading and window.opened.path == str(copy))
+        qtbot.waitUntil(lambda: not window.filing.loading and window.filing.opened.path == str(copy))
     assert asked == ["", str(tmp_path)]
 
 
@@ -357,13 +413,13 @@ def test_a_dropped_file_is_opened(open_window, run_file: Path, orphan: Path, qtb
     assert dropped_model(data) == str(orphan)
     copy, left, none = Qt.DropAction.CopyAction, Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
     window.dropEvent(QDropEvent(QPoint(300, 300).toPointF(), copy, data, left, none))
-    qtbot.waitUntil(lambda: window.opened.path == str(orphan), timeout=60_000)
+    qtbot.waitUntil(lambda: window.filing.opened.path == str(orphan), timeout=60_000)
 
 
 def test_a_bad_file_is_told_and_changes_nothing(open_window, run_file: Path, tmp_path: Path, qtbot) -> None:
     window = open_window(run_file)
     (tmp_path / "bad.fluoro").write_bytes(run_file.read_bytes()[:5000])
-    window.open_model(str(tmp_path / "bad.fluoro"))
+    window.filing.open_model(str(tmp_path / "bad.fluoro"))
     qtbot.waitUntil(window.error_bar.isVisible)
     assert "bad.fluoro is not a sound run file" in window.error_bar.sentence.text()
     assert window.windowTitle() == "saved.fluoro — Fluoroscope"
@@ -381,9 +437,9 @@ def test_a_long_save_can_be_given_up(open_window, run_file: Path, tmp_path: Path
 
     monkeypatch.setattr(Saving, "_moved", slowly)
     assert not window.actions_by_name["cancel_file"].isEnabled()
-    window.save_run_as(tmp_path / "x.fluoro")
+    window.filing.save_run_as(tmp_path / "x.fluoro")
     trigger(window, "cancel_file")
-    qtbot.waitUntil(lambda: not window.saving)
+    qtbot.waitUntil(lambda: not window.filing.saving)
     assert not window.actions_by_name["cancel_file"].isEnabled()
     qtbot.wait(300)
     assert list(tmp_path.glob("*x.fluoro*")) == list(tmp_path.glob(".x*")) == []

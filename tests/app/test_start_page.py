@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from PySide6.QtGui import QImage
+from PySide6.QtGui import QFont, QImage
 from PySide6.QtTest import QSignalSpy
-from PySide6.QtWidgets import QLabel
+from PySide6.QtWidgets import QApplication, QLabel
 
 from app.start_page import StartPage, progress_text
 from app.theme import DARK, icon
@@ -101,8 +101,8 @@ def test_progress_beyond_32_bits_with_cancel(page: StartPage) -> None:
 def test_progress_of_unknown_length(page: StartPage) -> None:
     page.show_progress(ProgressFrame("fetch", "asking", 5, 0))
     assert page.progress.bar.maximum() == 0
-    assert progress_text(ProgressFrame("fetch", "asking", 5, 0)) == "asking"
-    assert progress_text(ProgressFrame("fetch", "x", 12_000_000, 98_400_000)) == "x: 12.0 MB of 98.4 MB"
+    assert progress_text(ProgressFrame("fetch", "asking", 5, 0), str) == "asking"
+    assert progress_text(ProgressFrame("fetch", "x", 12_000_000, 98_400_000), str) == "x: 12.0 MB of 98.4 MB"
 
 
 def test_recent_models(page: StartPage) -> None:
@@ -114,3 +114,16 @@ def test_recent_models(page: StartPage) -> None:
     assert spy.at(0) == ["b"]
     page.show_recent(["c"])
     assert [button.text() for button in page.recent] == ["c"]
+
+
+def test_the_title_grows_with_the_text(page: StartPage, qapp: QApplication) -> None:
+    font, heights = qapp.font(), []
+    for points in (10.0, 20.0):
+        larger = QFont(font)
+        larger.setPointSizeF(points)
+        qapp.setFont(larger)
+        page.restyle(DARK)
+        page.title.ensurePolished()
+        heights.append(page.title.fontMetrics().height())
+    qapp.setFont(font)
+    assert heights[1] == pytest.approx(2 * heights[0], rel=0.05)

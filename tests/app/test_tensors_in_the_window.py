@@ -43,7 +43,7 @@ def test_another_model_is_looked_at_while_none_is_loaded(qtbot: Any, make_window
     qtbot.waitUntil(lambda: panel.figures.counted is not None and window.board.complete, timeout=60_000)
     assert window.context.run.model is None
     assert not window.error_bar.isVisible()
-    window.open_model(str(tiny_model))
+    window.filing.open_model(str(tiny_model))
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
     qtbot.waitUntil(lambda: listed(window), timeout=20_000)
     assert panel.figures.entry is not None, "what was picked is still there"

@@ -195,7 +195,7 @@ def test_closing_at_every_moment(live, qtbot, moment: str, tiny_model: Path) -> 
         trigger(window, "run")
         qtbot.waitUntil(lambda: journal.count_of(StepFrame) > 0, timeout=30_000)
     if moment == "loading":
-        window.open_model(str(tiny_model))
+        window.filing.open_model(str(tiny_model))
     assert window.close()
     assert window.closed_in_time
 
@@ -204,8 +204,8 @@ def test_another_model_and_prompt_at_any_moment(live, qtbot, tiny_model: Path) -
     window, journal = live
     trigger(window, "step_layer")
     qtbot.waitUntil(lambda: window.situation().state == "paused", timeout=30_000)
-    window.open_model(str(tiny_model))
-    qtbot.waitUntil(lambda: journal.count_of(ModelFrame) == 2 and not window.loading, timeout=30_000)
+    window.filing.open_model(str(tiny_model))
+    qtbot.waitUntil(lambda: journal.count_of(ModelFrame) == 2 and not window.filing.loading, timeout=30_000)
     window.bar.prompt.setPlainText("abc")
     window.run_prompt()
     qtbot.waitUntil(lambda: window.context.run.n_tokens == 7, timeout=30_000)
@@ -218,7 +218,7 @@ def test_an_error_is_a_bar_with_details_and_the_run_stays(live, qtbot, tmp_path:
     window, journal = live
     trigger(window, "run")
     qtbot.waitUntil(lambda: journal.count_of(EndFrame) == 1, timeout=30_000)
-    window.open_model(str(tmp_path / "missing"))
+    window.filing.open_model(str(tmp_path / "missing"))
     qtbot.waitUntil(window.error_bar.isVisible, timeout=10_000)
     assert "missing" in window.error_bar.sentence.text()
     assert window.context.run.n_tokens == 9
@@ -301,7 +301,7 @@ def test_esc_undoes_one_thing_at_a_time(live) -> None:
     dock.maximise_asked.emit()
     trigger(window, "show_keys")
     trigger(window, "undo_one")
-    assert not window.keys_page.isVisible()
+    assert not window.commanding.sheet.isVisible()
     assert window.workspace.maximised is dock
     trigger(window, "undo_one")
     assert window.workspace.maximised is None
@@ -317,7 +317,7 @@ def test_f_and_question_mark_on_a_picture(live) -> None:
     press(window, "attention", Qt.Key.Key_F, "f")
     assert window.workspace.maximised is window.workspace.docks["attention"]
     press(window, "attention", Qt.Key.Key_Question, "?")
-    assert window.keys_page.isVisible()
+    assert window.commanding.sheet.isVisible()
 
 
 # ---- layouts, theme, text ------------------------------------------------------------------------------------
@@ -328,13 +328,19 @@ def shown_keys(window: Window) -> set[str]:
     return {key for key, dock in window.workspace.docks.items() if dock.shown}
 
 
-def test_focus_shows_four_and_grid_all(live) -> None:
+@pytest.mark.qt_log_ignore(r"raise\(\)", extend=True)  # a window of its own, which this plugin cannot put in front
+def test_explore_shows_four_and_all_shows_all(live) -> None:
     window, _ = live
     assert shown_keys(window) == {"strip", "layers", "attention", "sampling"}
-    trigger(window, "use_layout.grid")
+    trigger(window, "use_layout.all")
     assert shown_keys(window) == {"strip", "layers", "attention", "sampling", "residual", "cache"}
-    assert window.actions_by_name["use_layout.grid"].isChecked()
+    assert window.actions_by_name["use_layout.all"].isChecked()
+    window.workspace.docks["residual"].close()
+    window.workspace.docks["cache"].setFloating(True)
     trigger(window, "reset_layout")
+    assert shown_keys(window) == {"strip", "layers", "attention", "sampling", "residual", "cache"}
+    assert not window.workspace.docks["cache"].isFloating()
+    trigger(window, "use_layout.explore")
     assert shown_keys(window) == {"strip", "layers", "attention", "sampling"}
 
 
@@ -350,17 +356,17 @@ def test_maximising_and_restoring_gives_the_same_docks(live) -> None:
 def test_layout_theme_and_text_size_are_remembered(make_window: MakeWindow, qtbot) -> None:
     first = make_window()
     first.pages.setCurrentWidget(first.workspace)
-    trigger(first, "use_layout.grid")
+    trigger(first, "use_layout.all")
     trigger(first, "use_theme.light")
     trigger(first, "larger_text")
-    points = first.points
+    points = first.looks.points
     first.close()
     second = make_window()
-    assert second.workspace.layout_name == "grid"
+    assert second.workspace.layout_name == "all"
     assert second.context.theme.name == "light"
-    assert second.points == pytest.approx(points)
+    assert second.looks.points == pytest.approx(points)
     trigger(second, "normal_text")
-    assert second.points == pytest.approx(10.0)
+    assert second.looks.points == pytest.approx(10.0)
 
 
 def test_the_page_of_keys_fits_into_a_small_window_with_large_text(make_window: MakeWindow, qtbot) -> None:
@@ -369,11 +375,11 @@ def test_the_page_of_keys_fits_into_a_small_window_with_large_text(make_window: 
     for _ in range(3):
         trigger(window, "larger_text")
     trigger(window, "show_keys")
-    page = window.keys_page
+    page = window.commanding.sheet
     assert window.rect().contains(page.geometry())
-    assert page.widget().height() > page.viewport().height()  # the rest is a scroll away
-    qtbot.keyClick(page, Qt.Key.Key_Down)
-    assert page.verticalScrollBar().value() > 0
+    assert page.area.widget().height() > page.area.viewport().height()  # the rest is a scroll away
+    qtbot.keyClick(page.field, Qt.Key.Key_Down)
+    assert page.area.verticalScrollBar().value() > 0
     trigger(window, "undo_one")
     assert page.isHidden()
     assert window.focusWidget() is window.bar.prompt
@@ -407,8 +413,8 @@ def test_a_damaged_settings_file_changes_nothing(make_window: MakeWindow, tmp_pa
     file.write_text("points=nonsense\ntheme=pink\n[layout]\n1\\name=grid\n1\\state=rubbish\nrecent=@Invalid()\n")
     window = make_window()
     assert window.context.theme.name == "dark"
-    assert window.points == pytest.approx(10.0)
-    assert window.workspace.layout_name == "focus"
+    assert window.looks.points == pytest.approx(10.0)
+    assert window.workspace.layout_name == "explore"
 
 
 def test_a_theme_reaches_every_panel(window: Window) -> None:
@@ -432,7 +438,11 @@ def test_the_prompt_grows_and_then_scrolls(window: Window) -> None:
     for lines in (1, 3, MOST_LINES, MOST_LINES + 20):
         window.bar.prompt.setPlainText("\n".join("x" * lines))
         heights.append(window.bar.prompt.height())
-    assert heights[0] < heights[1] < heights[2] == heights[3]
+    assert heights[0] < heights[1] < heights[2] - 1
+    assert heights[2] >= heights[3]  # what scrolls shows no part of one more line
+    prompt = window.bar.prompt
+    seen = prompt.viewport().height() - round(prompt.document().documentMargin())
+    assert seen == MOST_LINES * prompt.fontMetrics().lineSpacing()
 
 
 def test_shift_return_is_a_new_line(window: Window, qtbot) -> None:
@@ -454,7 +464,7 @@ def test_export_in_every_format(live, tmp_path: Path) -> None:
     assert (tmp_path / "a.svg").read_bytes().startswith(b"<?xml")
     assert np.array_equal(np.load(tmp_path / "a.npy"), dock.panel.values()["numbers"])
     lines = (tmp_path / "a.csv").read_text().splitlines()
-    assert lines[0] == "array,index,value"
+    assert next(line for line in lines if not line.startswith("# ")) == "array,index,value"
     assert lines[-1] == "numbers,1 2,5.0"
     assert len(svg_bytes(dock.panel)) > 100
 

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from app.layout_names import ALL, NAMES
 from tests.bench.job import TITLES
 from tests.bench.measure import Plan, measure
 from tests.bench.options import numbers, sides
@@ -57,7 +58,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--spin", type=numbers, default=(), help="values of GOMP_SPINCOUNT to compare, e.g. 300,10000")
     parser.add_argument("--bandwidth-mib", type=int, default=512, help="memory to read (default: %(default)s)")
     said = "of side c: as the window first opens, or all panels at once (default: %(default)s)"
-    parser.add_argument("--layout", choices=("focus", "grid"), default="grid", help=said)
+    parser.add_argument("--layout", choices=NAMES, default=ALL, help=said)
     parser.add_argument("--at-once", action="store_true", help="start all sides together; load times mean nothing then")
     parser.add_argument("--json", type=Path, help="write every figure of every round here")
     return parser

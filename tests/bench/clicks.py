@@ -24,7 +24,7 @@ from engine.frames import EndFrame, StepFrame
 
 GO = ("previous_position", "next_position", "previous_layer", "next_layer", "follow", "undo_one")
 STOPS = ("pause", "step_token", "step_layer", "step_stage")
-VIEWS = ("use_layout.focus", "use_layout.grid", "larger_text", "normal_text", "colour_by_expert", "show_keys")
+VIEWS = ("use_layout.explore", "use_layout.all", "larger_text", "normal_text", "colour_by_expert", "show_keys")
 KEYS = (Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down, Qt.Key.Key_Home, Qt.Key.Key_End)
 CLOSED = ("models", "tensors")  # they are about files, and not about the run
 

@@ -113,7 +113,7 @@ def _options(job: dict[str, Any]) -> Options:
         sampling=Sampling(greedy=True),
         sampling_given=frozenset({"greedy"}),
         size=SIZE,
-        layout="focus",
+        layout="explore",
     )
 
 

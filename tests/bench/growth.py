@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from app.layout_names import EXPLORE, NAMES
 from tests.bench.growth_report import lines
 from tests.bench.machine import machine_facts
 from tests.bench.measure import Note, prompt_job
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2, help="for every side (default: %(default)s)")
     parser.add_argument("--model", type=Path, help="a .gguf file or a folder (default: SmolLM2-135M-Instruct Q4_1)")
     said = "of the window (default: %(default)s)"
-    parser.add_argument("--layout", choices=("focus", "grid"), default="focus", help=said)
+    parser.add_argument("--layout", choices=NAMES, default=EXPLORE, help=said)
     parser.add_argument("--json", type=Path, help="write every figure here")
     return parser
 

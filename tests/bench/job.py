@@ -48,7 +48,7 @@ class Job:
     opening: str = ""
     prompt_tokens: int = 0
     bandwidth_mib: int = 512
-    layout: str = "grid"
+    layout: str = "all"
     endless: bool = False
     recording: bool = True
     every_ms: int = 0

@@ -32,7 +32,7 @@ class Plan:
     bandwidth_mib: int = 512
     spins: tuple[str, ...] = ()
     at_once: bool = False
-    layout: str = "grid"
+    layout: str = "all"
 
 
 def measure(plan: Plan, note: Note) -> dict[str, Any]:

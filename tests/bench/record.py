@@ -18,6 +18,7 @@ from typing import Any
 
 import psutil
 
+from app.layout_names import ALL, NAMES
 from tests.bench.job import RECORD_TITLES, Job
 from tests.bench.machine import machine_facts
 from tests.bench.measure import Note, in_turn, prompt_job
@@ -42,7 +43,7 @@ class Plan:
     rounds: int = 3
     threads: int = 2
     bandwidth_mib: int = 512
-    layout: str = "grid"
+    layout: str = "all"
     lens_python: str = sys.executable
 
 
@@ -133,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only", dest="sides", type=sides(RECORD_TITLES), default=plan.sides, help=f"of {','.join(RECORD_TITLES)}"
     )
     parser.add_argument("--bandwidth-mib", type=int, default=512, help="memory to read (default: %(default)s)")
-    parser.add_argument("--layout", choices=("focus", "grid"), default="grid", help="of side c (default: %(default)s)")
+    parser.add_argument("--layout", choices=NAMES, default=ALL, help="of side c (default: %(default)s)")
     parser.add_argument("--lens-python", default=sys.executable, help="the interpreter that has TransformerLens")
     parser.add_argument("--json", type=Path, help="write every figure of every round here")
     return parser

@@ -35,7 +35,7 @@ def measure(given: argparse.Namespace, note: Note) -> dict[str, Any]:
     model = str(given.model or real_gguf())
     count = given.tokens - given.prompt_tokens
     job, facts = prompt_job(model, given.threads, given.prompt_tokens, note, more=count)
-    process = Process(replace(job, side="user", endless=True, layout="focus", every_ms=given.every))
+    process = Process(replace(job, side="user", endless=True, layout="explore", every_ms=given.every))
     note("a short run first")
     process.ask("run", count=min(WARM_TOKENS, count))
     note(f"a run of {given.tokens:,} tokens")
