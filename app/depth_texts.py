@@ -102,9 +102,14 @@ def read_texts() -> Texts:
 
 
 @cache
+def _texts() -> Texts:
+    return read_texts()
+
+
 def _read() -> tuple[Texts, str]:
+    """Read once; where that fails it is tried again whenever somebody asks."""
     try:
-        return read_texts(), ""
+        return _texts(), ""
     except TextsError as error:
         return Texts(), str(error)
 

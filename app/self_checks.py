@@ -169,6 +169,8 @@ def panel_shows(key: str, window: Window) -> Waiting:
     """It comes to the front, has its answers, figures and a picture."""
     dock = window.workspace.docks[key]
     window.workspace.bring_up(key)
+    if key == "notes":  # it has what somebody has noted
+        window.noting.bookmark()
     yield lambda: dock.shown and window.complete and has_values(dock.panel)
     assert colours(dock.panel.picture()) >= LEAST_COLOURS, "its picture is blank"
 

@@ -355,7 +355,7 @@ def test_without_its_file_the_window_says_so_and_opens(make_window: MakeWindow, 
 
     monkeypatch.setattr(panel_file, "glossary", broken)
     monkeypatch.setattr(depth_texts, "glossary", broken)
-    depth_texts._read.cache_clear()
+    depth_texts._texts.cache_clear()
     try:
         window = make_window(Options(), panels=PANELS)
         assert "cannot be read" in window.error_bar.sentence.text()
@@ -364,7 +364,7 @@ def test_without_its_file_the_window_says_so_and_opens(make_window: MakeWindow, 
         window.explaining.show_glossary()
         assert "cannot be read" in window.explaining.panel.page.toPlainText()
     finally:
-        depth_texts._read.cache_clear()
+        depth_texts._texts.cache_clear()
 
 
 def test_hovering_a_link_of_the_page_tells_its_short_text(window: Window, qtbot: Any, monkeypatch: Any) -> None:

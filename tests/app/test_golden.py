@@ -14,6 +14,7 @@ from PySide6.QtGui import QImage
 from app.command_line import Options
 from app.errand import Errand
 from app.panels import PANELS
+from app.panels.panel import Panel
 from app.theme import THEMES
 from app.window import Window
 from engine.settings import Sampling
@@ -39,6 +40,18 @@ def window(make_window: MakeWindow, qtbot, monkeypatch: pytest.MonkeyPatch) -> W
     return made
 
 
+def settled(panel: Panel, qtbot) -> QImage:
+    """Once it does not change any more: panels ask anew when they have another size, and paint behind the answer."""
+    before = reduced(panel.picture())
+    for _ in range(40):
+        qtbot.wait(80)
+        now = reduced(panel.picture())
+        if now == before:
+            break
+        before = now
+    return before
+
+
 @pytest.mark.parametrize("theme", sorted(THEMES))
 def test_panels_look_as_they_did(theme: str, window: Window, qtbot) -> None:
     window.looks.use_theme(theme)
@@ -52,8 +65,7 @@ def test_panels_look_as_they_did(theme: str, window: Window, qtbot) -> None:
             window.workspace.bring_up(key)
             window.workspace.toggle_maximised(dock)
             qtbot.waitUntil(lambda dock=dock: dock.shown and window.complete, timeout=20_000)
-            qtbot.wait(30)  # what is painted after the answer has come
-            picture = reduced(dock.panel.picture())
+            picture = settled(dock.panel, qtbot)
             path = FOLDER / f"{key}-{theme}-{size}.png"
             if NEW:
                 FOLDER.mkdir(exist_ok=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from app.widgets.heatmap import Heatmap
+from app.cursor import Cursor
 from tests.app import random_input
 from tests.app.state_machine import two_models
 
@@ -38,9 +38,9 @@ def test_random_mouse_and_keys_break_nothing(qapp: QApplication, model: Path, fi
 def test_a_mistake_in_the_window_is_found(
     qapp: QApplication, model: Path, files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Heatmap, event: object) -> None:
+    def broken(self: Cursor, **place: object) -> None:
         raise RuntimeError("planted")
 
-    monkeypatch.setattr(Heatmap, "mouseMoveEvent", broken)
+    monkeypatch.setattr(Cursor, "pin", broken)
     with pytest.raises(AssertionError, match=r"planted[\s\S]*after"):
         random_input.run(model, files, 2000, seed=2)

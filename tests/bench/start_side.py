@@ -9,6 +9,7 @@ import time
 from PySide6.QtCore import QEvent, QObject, QTimer, Slot
 
 from app import application
+from app.beginning import Beginning
 from app.command_line import Options
 from app.main import main as program
 from app.notices import ReadyFrame
@@ -76,8 +77,8 @@ def main() -> int:
     clock = Clock(float(sys.argv[1]))
     make_window = application.make_window
 
-    def watched(options: Options) -> Window:
-        window = make_window(options)
+    def watched(options: Options, beginning: Beginning | None = None) -> Window:
+        window = make_window(options, beginning)
         clock.watch(window)
         return window
 

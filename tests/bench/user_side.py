@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from tests.bench.window_side import WindowSide
 
 SAMPLES = 40  # in a run
 LEAST_TOKENS = 8  # between two samples
+PATIENCE_S = 20.0  # until panels have their answers
 
 
 class Samples(QObject):
@@ -104,6 +106,10 @@ class UserSide(WindowSide):
 
     def _state(self) -> dict[str, Any]:
         """What is there while the window is open and nothing runs."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._window.complete and time.monotonic() < deadline:  # what is pinned was let go: panels ask anew
+            QApplication.processEvents()
+            time.sleep(0.01)
         leaks.settle()
         repeating = [timer for timer in leaks.active_timers() if not timer.isSingleShot()]
         return {"resident": resident.now(), "widgets": _names(QApplication.allWidgets()), **_running(repeating)}
