@@ -42,6 +42,7 @@ def window(make_window: MakeWindow, qtbot, monkeypatch: pytest.MonkeyPatch) -> W
 
 def settled(panel: Panel, qtbot) -> QImage:
     """Once it does not change any more: panels ask anew when they have another size, and paint behind the answer."""
+    qtbot.wait(300)  # they ask 200 ms after they were resized
     before = reduced(panel.picture())
     for _ in range(40):
         qtbot.wait(80)
