@@ -119,6 +119,7 @@ class Workspace(QMainWindow):
         self._before_wearing: tuple[str, QByteArray, PanelDock | None] | None = None
         self._resting, self._waits = QByteArray(), list[int]()
         self._letters, self._sizes = self.fontMetrics().height(), dict[int, dict[PanelDock, QSize]]()
+        self._led = self._letters  # the letters that what is on top has room for
         self._rest = QTimer(self, singleShot=True)
         self._rest.timeout.connect(self._restore_sizes)
         for dock in self.docks.values():
@@ -304,8 +305,16 @@ class Workspace(QMainWindow):
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange and self.isVisible():
-            QTimer.singleShot(0, self, self.give_top_its_room)  # once the panels have laid out the new letters
+            self.follow_letters()
             self._keep_sizes()
+
+    def follow_letters(self) -> None:
+        """Room for what is on top once the panels have laid out other letters, which they do step by step."""
+        if self._led == self.fontMetrics().height() or not self.isVisible():
+            return
+        self._led = self.fontMetrics().height()
+        for delay in (0, AT_REST_MS[0]):
+            QTimer.singleShot(delay, self, self.give_top_its_room)
 
     def _keep_sizes(self) -> None:
         """Larger letters push columns aside: once the letters are smaller again, sizes are what they were then."""

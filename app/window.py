@@ -447,6 +447,7 @@ class Window(QMainWindow):
         self.looks.changed.connect(self.ring.restyle)
         self.looks.changed.connect(partial(tint, self.actions_by_name))
         self.looks.changed.connect(self.board.restyle)
+        self.looks.changed.connect(self.workspace.follow_letters)
         self.looks.changed.connect(self.refresh_commands)
         self.looks.said.connect(self.notice_bar.say)
         self.speaking.said.connect(self.notice_bar.say)

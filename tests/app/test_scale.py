@@ -100,7 +100,8 @@ def test_larger_text_leaves_the_timeline_its_room(make_window: MakeWindow, tiny_
     window = make_window(Options(sampling=GREEDY, size=(1280, 720)), PANELS)
     shown(window, tiny_model, qtbot, 10)
     window.looks.wear("dark", 15)
-    settle()
+    qtbot.waitUntil(window.strip.timeline.isVisible, timeout=5_000)  # docks are given their sizes a few events later
+    qtbot.wait(600)  # panels ask anew 200 ms after they were resized
     assert window.strip.timeline.isVisible()
 
 
