@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QChildEvent, QEvent, QSize, Qt, QTimer
@@ -16,6 +17,7 @@ from app.layout_names import ALL, DEBUG, EXPLORE, TEACH
 WIDEST_NEEDS = 0.735  # of the workspace's width, for all columns but that of the pass
 HIGHEST_NEED = 0.33  # of its height, for a panel with its bars
 BAR_GAP = 4  # pixels at most between a bar of tabs and the panel in front
+MOST_LOOKS = 3  # whether what is on top has its room
 AT_REST_MS = (60, 500)  # after the letters of all panels have changed: their least sizes are known step by step
 MOST_TOP = 0.36  # of its height, for what is on top
 AREA = Qt.DockWidgetArea.LeftDockWidgetArea  # one area for all: only within it can every size be chosen
@@ -119,7 +121,6 @@ class Workspace(QMainWindow):
         self._before_wearing: tuple[str, QByteArray, PanelDock | None] | None = None
         self._resting, self._waits = QByteArray(), list[int]()
         self._letters, self._sizes = self.fontMetrics().height(), dict[int, dict[PanelDock, QSize]]()
-        self._led = self._letters  # the letters that what is on top has room for
         self._rest = QTimer(self, singleShot=True)
         self._rest.timeout.connect(self._restore_sizes)
         for dock in self.docks.values():
@@ -194,14 +195,16 @@ class Workspace(QMainWindow):
         QTimer.singleShot(0, self, self.give_top_its_room)  # once the panels are laid out
         self._hide_lost_bars()
 
-    def give_top_its_room(self) -> None:
+    def give_top_its_room(self, looks: int = MOST_LOOKS) -> None:
         """What is on top is as high as its panel needs to leave nothing out, or a good third of the window."""
         self._hide_lost_bars()  # those that lie beside their panels
         for dock in (self.docks[key] for key in self._shape.top if key in self.docks):
             lacks = dock.panel.whole_height() - dock.room.height()
             if dock.shown and lacks > 0:
-                needed = dock.height() + lacks + self.fontMetrics().height() // 2  # Qt rounds shares as it likes
+                needed = dock.height() + lacks + self.fontMetrics().height() // 2
                 self.resizeDocks([dock], [min(needed, round(self.height() * MOST_TOP))], Qt.Orientation.Vertical)
+                if looks > 1:  # Qt rounds shares as it likes, and only later: a line may still be missing then
+                    QTimer.singleShot(AT_REST_MS[0], self, partial(self.give_top_its_room, looks - 1))
 
     def _hide_lost_bars(self) -> None:
         """Where docks are made tabs before the window is seen, Qt forgets a bar of every stack that grows: it would
@@ -305,16 +308,8 @@ class Workspace(QMainWindow):
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
         if event.type() == QEvent.Type.FontChange and self.isVisible():
-            self.follow_letters()
+            QTimer.singleShot(0, self, self.give_top_its_room)  # once the panels have laid out the new letters
             self._keep_sizes()
-
-    def follow_letters(self) -> None:
-        """Room for what is on top once the panels have laid out other letters, which they do step by step."""
-        if self._led == self.fontMetrics().height() or not self.isVisible():
-            return
-        self._led = self.fontMetrics().height()
-        for delay in (0, AT_REST_MS[0]):
-            QTimer.singleShot(delay, self, self.give_top_its_room)
 
     def _keep_sizes(self) -> None:
         """Larger letters push columns aside: once the letters are smaller again, sizes are what they were then."""

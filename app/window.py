@@ -24,6 +24,7 @@ from app.commands import (
     COMMANDS,
     WINDOW,
     Situation,
+    State,
     identity,
     make_actions,
 )
@@ -76,6 +77,7 @@ from app.reporting import Reporting
 from app.resetting import Resetting
 from app.run import Run
 from app.run_bar import RunBar
+from app.session import sampling_of
 from app.shelf import LookFrame, SearchFrame, ShelfFrame
 from app.shelving import Shelving
 from app.speaking import Speaking
@@ -112,6 +114,7 @@ from engine.settings import Record, Sampling
 
 LOOK_EVERY_MS = 50  # how often a running pass is asked where it stands
 LEAST_SIZE = QSize(840, 480)
+_CHOICES = tuple(command for command in COMMANDS if command.group)  # one of each group is ticked
 
 
 class Styled(Protocol):
@@ -174,14 +177,14 @@ class Window(QMainWindow):
             self,
         )
         self.board.add([make(self.context) for make in panels])
-        self.models_panel = next((panel for panel in self.board.panels if isinstance(panel, ModelsPanel)), None)
-        self.tensors_panel = next((panel for panel in self.board.panels if isinstance(panel, TensorsPanel)), None)
-        points = next((panel for panel in self.board.panels if isinstance(panel, ActivationsPanel)), None)
-        self.strip = next((panel for panel in self.board.panels if isinstance(panel, TokenStrip)), None)
+        self.models_panel = self.board.find(ModelsPanel)
+        self.tensors_panel = self.board.find(TensorsPanel)
+        points = self.board.find(ActivationsPanel)
+        self.strip = self.board.find(TokenStrip)
         self.workspace = Workspace([PanelDock(panel, self.context.theme) for panel in self.board.panels])
         self.arranging = Arranging(self.workspace, self.preferences, self)
         self.going = Going(self.context, self.workspace, points, self)
-        edits = next((panel for panel in self.board.panels if isinstance(panel, EditsPanel)), None)
+        edits = self.board.find(EditsPanel)
         self.editing = Editing(self.context, self.worker, self.workspace, edits, lambda: self.sampling, self)
         self.branching = Branching(self.context, self.worker, self.board, self.workspace, self)
         self.debugging = Debugging(
@@ -203,17 +206,6 @@ class Window(QMainWindow):
         self.speaking = Speaking(
             self.preferences, language_of(self.options.language or self.preferences.language()), self
         )
-        coordinators = (
-            self.filing,
-            self.speaking,
-            self.looks,
-            self.explaining,
-            self.arranging,
-            self.going,
-            self.debugging,
-            self.branching,
-        )
-        carriers: tuple[object, ...] = (self.noting, self.taking, self.filming)
         self.reporting = Reporting(
             self.context,
             None if beginning is None else beginning.slot.log,
@@ -223,9 +215,26 @@ class Window(QMainWindow):
             self,
         )
         self.resetting = Resetting(self.preferences, self)
-        carriers = (*carriers, self.reporting, self.resetting)
-        handlers = (self, *coordinators, self.editing, self.commanding, self.projecting, self.attending, *carriers)
-        self.actions_by_name = make_actions(self, *handlers)
+        coordinators = (
+            self.filing,
+            self.speaking,
+            self.looks,
+            self.explaining,
+            self.arranging,
+            self.going,
+            self.debugging,
+            self.branching,
+            self.editing,
+            self.commanding,
+            self.projecting,
+            self.attending,
+            self.noting,
+            self.taking,
+            self.filming,
+            self.reporting,
+            self.resetting,
+        )
+        self.actions_by_name = make_actions(self, self, *coordinators)
         self.commanding.take_actions(self.actions_by_name)
         self.bar = RunBar(self.actions_by_name)
         self.hit_bar = HitBar(self.context.breaks, self.actions_by_name)
@@ -289,7 +298,7 @@ class Window(QMainWindow):
 
     def _settings(self) -> dict[str, str]:
         """For a report."""
-        facts = {
+        return {
             "theme": self.looks.chosen,
             "text": f"{self.looks.points:g} points",
             "layout": self.workspace.layout_name,
@@ -297,7 +306,6 @@ class Window(QMainWindow):
             "record": str(self.record),
             "opened on": f"{self.filing.device}, {self.filing.dtype}",
         }
-        return facts
 
     def _arrange(self) -> None:
         centre = QWidget()
@@ -447,7 +455,6 @@ class Window(QMainWindow):
         self.looks.changed.connect(self.ring.restyle)
         self.looks.changed.connect(partial(tint, self.actions_by_name))
         self.looks.changed.connect(self.board.restyle)
-        self.looks.changed.connect(self.workspace.follow_letters)
         self.looks.changed.connect(self.refresh_commands)
         self.looks.said.connect(self.notice_bar.say)
         self.speaking.said.connect(self.notice_bar.say)
@@ -748,6 +755,13 @@ class Window(QMainWindow):
         return self.requested or (self.context.run.n_prompt > 0 and self.context.run.ended is None)
 
     @property
+    def state(self) -> State:
+        """Of the run: one that was asked for counts as running."""
+        if not self.active:
+            return "idle"
+        return "paused" if self.context.run.where.state == "paused" and not self.requested else "running"
+
+    @property
     def complete(self) -> bool:
         """Whether nothing that is on screen waits for an answer."""
         panel = self.models_panel
@@ -755,7 +769,6 @@ class Window(QMainWindow):
         return self.board.complete and not reading
 
     def situation(self) -> Situation:
-        paused = self.context.run.where.state == "paused" and not self.requested
         return Situation(
             ready=self.ready,
             has_model=self.context.run.model is not None,
@@ -776,7 +789,7 @@ class Window(QMainWindow):
             audience=self.attending.on,
             notes=len(self.context.notes),
             recording=self.filming.busy,
-            state="idle" if not self.active else "paused" if paused else "running",
+            state=self.state,
         )
 
     def refresh(self) -> None:
@@ -791,7 +804,7 @@ class Window(QMainWindow):
 
     def _account(self) -> None:
         """What watching costs, and pictures with less detail while the window is behind."""
-        if not self.accounts.look(self.context.run.steps, self.situation().state):
+        if not self.accounts.look(self.context.run.steps, self.state):
             return
         figures = self.accounts.figures
         whole, short = (summary(figures, self.tr, short=short) for short in (False, True))
@@ -806,15 +819,10 @@ class Window(QMainWindow):
         self.commanding.enable(now)
         self.bar.show_depth(self.context.depth)
         self.actions_by_name["run"].setText(self.tr("&Continue") if now.goes_on else self.tr("&Run"))
-        for name, chosen in (
-            ("use_layout", self.workspace.layout_name),
-            ("use_depth", self.context.depth),
-            *self.looks.choices(),
-            *self.speaking.choices(),
-        ):
-            for command in COMMANDS:
-                if command.name == name:
-                    self.actions_by_name[identity(command)].setChecked(command.argument == chosen)
+        own = (("use_layout", self.workspace.layout_name), ("use_depth", self.context.depth))
+        chosen = dict((*own, *self.looks.choices(), *self.speaking.choices()))
+        for command in _CHOICES:
+            self.actions_by_name[identity(command)].setChecked(command.argument == chosen[command.name])
 
     # ---- commands: the model ---------------------------------------------------------------------------------
 
@@ -875,7 +883,7 @@ class Window(QMainWindow):
 
     def run(self) -> None:
         """Go on after a pause, otherwise begin."""
-        if self.situation().state == "paused":
+        if self.state == "paused":
             self.worker.resume()
         else:
             self.begin()
@@ -904,7 +912,7 @@ class Window(QMainWindow):
 
     def pause(self) -> None:
         """Stop inside the pass, or go on."""
-        (self.worker.resume if self.situation().state == "paused" else self.worker.pause)()
+        (self.worker.resume if self.state == "paused" else self.worker.pause)()
 
     def stop(self) -> None:
         self.requested = False
@@ -927,8 +935,7 @@ class Window(QMainWindow):
         """A model's own defaults, but for what the command line has set and the seed; without any, all stays."""
         if frame.sampling is None:
             return
-        given = {name: getattr(self.options.sampling, name) for name in self.options.sampling_given}
-        self.set_sampling(replace(frame.sampling, **{"seed": self.sampling.seed, **given}))
+        self.set_sampling(sampling_of(replace(frame.sampling, seed=self.sampling.seed), self.options))
         self._show_sampling()
 
     def _show_sampling(self) -> None:
@@ -1012,6 +1019,7 @@ class Window(QMainWindow):
         super().resizeEvent(event)
         self.projecting.resized()
         self.commanding.place()
+        self.reporting.page.fit()
         self.meter_page.place()
         self.status.meter.choose()
         self.status.hidden.choose()
