@@ -44,11 +44,11 @@ def run_application(options: Options) -> int:
     application.setApplicationVersion(program_version())
     application.setWindowIcon(QIcon(str(resources.path("icons/fluoroscope.svg"))))
     options = as_held(options, QGuiApplication.queryKeyboardModifiers())
-    beginning, trouble = beginning_of(options)
-    endings = [] if beginning is None else watched(beginning.slot)
     windows: list[Window] = []
     asked: list[bool] = []  # to close, once or more
     with closing_on_interrupt(partial(_close, windows, asked)):  # in the middle of Qt's work an exception would crash
+        beginning, trouble = beginning_of(options)  # a folder that is taken is left again, whenever the interrupt comes
+        endings = [] if beginning is None else watched(beginning.slot)
         window = make_window(options, beginning)
         windows.append(window)
         if trouble:

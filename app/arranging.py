@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from PySide6.QtCore import QByteArray, QObject, QTimer, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QMenu, QWidget
@@ -140,7 +142,7 @@ class Arranging(QObject):
         """Why a layout cannot have this name; "" where it can."""
         if not name or not name.isprintable() or len(name) > LONGEST_NAME:
             return self.tr("A layout needs a name of 1 to {0} letters.").format(LONGEST_NAME)
-        if present_name(name.casefold()) in (*NAMES, *LAYOUTS):
+        if present_name(name.casefold()) in NAMES:
             return self.tr("{0} is a layout of the program; another name is needed.").format(name)
         saved = self._preferences.saved_layouts()
         if len(saved) >= MOST_LAYOUTS and name not in saved:
@@ -265,10 +267,8 @@ class Arranging(QObject):
         if self._workspace.maximised is not None:
             text = self.tr("one panel is maximised")
             return [], [Hidden(text, self._workspace.restore_maximised), *rest]
-        return [Hidden(dock.panel.title(), self._opener(dock)) for dock in docks if dock.isHidden()], rest
-
-    def _opener(self, dock: PanelDock):
-        return lambda: self._workspace.bring_up(dock.panel.key)
+        closed = [dock.panel for dock in docks if dock.isHidden()]
+        return [Hidden(panel.title(), partial(self._workspace.bring_up, panel.key)) for panel in closed], rest
 
 
 def _left_out(dock: PanelDock) -> list[Hidden]:

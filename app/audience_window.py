@@ -20,7 +20,8 @@ MARGIN = 12
 
 
 class AudienceWindow(QWidget):
-    """``show_panels`` says which; what is not on the presenter's screen is lent to this window, where it stays live."""
+    """``stage.show_docks`` says which panels. What is not on the presenter's screen is lent to this window, where it
+    stays live."""
 
     left = Signal()  # its user closed it
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from app.compare import Other
 from app.compare_pairs import Pairs, is_of_other
@@ -13,6 +13,8 @@ from app.ledger import BARS
 from app.panels.panel import Panel
 from engine.frames import AnswerFrame, NeedsModel
 from engine.questions import OF_FILES, OF_HEADERS, Question
+
+Kind = TypeVar("Kind", bound=Panel)
 
 
 class Asked(Protocol):
@@ -59,6 +61,10 @@ class Board:
     def panels(self) -> tuple[Panel, ...]:
         return tuple(self._panels.values())
 
+    def find(self, kind: type[Kind]) -> Kind | None:
+        """The panel of a kind, None where there is none."""
+        return next((panel for panel in self._panels.values() if isinstance(panel, kind)), None)
+
     @property
     def watched(self) -> frozenset[str]:
         return frozenset(self._watches)
@@ -104,7 +110,7 @@ class Board:
         """Whose questions have no answer yet, the oldest question first."""
         if self.on_waiting is not None:
             keys = sorted(self._missing, key=lambda key: self._tickets.get(key, 0))
-            panels = dict.fromkeys(key.partition(".")[0] for key in keys)
+            panels = dict.fromkeys(_asker(key) for key in keys)
             self.on_waiting(tuple(self._panels[key].title() for key in panels if key in self._panels))
 
     def ask(self, key: str, question: Question) -> None:
@@ -126,7 +132,7 @@ class Board:
 
     def _of_both(self, key: str, question: Question) -> dict[str, Question]:
         """What is to be asked for a question of a panel, by full key."""
-        panel = self._panels.get(key.partition(".")[0])
+        panel = self._panels.get(_asker(key))
         if self._pairs is None or panel is None or not panel.compares:
             return {key: question}
         return self._pairs.ask(key, question)
@@ -172,7 +178,7 @@ class Board:
     def _forget_asked_of(self, gone: set[str]) -> None:
         """Nobody waits for what panels have asked once about the run that are out of sight by now."""
         waiting = self._missing - self._watches.keys() - self._lasting
-        self._missing -= {key for key in waiting if key.partition(".")[0] in gone}
+        self._missing -= {key for key in waiting if _asker(key) in gone}
         self._tell_waiting()
 
     def show_run(self) -> None:
@@ -190,10 +196,10 @@ class Board:
         if changed:
             self._stale = set(self._panels) - self._shown
         self._grow_older(answers, tokens)
-        by_panel = {panel.key: [a for a in answers if _asker(a) == panel.key] for panel in self._visible()}
-        late = [a for a in answers if a.key in self._lasting and _asker(a) not in by_panel]  # it is not asked again
+        by_panel = {panel.key: [a for a in answers if _asker(a.key) == panel.key] for panel in self._visible()}
+        late = [a for a in answers if a.key in self._lasting and _asker(a.key) not in by_panel]  # it is not asked again
         told = [partial(self._tell, key, changed, own) for key, own in by_panel.items()]
-        return [*told, *(partial(self._tell, _asker(answer), False, [answer]) for answer in late), self._sync_all]
+        return [*told, *(partial(self._tell, _asker(answer.key), False, [answer]) for answer in late), self._sync_all]
 
     def _grow_older(self, answers: list[AnswerFrame], tokens: int) -> None:
         """So many tokens came with these answers."""
@@ -257,7 +263,7 @@ class Board:
 
     def show_answer(self, frame: AnswerFrame) -> bool:
         """Hand an answer to the panel that asked; False if nobody waits for it any more."""
-        panel = self._panels.get(_asker(frame))
+        panel = self._panels.get(_asker(frame.key))
         if panel is None or self._tickets.get(frame.key) != frame.ticket:
             return False
         if frame.whole:
@@ -281,8 +287,8 @@ class Board:
 
     def _tell_needs(self, panel: Panel) -> None:
         """What of a panel's questions only a model that is not here could answer."""
-        own = [sentence for key, sentence in self._needs.items() if key.partition(".")[0] == panel.key]
-        watched = [key for key in self._watches if key.partition(".")[0] == panel.key]
+        own = [sentence for key, sentence in self._needs.items() if _asker(key) == panel.key]
+        watched = [key for key in self._watches if _asker(key) == panel.key]
         panel.set_need(own[0] if own else "", nothing=bool(watched) and set(watched) <= self._needs.keys())
 
     def sync(self) -> None:
@@ -292,7 +298,7 @@ class Board:
         for key in self._watches.keys() - wanted.keys():
             self._let_go(key)
             if self._needs.pop(key, None) is not None:
-                self._tell_needs(self._panels[key.partition(".")[0]])
+                self._tell_needs(self._panels[_asker(key)])
         for key, question in wanted.items():
             if self._watches.get(key) != question:
                 self._tickets[key] = self._watch(key, question)
@@ -331,9 +337,9 @@ class Board:
         panel.show_cursor()
 
 
-def _asker(frame: AnswerFrame) -> str:
-    """The key of the panel that asked."""
-    return frame.key.partition(".")[0]
+def _asker(key: str) -> str:
+    """The key of the panel that asked, of the full key of a question."""
+    return key.partition(".")[0]
 
 
 def _nobody(part: str) -> None:

@@ -56,7 +56,7 @@ class Branching(QObject):
         self._other: Other | None = None
         self._going_to: int | None = None  # tokens, while that is awaited
         self.stands = False  # the run has ended, was taken elsewhere, and can go on there
-        self._sampling = next((panel for panel in board.panels if isinstance(panel, SamplingPanel)), None)
+        self._sampling = board.find(SamplingPanel)
         for panel in board.panels:
             panel.branch_asked.connect(self.branch_at)
             panel.choice_asked.connect(self.choose_at)

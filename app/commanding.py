@@ -97,8 +97,7 @@ class Commanding(QObject):
     def place(self) -> None:
         """The window has another size."""
         for page in self._pages:
-            if page.isVisible():
-                page.fit()
+            page.fit()
 
     def restyle(self, theme: Theme) -> None:
         for page in self._pages:

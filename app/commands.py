@@ -79,6 +79,11 @@ class Command:
     needs: str = ""
     places: tuple[Place, ...] = ()
 
+    @property
+    def all_keys(self) -> tuple[str, ...]:
+        """The one for pictures last."""
+        return (*self.keys, *filter(None, [self.picture_key]))
+
 
 FILE, RUN, EDIT, GO, VIEW, COLOURS = "&File", "&Run", "&Edit", "&Go", "&View", "&Colours"
 WINDOW, PRESENT, HELP = "&Window", "&Present", "&Help"
@@ -349,8 +354,7 @@ def described(command: Command) -> str:
 
 def key_names(command: Command) -> list[str]:
     """The keys as this desktop writes them."""
-    keys = (*command.keys, *filter(None, [command.picture_key]))
-    return [QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in keys]
+    return [QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText) for key in command.all_keys]
 
 
 def dress(actions: Mapping[str, QAction], rows: Iterable[Command]) -> None:

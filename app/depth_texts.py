@@ -194,7 +194,7 @@ def named_points(model: ModelFrame | None, layer: int, names: Sequence[str]) -> 
 
 def sampling_text(stage: str, depth: Depth) -> str:
     """A stage of sampling at a depth; at that of figures the plain words."""
-    row = next((row for row in _read()[0].sampling if row.stage == stage), None)
+    row = _step_text(stage)
     if row is None:
         return ""
     return {"formula": row.formula, "code": SAMPLING_CODE[stage]}.get(depth, row.story)
@@ -202,5 +202,9 @@ def sampling_text(stage: str, depth: Depth) -> str:
 
 def sampling_term(stage: str) -> str:
     """The key of its entry in the glossary."""
-    row = next((row for row in _read()[0].sampling if row.stage == stage), None)
+    row = _step_text(stage)
     return "sampling" if row is None else row.term
+
+
+def _step_text(stage: str) -> StepText | None:
+    return next((row for row in _read()[0].sampling if row.stage == stage), None)

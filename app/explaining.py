@@ -13,7 +13,7 @@ from app.depth import following, known
 from app.depth_texts import complaint
 from app.layouts import Workspace
 from app.panels.glossary import FIRST, GlossaryPanel
-from app.panels.panel import Context
+from app.panels.panel import Context, Panel
 from app.preferences import Preferences
 
 TERM = "term"  # the property of a widget that has an entry of its own
@@ -37,7 +37,7 @@ class Explaining(QObject):
         super().__init__(window)
         self._context, self._board, self._workspace = context, board, workspace
         self._preferences, self._show_panel, self._window = preferences, show_panel, window
-        self.panel = next((panel for panel in board.panels if isinstance(panel, GlossaryPanel)), None)
+        self.panel = board.find(GlossaryPanel)
         self._came_from: tuple[QWidget | None, str] = (None, "")  # the focus, and the panel in the glossary's place
         context.depth = known(preferences.depth())
         self._connect()
@@ -97,10 +97,8 @@ class Explaining(QObject):
         if self.panel is None:
             return
         dock = self._workspace.docks[self.panel.key]
-        if not dock.shown:
-            self._came_from = (self._window.focusWidget(), self._workspace.in_front_of(self.panel.key))
-        else:
-            self._came_from = (self._window.focusWidget(), "")
+        front = "" if dock.shown else self._workspace.in_front_of(self.panel.key)
+        self._came_from = (self._window.focusWidget(), front)
         self.panel.list.field.clear()
         self.panel.show_term(key)
         self._show_panel(self.panel.key)
@@ -112,9 +110,8 @@ class Explaining(QObject):
             told = widget.property(TERM)
             if isinstance(told, str) and told:
                 return told
-            panel = next((one for one in self._board.panels if one is widget), None)
-            if panel is not None:
-                return panel.term()
+            if isinstance(widget, Panel):
+                return widget.term()
             widget = widget.parentWidget()
         return ""
 

@@ -41,10 +41,9 @@ class Filming(QObject):
         self.recording: Recording | None = None
         self._began = self._taken = 0.0
         self._finishing = False  # and the window knows
-        self._next, self._tell = self._timer(single=True), self._timer(single=False)
+        self._next, self._tell = QTimer(self, singleShot=True), QTimer(self, interval=TELL_EVERY_MS)
         self._next.timeout.connect(self._take)
         self._tell.timeout.connect(self._show)
-        self._tell.setInterval(TELL_EVERY_MS)
         self._stop, self._discard = QAction(self), QAction(self)
         self._stop.triggered.connect(self.stop)
         self._discard.triggered.connect(self.discard_recording)
@@ -170,11 +169,6 @@ class Filming(QObject):
         self._window.removeEventFilter(self)
         self._next.stop()
         self._tell.stop()
-
-    def _timer(self, *, single: bool) -> QTimer:
-        timer = QTimer(self)
-        timer.setSingleShot(single)
-        return timer
 
 
 def as_painted(window: QWidget) -> QImage:

@@ -136,9 +136,15 @@ def _term(row: Mapping[str, Any]) -> Term:
     )
 
 
-def term_of(key: str) -> Term | None:
-    """The entry of that key; None where there is none, or no glossary: that is told once, when the window opens."""
+def readable() -> Glossary | None:
+    """Every entry; None where the file cannot be read, which is told once, when the window opens."""
     try:
-        return glossary().terms.get(key)
+        return glossary()
     except TextsError:
         return None
+
+
+def term_of(key: str) -> Term | None:
+    """The entry of that key; None where there is none, or no glossary."""
+    entries = readable()
+    return None if entries is None else entries.terms.get(key)

@@ -207,13 +207,17 @@ class Keeping(QObject):
 
     def _saved(self, frame: SavedFrame) -> None:
         if frame.quiet:
-            self._kept, self._kept_marks, self._own = self._asked, self._asked_marks, True
             self._saved_at, self._save_took = time.monotonic(), frame.seconds
-            if self._left is not None:
-                self._left.unlink(missing_ok=True)
-                self._left = None
-                self.changed.emit()
+            self._run_is_kept()
         self.keep()
+
+    def _run_is_kept(self) -> None:
+        """In the own folder, as it was when that was asked for; one that was left is not needed any more."""
+        self._kept, self._kept_marks, self._own = self._asked, self._asked_marks, True
+        if self._left is not None:
+            self._left.unlink(missing_ok=True)
+            self._left = None
+            self.changed.emit()
 
     def _error(self, frame: ErrorFrame) -> None:
         if frame.task == "autosave":
@@ -337,18 +341,12 @@ class Keeping(QObject):
         while self._worker.saves and time.monotonic() < until:
             time.sleep(0.01)
         for frame in self._mailbox.drain():
-            if isinstance(frame, SavedFrame):
-                self._saved_at_last(frame)
+            if isinstance(frame, SavedFrame) and frame.quiet:
+                self._run_is_kept()
+            elif isinstance(frame, SavedFrame):
+                self._filing.take_saved(frame, self._sampling())
             elif isinstance(frame, ErrorFrame):
                 log_file.note(frame)
-
-    def _saved_at_last(self, frame: SavedFrame) -> None:
-        if not frame.quiet:
-            self._filing.take_saved(frame, self._sampling())
-            return
-        self._own, self._kept, self._kept_marks = True, self._asked, self._asked_marks
-        if self._left is not None:
-            self._left.unlink(missing_ok=True)
 
     def leave(self) -> None:
         """The program ends properly."""

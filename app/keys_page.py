@@ -67,11 +67,7 @@ class KeysPage(OverPage):
         self.change.setAutoDefault(False)
         self.area.setAccessibleName(self.tr("Keys by menu"))
         self.area.setFrameShape(QScrollArea.Shape.NoFrame)
-        self._shortcuts.changed.connect(self._keys_changed)
-
-    def _keys_changed(self) -> None:
-        if self.isVisible():
-            self.fill()
+        self._shortcuts.changed.connect(self.fit)
 
     def begin(self) -> None:
         self.field.clear()
@@ -123,7 +119,9 @@ class KeysPage(OverPage):
         self.move(self.window().rect().center() - self.rect().center())
 
     def fit(self) -> None:
-        self.fill()
+        """What is shown has another size, or other keys."""
+        if self.isVisible():
+            self.fill()
 
 
 def key_groups(

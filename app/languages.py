@@ -13,7 +13,7 @@ from PySide6.QtGui import QFontDatabase
 
 import resources
 
-SYSTEM, ENGLISH = "system", "en"
+ENGLISH = "en"
 LANGUAGES = {ENGLISH: "English", "zh_CN": "简体中文"}
 SCRIPTS = {"zh_CN": QFontDatabase.WritingSystem.SimplifiedChinese}
 PARTS = ("", "-explanations")

@@ -95,11 +95,8 @@ class PalettePage(OverPage):
 
     def _focus_moved(self, before: QWidget | None, now: QWidget | None) -> None:
         """Somebody went on elsewhere in the window."""
-        if now is not None and self.isVisible() and now.window() is self.window() and not self._is_mine(now):
+        if now is not None and self.isVisible() and now.window() is self.window() and not self.holds(now):
             self.leave()
-
-    def _is_mine(self, widget: QWidget) -> bool:
-        return widget is self or self.isAncestorOf(widget)
 
     def place(self) -> None:
         """In the upper half of the window, always with the same room for rows."""

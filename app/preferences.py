@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QSettings
@@ -87,7 +88,7 @@ class Preferences:
         if self._file.status() == QSettings.Status.AccessError:
             raise OSError(f"{self._file.fileName()} cannot be written")
 
-    @property
+    @cached_property
     def _before(self) -> Path:
         assert self._file is not None, "there are settings"
         return Path(self._file.fileName()).with_name("window-before.ini")

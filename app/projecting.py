@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from PySide6.QtCore import QEvent, QObject, QPointF, QRect, Qt, QTimer, Signal
+from PySide6.QtCore import QEvent, QObject, QRect, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QGuiApplication, QKeyEvent, QKeySequence, QMouseEvent, QShortcut
 from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 
@@ -16,6 +16,7 @@ from app.clicker import SIZES, STEPS, Pins, Size, further, nearer
 from app.commands import bare
 from app.depth_texts import story_of
 from app.dock import PanelDock
+from app.keys import native
 from app.layouts import PROJECTOR, Workspace
 from app.looks import Looks
 from app.panels.panel import Context
@@ -27,7 +28,7 @@ from app.widgets.pointer_halo import PointerHalo
 from app.widgets.spotlight import Spotlight
 from app.widgets.stage_banner import StageBanner
 from app.widgets.term_words import told
-from engine.frames import ModelFrame, Where
+from engine.frames import Where
 
 READABLE = 40  # text that is read from the back of a room has at least one so-many-th of the height of the picture
 SMALLEST = 0.9  # of the application's font: the figures inside pictures
@@ -58,9 +59,9 @@ class Before:
 class Projecting(QObject):
     """Each public method without an argument is the command of its name, but for ``leave``, ``undo`` and ``fit``.
 
-    ``chrome``: what is hidden in the mode. ``whole``: whether the mode takes the whole screen. ``words_of`` says what a
-    stage does; ``activity`` what the program does while nothing runs. ``blacken`` makes the audience's picture black or
-    brings it back, where there is one; else this window is black.
+    ``chrome``: what is hidden in the mode. ``whole``: whether the mode takes the whole screen. ``activity`` says what
+    the program does while nothing runs. ``blacken`` makes the audience's picture black or brings it back, where there
+    is one; else this window is black.
     """
 
     changed = Signal()  # the mode or the spotlight
@@ -78,7 +79,6 @@ class Projecting(QObject):
         super().__init__(window)
         self._window, self._context, self._looks, self._workspace = window, context, looks, workspace
         self._activity, self._whole = activity, whole
-        self.words_of: Callable[[ModelFrame, int | None, str], str] = story_of
         self.blacken: Callable[[], bool] = lambda: False
         self.chrome: tuple[QWidget, ...] = ()
         self.prompt_bar: RunBar | None = None  # of the chrome, the one that comes when the prompt is to be edited
@@ -230,7 +230,7 @@ class Projecting(QObject):
 
     def click(self, key: str) -> None:
         """A key of a clicker, in this window or the audience's."""
-        self._pressed = QKeySequence(key).toString(QKeySequence.SequenceFormat.NativeText)
+        self._pressed = native(key)
         action = self._actions[CLICKER[key]]
         if action.isEnabled():
             action.trigger()
@@ -281,7 +281,7 @@ class Projecting(QObject):
         said, model = self._said, self._context.run.model
         if said is not None:
             place = None if model is None else said.place
-            words = said.words if place is None or model is None else told(self.words_of(model, *place))
+            words = said.words if place is None or model is None else told(story_of(model, *place))
             banner.show_stage(said.text, said.beside, words)
             banner.rail.show_layers(0 if model is None else model.n_layers, said.done, said.layer)
 
@@ -303,15 +303,12 @@ class Projecting(QObject):
         kind = event.type()
         if isinstance(event, QMouseEvent):
             held = kind != QEvent.Type.MouseButtonRelease and event.buttons() != Qt.MouseButton.NoButton
-            self._follow_pointer(event.position(), held)
+            self.halo.follow(event.position().toPoint(), held)
         elif kind == QEvent.Type.Leave:
             self.halo.hide()
         elif isinstance(event, QKeyEvent) and kind == QEvent.Type.KeyPress and event.key() in _NAVIGATION:
             self.echo.say(QKeySequence(event.keyCombination()).toString(QKeySequence.SequenceFormat.NativeText), "")
         return False
-
-    def _follow_pointer(self, place: QPointF, held: bool) -> None:
-        self.halo.follow(place.toPoint(), held)
 
     def _follow(self, name: str) -> None:
         """A command was given, by whatever means."""

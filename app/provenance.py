@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -100,18 +100,6 @@ def _cut(text: str) -> str:
 def to_lines(facts: Mapping[str, str]) -> list[str]:
     """ "name: text", one line each; a text that would not come back alike is written as JSON does."""
     return [f"{name}: {_line(text)}" for name, text in facts.items()]
-
-
-def from_lines(lines: Iterable[str]) -> Facts:
-    """The facts that ``to_lines`` has written, with or without "# " before them. Other lines are passed over."""
-    return dict(_read(lines))
-
-
-def _read(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
-    for line in lines:
-        name, colon, text = line.removeprefix("# ").rstrip("\r\n").partition(": ")
-        if colon:
-            yield name, json.loads(text) if text.startswith('"') else text
 
 
 def _line(text: str) -> str:

@@ -100,7 +100,7 @@ class Shortcuts(QObject):
 
 def keys_of(command: Command) -> tuple[str, ...]:
     """All its keys, the one for pictures last, as ``portable`` writes them."""
-    return tuple(map(portable, (*command.keys, *filter(None, [command.picture_key]))))
+    return tuple(map(portable, command.all_keys))
 
 
 def plain_text(command: Command) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QObject, Signal
 
-from app.languages import ENGLISH, LANGUAGES, language_of
+from app.languages import LANGUAGES, language_of
 from app.preferences import Preferences
 
 
@@ -25,7 +25,7 @@ class Speaking(QObject):
         language = language_of(name)
         if language != self._spoken:
             sentence = self.tr("From the next start on the window speaks {0}.")
-            self.said.emit(sentence.format(LANGUAGES.get(language, ENGLISH)))
+            self.said.emit(sentence.format(LANGUAGES[language]))
 
     def choices(self) -> tuple[tuple[str, str], ...]:
         """Which of the commands of one name is the chosen one: the name, the argument."""

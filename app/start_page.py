@@ -197,8 +197,9 @@ class CatalogRow(QWidget):
         self._refresh()
 
     def set_ready(self, ready: bool) -> None:
-        self._ready = ready
-        self._refresh()
+        if ready != self._ready:  # told with every token
+            self._ready = ready
+            self._refresh()
 
     def restyle(self, theme: Theme) -> None:
         self._theme = theme

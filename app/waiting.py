@@ -29,7 +29,7 @@ from engine.frames import (
 Cancels = dict[str, Callable[[], object]]
 
 PROMPT, QUESTION, DOWNLOAD = "prompt", "question", "download"
-ANSWERED_BY = {"save": SavedFrame, "load": ModelFrame}  # these have begun before anything is heard of them
+ASKED_FOR = ("save", "load")  # these have begun before anything is heard of them
 
 
 class Waiting(QObject):
@@ -68,7 +68,7 @@ class Waiting(QObject):
     def _moved(self, frame: ProgressFrame) -> None:
         """A refill begins with its first progress; what was told to begin may be given up by now."""
         text = said(frame.text, self.tr)
-        if frame.task not in self._work.tasks and frame.task not in ANSWERED_BY:
+        if frame.task not in self._work.tasks and frame.task not in ASKED_FOR:
             self._work.begin(frame.task, text, frame.total, frame.unit, self._cancels.get(frame.task))
         self._work.move(frame.task, frame.done, frame.total, text, frame.unit)
 

@@ -402,8 +402,7 @@ class Worker:
             request.source, device=request.device, dtype=request.dtype, progress=partial(self._load_progress, request)
         )
         session = engine.Session(loaded, gate=self._gate, record=self._record)
-        session.watched, session.check = self._answering.inquiries.questions, self._check_hurry
-        session.refilling = self._tell_refill
+        self._attend(session)
         self._save_before()
         with self._lock:
             if request is not self._waiting_load:
@@ -413,6 +412,11 @@ class Worker:
             self._answering.inquiries.clear()
         self._changes.begin()
         self._mailbox.post(loaded.model_frame())
+
+    def _attend(self, session: engine.Session | RecordedRun) -> None:
+        """What a session asks and tells while it computes."""
+        session.watched, session.check = self._answering.inquiries.questions, self._check_hurry
+        session.refilling = self._tell_refill
 
     def _open_now(self, request: OpenRequest) -> None:
         """The run in place of the one that is there, in frames as if it had just been made."""
@@ -428,8 +432,7 @@ class Worker:
             progress=partial(self._load_progress, request),
         )
         facts, branch = opened.facts, opened.facts.branch
-        opened.session.watched, opened.session.check = self._answering.inquiries.questions, self._check_hurry
-        opened.session.refilling = self._tell_refill
+        self._attend(opened.session)
         self._save_before()
         with self._lock:
             if request is not self._waiting_load:

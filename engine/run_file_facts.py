@@ -257,7 +257,7 @@ def _check_edits(branch: Branch, config: ModelConfig) -> None:
 
 
 def _check_some_edits(edits: tuple[Edit, ...], config: ModelConfig) -> None:
-    if too_many(edits) or any(len(set(edit.layers)) < len(edit.layers) for edit in edits):
+    if kept_tray(edits) is None:
         raise RunFileError("its edits are too many")
     for edit in edits:
         try:

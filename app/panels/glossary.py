@@ -142,9 +142,8 @@ class GlossaryPanel(Panel):
         assert self._glossary is not None, "entries come from it"
         self.shown = key
         self.page.show_term(self._glossary.terms[key], self._glossary, self.titles)
-        if all(term.key != key for term in self._found(self.list.field.text())):
-            self.list.field.clear()  # a link leads out of what was searched for
-        self.list.choose(key)
+        if not self.list.choose(key):
+            self.list.field.clear()  # a link leads out of what was searched for; all are listed then
         self.back.setEnabled(bool(self._before))
 
     def _list(self) -> tuple[Term, ...]:

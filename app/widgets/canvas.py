@@ -27,6 +27,7 @@ from app.theme import Theme
 from app.widgets.lettering import Metrics, Painter, metrics_of
 
 MOST_PARTS = 16  # pictures of parts that a canvas keeps
+HATCHING = 0.55  # how much of their colour the lines across what is not there yet have
 
 _times = 1.0
 
@@ -40,9 +41,6 @@ def finer(times: float) -> Iterator[None]:
         yield
     finally:
         _times = before
-
-
-HATCHING = 0.55  # how much of their colour the lines across what is not there yet have
 
 
 class Canvas(QWidget):

@@ -390,7 +390,7 @@ class LayersPage(Page):
             return self.tr("{0}: not computed yet").format(where)
         score, weight = exact(float(shown.scores[row, expert])), exact(float(shown.weights[row, expert]))
         if isinstance(shown, LayersOfTwo):
-            in_which = set_text(int(self._sets(shown)[row, expert]), self.tr)
+            in_which = set_text(int(sets_of(shown.chosen[row, expert], shown.other[row, expert])), self.tr)
             return self.tr("A − B, {0}: weight {1}, score {2}; {3}").format(where, weight, score, in_which)
         if not shown.chosen[row, expert]:
             return self.tr("{0}: score {1}, not chosen").format(where, score)

@@ -7,8 +7,7 @@ from PySide6.QtGui import QCursor, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QToolTip
 
 from app.depth import USUAL, Depth
-from app.glossary import Glossary, glossary, term_of
-from app.term_rows import TextsError
+from app.glossary import readable
 from app.theme import Theme, mono_font
 from app.widgets.term_words import TERM, marked, term_tip, tip_html, told
 
@@ -69,7 +68,7 @@ class Explanation(QLabel):
         self.setFont(mono_font() if plain else self.window().font())
         shown = self._fitting(whole, "\n" if plain else " ")
         self.setTextFormat(Qt.TextFormat.PlainText if plain else Qt.TextFormat.RichText)
-        self.setText(shown if plain else marked(shown, _glossary(), self._theme))
+        self.setText(shown if plain else marked(shown, readable(), self._theme))
         self.setToolTip("" if shown == whole else tip_html(whole, code=plain))
         self.setAccessibleDescription(whole)
         self.setVisible(bool(text))
@@ -87,15 +86,4 @@ class Explanation(QLabel):
         return shown
 
     def _tell(self, address: str) -> None:
-        if address:
-            QToolTip.showText(QCursor.pos(), term_tip(term_of(address.removeprefix(TERM))), self)
-        else:
-            QToolTip.hideText()
-
-
-def _glossary() -> Glossary | None:
-    """None where its file cannot be read, which is told when the window opens."""
-    try:
-        return glossary()
-    except TextsError:
-        return None
+        QToolTip.showText(QCursor.pos(), term_tip(address), self)

@@ -23,9 +23,11 @@ class NoteForm(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self._changing = False  # a note that is there already, in place of a new one
         self.axes = {name: QCheckBox() for name in ("token", "layer", "head")}
         self.field = NoteField()
-        self.keep, self.bookmark, self.leave = QPushButton(), QPushButton(), QPushButton(self.tr("Cancel"))
+        self.keep, self.bookmark = QPushButton(), QPushButton(self.tr("Bookmark here"))
+        self.leave = QPushButton(self.tr("Cancel"))
         self.keep.clicked.connect(self.kept)
         self.bookmark.clicked.connect(self.bookmarked)
         self.leave.clicked.connect(self.left)
@@ -68,7 +70,6 @@ class NoteForm(QWidget):
 
     def _name_buttons(self, *, changing: bool) -> None:
         self.keep.setText(self.tr("Keep the text") if changing else self.tr("Add note"))
-        self.bookmark.setText(self.tr("Bookmark here"))
         self.leave.setVisible(changing)
         for part in (*self.axes.values(), self.bookmark):
             part.setEnabled(not changing)
@@ -83,8 +84,6 @@ class NoteForm(QWidget):
     def _submit(self) -> None:
         if self.keep.isEnabled():
             self.kept.emit()
-
-    _changing = False
 
 
 class NoteField(QPlainTextEdit):

@@ -37,10 +37,13 @@ class OverPage(QFrame):
         focused, before = self.window().focusWidget(), self._before
         self._before = None
         self.hide()
-        inside = focused is None or self.isAncestorOf(focused) or focused is self
-        if inside and before is not None and isValid(before):
+        if (focused is None or self.holds(focused)) and before is not None and isValid(before):
             before.setFocus()
         return True
+
+    def holds(self, widget: QWidget) -> bool:
+        """Whether it is the page, or on it."""
+        return widget is self or self.isAncestorOf(widget)
 
     def focusNextPrevChild(self, forward: bool) -> bool:  # noqa: N802
         """Tab stays on the page: what lies behind it is not seen.
@@ -66,12 +69,12 @@ class OverPage(QFrame):
 
     def restyle(self, theme: Theme) -> None:
         self.setStyleSheet(f"#{self.objectName()} {{ background: {theme.raised}; border: 1px solid {theme.edge}; }}")
-        if self.isVisible():
-            self.fit()
+        self.fit()
 
     def fit(self) -> None:
-        """The window, or the text in it, has another size."""
-        self.place()
+        """The window, or the text in it, has another size; a hidden page finds its room when it is shown."""
+        if self.isVisible():
+            self.place()
 
 
 def _takes_tab(widget: QWidget) -> bool:

@@ -151,6 +151,8 @@ class PointView(QWidget):
 
     def tell(self, depth: Depth, story: str) -> None:
         """How the words above the picture explain the point from now on; ``story``: its stage in plain words."""
+        if (depth, story) == self._told:  # said with every answer
+            return
         self._told = (depth, story)
         if self.facts is not None:
             self._say_words()

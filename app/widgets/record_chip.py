@@ -8,6 +8,7 @@ from PySide6.QtWidgets import QHBoxLayout, QToolButton, QWidget
 
 from app.theme import Theme, icon
 from app.widgets.amounts import bytes_text
+from app.widgets.bar_parts import name_button
 from app.widgets.still_label import StillLabel
 
 
@@ -25,9 +26,7 @@ class RecordChip(QWidget):
             (self.discard, discard, self.tr("Give the recording up, with no file")),
         ):
             button.clicked.connect(action.trigger)
-            button.setAutoRaise(True)
-            button.setAccessibleName(name)
-            button.setToolTip(name)
+            name_button(button, name)
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.setAccessibleName(self.tr("Recording of the window"))
         row = QHBoxLayout(self)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, Qt
+from PySide6.QtCore import QEvent, QObject, QRect, Qt
 from PySide6.QtGui import QColor, QPainter, QPaintEvent, QPen, QRegion
 from PySide6.QtWidgets import QWidget
 
@@ -38,13 +38,8 @@ class Spotlight(QWidget):
 
     def place(self) -> None:
         """Over the whole parent but for the lit widget, and a frame around it."""
-        parent = self._parent
-        self.setGeometry(parent.rect())
-        if self.lit is not None and self.lit.isVisible():
-            hole = self.lit.rect().translated(self.lit.mapTo(parent, self.lit.rect().topLeft()))
-            self.setMask(QRegion(self.rect()).subtracted(QRegion(hole)))
-        else:
-            self.setMask(QRegion(self.rect()))
+        self.setGeometry(self._parent.rect())
+        self.setMask(QRegion(self.rect()).subtracted(QRegion(self._hole())))
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
         if event.type() in (QEvent.Type.Resize, QEvent.Type.Move, QEvent.Type.Show, QEvent.Type.Hide):
@@ -56,11 +51,17 @@ class Spotlight(QWidget):
         shade = QColor(self._theme.window)
         shade.setAlphaF(DIMMED)
         painter.fillRect(self.rect(), shade)
-        if self.lit is not None and self.lit.isVisible():
-            hole = self.lit.rect().translated(self.lit.mapTo(self._parent, self.lit.rect().topLeft()))
+        hole = self._hole()
+        if not hole.isNull():
             painter.setPen(QPen(QColor(self._theme.hover), 6))  # its outer half is seen
             painter.drawRect(hole)
         painter.end()
+
+    def _hole(self) -> QRect:
+        """Where the lit widget is; nothing while none is seen."""
+        if self.lit is None or not self.lit.isVisible():
+            return QRect()
+        return self.lit.rect().translated(self.lit.mapTo(self._parent, self.lit.rect().topLeft()))
 
     def _watch(self, before: QWidget | None, now: QWidget | None) -> None:
         if before is not None:

@@ -58,8 +58,8 @@ class TermList(QWidget):
         self.list.selectionModel().blockSignals(False)
         self.choose(key)
 
-    def choose(self, key: str) -> None:
-        """Mark the entry that is shown."""
+    def choose(self, key: str) -> bool:
+        """Mark the entry that is shown. Whether it is among those that are listed."""
         row = next((row for row, term in enumerate(self._terms) if term.key == key), -1)
         selection = self.list.selectionModel()
         selection.blockSignals(True)
@@ -68,6 +68,7 @@ class TermList(QWidget):
         self.list.viewport().update()
         if row >= 0:
             self.list.scrollTo(self._names.index(row))
+        return row >= 0
 
     def count(self) -> int:
         """How many entries are listed."""

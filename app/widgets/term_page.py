@@ -8,7 +8,7 @@ from PySide6.QtCore import QUrl, Signal
 from PySide6.QtGui import QCursor
 from PySide6.QtWidgets import QTextBrowser, QToolTip
 
-from app.glossary import Glossary, Term, term_of
+from app.glossary import Glossary, Term
 from app.theme import Theme
 from app.widgets.term_words import PANEL, TERM, term_html, term_tip, told
 
@@ -56,8 +56,4 @@ class TermPage(QTextBrowser):
 
     def _tell(self, address: QUrl) -> None:
         """The short text of what the mouse, or the keyboard, is on."""
-        text = address.toString()
-        if text.startswith(TERM):
-            QToolTip.showText(QCursor.pos(), term_tip(term_of(text.removeprefix(TERM))), self)
-        else:
-            QToolTip.hideText()
+        QToolTip.showText(QCursor.pos(), term_tip(address.toString()), self)

@@ -8,7 +8,7 @@ from html import escape
 
 from PySide6.QtCore import QCoreApplication
 
-from app.glossary import Glossary, Term
+from app.glossary import Glossary, Term, term_of
 from app.theme import MONO, Theme
 
 TERM, PANEL = "term:", "panel:"
@@ -45,11 +45,12 @@ def tip_html(text: str, *, code: bool = False) -> str:
     return "".join(f"<p style='margin: 0'>{escape(line)}</p>" for line in text.splitlines())
 
 
-def term_tip(term: Term | None) -> str:
-    """The short text of an entry."""
-    return (
-        "" if term is None else f"<p style='margin: 0'><b>{escape(told(term.name))}</b></p>{tip_html(told(term.story))}"
-    )
+def term_tip(address: str) -> str:
+    """The short text of the entry that a link leads to; "" of any other address, which hides a tool tip."""
+    term = term_of(address.removeprefix(TERM)) if address.startswith(TERM) else None
+    if term is None:
+        return ""
+    return f"<p style='margin: 0'><b>{escape(told(term.name))}</b></p>{tip_html(told(term.story))}"
 
 
 def term_html(term: Term, glossary: Glossary, theme: Theme, panels: Mapping[str, str]) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from PySide6.QtCore import QEvent, QItemSelectionRange, QModelIndex, QPersistentModelIndex, QPoint, Qt, Signal
-from PySide6.QtGui import QGuiApplication, QKeyEvent, QKeySequence
+from PySide6.QtCore import QItemSelectionRange, QModelIndex, QPersistentModelIndex, QPoint, Qt, Signal
+from PySide6.QtGui import QFontMetrics, QGuiApplication, QKeyEvent, QKeySequence
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QComboBox,
@@ -19,6 +19,7 @@ from PySide6.QtWidgets import (
 )
 
 from app.widgets.flow import FlowLayout
+from app.widgets.follow_font import follow_font
 from app.widgets.values_model import MOST_LINES, Along, ValuesModel
 
 MOST_COPIED = 1_000_000  # cells
@@ -32,14 +33,8 @@ class Cells(QTableView):
     cell_picked = Signal(object)  # the index of the cell
     copy_asked = Signal()
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange:
-            self.fit_rows()
-
-    def fit_rows(self) -> None:
+    def fit_rows(self, metrics: QFontMetrics) -> None:
         """Rows as high as a line, and columns as wide as a figure with all its digits."""
-        metrics = self.fontMetrics()
         self.verticalHeader().setDefaultSectionSize(round(metrics.height() * 1.4))
         self.horizontalHeader().setDefaultSectionSize(metrics.horizontalAdvance("−0.123456789") + metrics.height())
 
@@ -191,7 +186,7 @@ class ValuesTable(QWidget):
         self.view.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerItem)
         for header in (self.view.horizontalHeader(), self.view.verticalHeader()):
             header.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
-        self.view.fit_rows()
+        follow_font(self.view, self.view.fit_rows)
         self.choice.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self.choice.setMinimumContentsLength(20)
         self.view.setMinimumSize(1, 1)

@@ -170,6 +170,12 @@ def make_window(qtbot, no_leaks: None) -> Iterator[MakeWindow]:
         del window
 
 
+def trigger(window: Window, name: str) -> None:
+    """A command that must be possible now."""
+    assert window.actions_by_name[name].isEnabled(), name
+    window.actions_by_name[name].trigger()
+
+
 def slow_passes(window: Window, seconds: float) -> None:
     """Let each pass of the loaded model take longer, so that a run lasts while a loaded computer shows it."""
     session = window.worker._session

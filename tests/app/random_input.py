@@ -30,6 +30,7 @@ from PySide6.QtCore import QEvent, QPoint, QPointF, QSettings, Qt, QTimer, QtMsg
 from PySide6.QtGui import QContextMenuEvent, QDesktopServices, QKeyEvent, QWheelEvent
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QWidget
+from shiboken6 import isValid
 
 from app.command_line import Options
 from app.mailbox import Mailbox
@@ -83,6 +84,7 @@ class Hand:
         self.window, self.random, self.left = window, random.Random(seed), events
         self.done: Counter[str] = Counter()
         self.last: deque[str] = deque(maxlen=LAST)
+        self.seen: list[QWidget] = []
         self.troubles: list[str] = []
         self.deeds: dict[Callable[[QWidget, QPoint], None], int] = {
             self.click: 40, self.press_key: 30, self.move: 8, self.wheel: 6, self.drag: 5, self.double_click: 4,
@@ -95,6 +97,7 @@ class Hand:
     def next(self) -> None:
         """The next one is arranged before this one is done: it may open a dialog, and come back much later."""
         if self.left <= 0 or self.troubles:
+            self.leave()
             return
         self.left -= 1
         QTimer.singleShot(self.random.choice((0, 0, 0, 2, 20)), self.window, self.next)
@@ -107,17 +110,25 @@ class Hand:
         self.last.append(f"{deed.__name__} {type(widget).__name__} {widget.objectName()!r} at {place.x()}, {place.y()}")
         deed(widget, place)
 
+    def leave(self) -> None:
+        """Whoever waits for the answer of a dialog goes on once there is none: else nobody would be told."""
+        over = lying_over()
+        if over is not None:
+            over.close()
+            QTimer.singleShot(20, self.window, self.leave)
+
     def target(self) -> QWidget | None:
         """One that can be seen, of what would get the event: an open menu, a dialog, else any window."""
-        application = QApplication
-        top = application.activePopupWidget() or application.activeModalWidget()
-        tops = [top] if top is not None else [each for each in application.topLevelWidgets() if each.isVisible()]
+        top = lying_over()
+        tops = [top] if top is not None else [each for each in QApplication.topLevelWidgets() if each.isVisible()]
         if not tops:
             return None
         chosen = self.random.choice(tops)
         inside = [each for each in chosen.findChildren(QWidget) if each.isVisible() and each.width() and each.height()]
-        chosen = self.random.choice([chosen, *inside])
-        return chosen if chosen.width() > 0 and chosen.height() > 0 else None
+        self.seen = [chosen, *inside]  # Qt's own parts are known to Python only as long as what they lie in is
+        chosen = self.random.choice(self.seen)
+        sized = isValid(chosen) and chosen.width() > 0 and chosen.height() > 0
+        return chosen if sized else None
 
     # -- what it does ------------------------------------------------------------------------------------------------
 
@@ -177,6 +188,11 @@ class Hand:
     def check(self) -> None:
         told = "\n".join(self.last)
         assert not self.troubles, f"{self.troubles[0]}\nafter\n{told}"
+
+
+def lying_over() -> QWidget | None:
+    """The menu or dialog that gets every event."""
+    return QApplication.activePopupWidget() or QApplication.activeModalWidget()
 
 
 @contextmanager
@@ -245,7 +261,7 @@ def run(model: Path, folder: Path, events: int, seed: int) -> Counter[str]:
 def _put_away(window: Window) -> None:
     """Whatever lies over it first."""
     for _ in range(20):
-        over = QApplication.activePopupWidget() or QApplication.activeModalWidget()
+        over = lying_over()
         if over is None:
             break
         over.close()

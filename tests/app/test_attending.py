@@ -27,7 +27,7 @@ from app.projecting import READABLE
 from app.run import Run
 from app.widgets.panel_mirror import MOST_A_SECOND
 from app.window import Window
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, trigger
 from tests.app.made_runs import prompted
 
 
@@ -60,11 +60,6 @@ def attended(open_window, qtbot) -> tuple[Window, AudienceWindow]:
 
 def cell(window: Window, key: str):
     return next(cell for cell in window.attending.audience.stage.cells if cell.dock.panel.key == key)
-
-
-def trigger(window: Window, name: str) -> None:
-    assert window.actions_by_name[name].isEnabled(), name
-    window.actions_by_name[name].trigger()
 
 
 def pixels(widget: QWidget) -> np.ndarray:

@@ -21,7 +21,7 @@ from app.window import Window
 from engine.breakpoints import NOT_FINITE
 from engine.breakpoints import Test as Condition
 from engine.frames import EndFrame, StepFrame
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, trigger
 
 PANELS = (TokenStrip, LayersPanel, SamplingPanel, BreakpointsPanel)
 Wait = Callable[[Callable[[], bool]], None]
@@ -40,12 +40,6 @@ def window(make_window: MakeWindow, wait: Wait, tiny_model: Path) -> Window:
     wait(lambda: made.context.run.model is not None)
     made.bar.prompt.setPlainText("hello")
     return made
-
-
-def trigger(window: Window, name: str) -> None:
-    action = window.actions_by_name[name]
-    assert action.isEnabled(), name
-    action.trigger()
 
 
 def stands(window: Window, layer: int | None, stage: str, step: int | None = None) -> bool:

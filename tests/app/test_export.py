@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from PySide6.QtWidgets import QApplication, QFileDialog
 from app.command_line import Options, program_version
 from app.export import MOST_COPIED, png_bytes, svg_bytes, table_text, write_csv, write_npy, write_png, write_svg
 from app.panels import PANELS
-from app.provenance import LONGEST_FACT, facts_of_panel, facts_of_window, from_lines, to_lines
+from app.provenance import LONGEST_FACT, facts_of_panel, facts_of_window, to_lines
 from engine.frames import Where
 from tests.app.conftest import GREEDY, MakeWindow, PlainPanel
 from tests.app.made_runs import ODD, context, generated, grow, prompted
@@ -84,6 +85,18 @@ def test_a_whole_book_is_cut(qtbot) -> None:
     facts = facts_of_window(context(prompted(["word "] * 10_000)))
     assert len(facts["prompt"]) == LONGEST_FACT
     assert facts["prompt"].endswith("…")
+
+
+def from_lines(lines: Iterable[str]) -> dict[str, str]:
+    """The facts that ``to_lines`` has written, with or without "# " before them. Other lines are passed over."""
+    return dict(_read(lines))
+
+
+def _read(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        name, colon, text = line.removeprefix("# ").rstrip("\r\n").partition(": ")
+        if colon:
+            yield name, json.loads(text) if text.startswith('"') else text
 
 
 @pytest.mark.parametrize("text", [*ODD, *HOSTILE, "\ud800 half"])

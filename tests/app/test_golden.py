@@ -30,8 +30,8 @@ OTHERWISE = ("models",)  # shows what this computer holds, and how much is free 
 @pytest.fixture
 def window(make_window: MakeWindow, qtbot, monkeypatch: pytest.MonkeyPatch) -> Window:
     """After a run of the built-in model that is the same everywhere."""
-    options = Options(model="demo", prompt=PROMPT, tokens=6, sampling=Sampling(greedy=True), size=SIZES["large"])
-    options = type(options)(**{**options.__dict__, "pin": {"layer": 3, "head": 1, "position": 8}})
+    pin, greedy = {"layer": 3, "head": 1, "position": 8}, Sampling(greedy=True)
+    options = Options(model="demo", prompt=PROMPT, tokens=6, sampling=greedy, size=SIZES["large"], pin=pin)
     made = make_window(options, PANELS, start=True)
     Errand(made, options)
     qtbot.waitUntil(lambda: made.context.run.ended is not None and made.complete, timeout=60_000)

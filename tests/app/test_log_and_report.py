@@ -173,3 +173,11 @@ def test_the_log_is_shown(make_window: MakeWindow, tmp_path: Path) -> None:
     window.actions_by_name["show_log"].trigger()
     assert window.reporting.page.text.toPlainText() == "2026 something <b>happened</b>\n"
     assert not window.reporting.page.private.isVisible()
+
+
+def test_the_log_stays_inside_a_window_that_gets_smaller(make_window: MakeWindow) -> None:
+    window = make_window()
+    window.resize(1400, 900)
+    window.reporting.show_log()
+    window.resize(900, 520)
+    assert window.rect().contains(window.reporting.page.geometry())

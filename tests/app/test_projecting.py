@@ -20,7 +20,7 @@ from app.theme import CONTRAST, contrast
 from app.widgets.key_echo import KeyEcho
 from app.window import Window
 from tests.app import letters
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, trigger
 
 SIZES = ((1280, 720), (1920, 1080))
 
@@ -40,11 +40,6 @@ def open_window(make_window: MakeWindow, qtbot, tiny_model: Path) -> Callable[..
         return window
 
     return opened
-
-
-def trigger(window: Window, name: str) -> None:
-    assert window.actions_by_name[name].isEnabled(), name
-    window.actions_by_name[name].trigger()
 
 
 def stopped(window: Window, qtbot, name: str) -> None:

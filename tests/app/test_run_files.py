@@ -22,7 +22,7 @@ from engine.frames import AnswerFrame, EndFrame, ErrorFrame, ModelFrame, NeedsMo
 from engine.questions import AskAttentionGrid, AskResidualNorms
 from engine.run_file_facts import Mark
 from engine.run_file_opening import RunFile, open_run
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, trigger
 from tests.app.test_worker import LONG, Reader
 from tests.engine.run_files import made, rewritten, saved, with_facts
 
@@ -281,12 +281,6 @@ def test_nothing_goes_on_where_nothing_was_run(worker: Worker, loaded: Reader) -
 
 
 # ---- the window ------------------------------------------------------------------------------------------------------
-
-
-def trigger(window: Window, name: str) -> None:
-    action = window.actions_by_name[name]
-    assert action.isEnabled(), name
-    action.trigger()
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from app.window import Window
 from engine.frames import EndFrame, ErrorFrame, ModelFrame, StepFrame, Where
 from engine.questions import AskCacheState
 from engine.settings import Sampling
-from tests.app.conftest import GREEDY, MakeWindow, panel_class
+from tests.app.conftest import GREEDY, MakeWindow, panel_class, trigger
 
 LONG = 400
 
@@ -47,12 +47,6 @@ def live(make_window: MakeWindow, qtbot, tiny_model: Path) -> tuple[Window, Jour
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
     window.bar.prompt.setPlainText("hello")
     return window, journal
-
-
-def trigger(window: Window, name: str) -> None:
-    action = window.actions_by_name[name]
-    assert action.isEnabled(), name
-    action.trigger()
 
 
 def panel(window: Window, key: str):

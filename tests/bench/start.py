@@ -35,9 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def start() -> Round:
-    """One start with settings and a cache of its own."""
+    """One start with settings, a cache and a session of its own."""
     with tempfile.TemporaryDirectory() as home:
-        places = {"XDG_CONFIG_HOME": f"{home}/settings", "FLUOROSCOPE_CACHE": f"{home}/models"}
+        places = {
+            "XDG_CONFIG_HOME": f"{home}/settings",
+            "FLUOROSCOPE_CACHE": f"{home}/models",
+            "FLUOROSCOPE_STATE": f"{home}/state",
+        }
         done = subprocess.run(
             [sys.executable, "-m", "tests.bench.start_side", str(time.time())],
             cwd=ROOT,

@@ -16,6 +16,7 @@ from engine.questions import AskResidualNorms
 from engine.run_file_opening import OpenedRun, open_run
 from engine.run_file_saving import save_run
 from engine.settings import Sampling
+from tests.engine.run_files import answered
 
 OLDER = Path(__file__).parent / "older"
 TOKENS = {"before-edits": ["]", "m", "]", "]", "]"], "with-edits": ["]", "]", "]", "]", "]"]}
@@ -38,13 +39,7 @@ def test_its_tokens_and_how_they_were_chosen(name: str) -> None:
 
 @pytest.mark.parametrize("name", TOKENS)
 def test_its_stream(name: str) -> None:
-    run = opened(name)
-    work = run.session.answering(AskResidualNorms())
-    try:
-        while True:
-            next(work)
-    except StopIteration as done:
-        norms = done.value.norms
+    norms = answered(opened(name).session, AskResidualNorms()).norms
     assert norms.shape == (4, 15)
     assert np.isfinite(norms).all()
     assert (norms > 0).all()
