@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import QSettings
+from PySide6.QtCore import QLocale, QSettings
 from PySide6.QtWidgets import QApplication
+from shiboken6 import isValid
 
+from app import overrides
 from app.command_line import Options
 from app.mailbox import Mailbox
 from app.panels.panel import Context, Panel
@@ -20,9 +22,12 @@ from app.window import Window
 from app.worker import Worker
 from engine.settings import Sampling
 from tests.app import leaks
+from tests.app.kept_windows import WAIT, Start, close, made
 from tests.embedded import embed
 
 GREEDY = Sampling(greedy=True)
+overrides.guard()
+QLocale.setDefault(QLocale.c())
 
 
 @pytest.fixture(autouse=True)
@@ -168,6 +173,67 @@ def make_window(qtbot, no_leaks: None) -> Iterator[MakeWindow]:
         assert window.closed_in_time
         window.deleteLater()
         del window
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """The folder of the sessions."""
+    return tmp_path / "state"
+
+
+@pytest.fixture
+def start(qtbot, no_leaks: None, state: Path, tiny_model: Path) -> Iterator[Start]:
+    """Starts windows that keep their session, as the command line says; without words they open what was opened last,
+    at first the tiny model."""
+    windows: list[Window] = []
+
+    def make(*words: str) -> Window:
+        window = made(state, tiny_model, PLAIN_PANELS, *words)
+        windows.append(window)
+        window.show()
+        window.worker.start()
+        qtbot.waitUntil(lambda: window.ready and not window.filing.loading, timeout=WAIT)
+        return window
+
+    yield make
+    while windows:
+        window = windows.pop()
+        if isValid(window):
+            close(window)
+        del window
+
+
+class Journal(list):
+    """Frames in the order in which the window took them in."""
+
+    def count_of(self, kind: type) -> int:
+        return sum(isinstance(frame, kind) for frame in self)
+
+
+def with_journal(
+    make_window: MakeWindow, qtbot, model: Path | str, panels=PLAIN_PANELS, prompt: str = "hello", **options
+) -> tuple[Window, Journal]:
+    """A window in which this model is there and a prompt stands ready, and what it took in; ``options`` of the command
+    line."""
+    window, journal = make_window(Options(model=str(model), sampling=GREEDY, **options), panels), Journal()
+    window.received.connect(journal.append)
+    window.worker.start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+    window.bar.prompt.setPlainText(prompt)
+    return window, journal
+
+
+def with_model(*given, **options) -> Window:
+    """The same, without the journal."""
+    return with_journal(*given, **options)[0]
+
+
+def with_run(make_window: MakeWindow, qtbot, model: Path | str, panels, **options) -> Window:
+    """The same, after a run of which everything is shown."""
+    window, _ = with_journal(make_window, qtbot, model, panels, **options)
+    window.run_prompt()
+    qtbot.waitUntil(lambda: window.context.run.ended is not None and window.complete, timeout=60_000)
+    return window
 
 
 def trigger(window: Window, name: str) -> None:

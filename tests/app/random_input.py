@@ -17,21 +17,20 @@ import tempfile
 import time
 import traceback
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 from unittest import mock
 
 os.environ.setdefault("QT_QPA_PLATFORM", "offscreen")
 
-from PySide6.QtCore import QEvent, QPoint, QPointF, QSettings, Qt, QTimer, QtMsgType, QUrl, qInstallMessageHandler
-from PySide6.QtGui import QContextMenuEvent, QDesktopServices, QKeyEvent, QWheelEvent
+from PySide6.QtCore import QEvent, QPoint, QPointF, QSettings, Qt, QTimer, QtMsgType, qInstallMessageHandler
+from PySide6.QtGui import QContextMenuEvent, QKeyEvent, QWheelEvent
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QFileDialog, QMainWindow, QWidget
+from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
 from shiboken6 import isValid
 
+from app import overrides
 from app.command_line import Options
 from app.mailbox import Mailbox
 from app.panels import PANELS
@@ -40,6 +39,7 @@ from app.window import Window
 from app.worker import Worker
 from engine.frames import ErrorFrame
 from engine.settings import Sampling
+from tests.app.dialogs import dialogs
 
 KEYS = (
     *range(Qt.Key.Key_0, Qt.Key.Key_9 + 1),
@@ -195,42 +195,12 @@ def lying_over() -> QWidget | None:
     return QApplication.activePopupWidget() or QApplication.activeModalWidget()
 
 
-@contextmanager
-def dialogs(folder: Path, model: Path, seed: int) -> Iterator[None]:
-    """What would ask the desktop for a file or show it to the user does neither: it answers at random, at once."""
-    chance = random.Random(seed)
-
-    def saved(*arguments: Any, **more: Any) -> tuple[str, str]:
-        name = chance.choice(("", "", "a", "run.fluoro", "picture.png", "table.csv", "nowhere/b.png", "film.mp4"))
-        return (str(folder / name) if name else "", chance.choice(("", "*")))
-
-    def opened(*arguments: Any, **more: Any) -> tuple[str, str]:
-        names = [str(each) for each in sorted(folder.iterdir())]
-        return (chance.choice(["", *names]), "")
-
-    def chosen(*arguments: Any, **more: Any) -> str:
-        return chance.choice(["", str(folder), str(model)])
-
-    def shown(url: QUrl) -> bool:
-        return True
-
-    def stay(window: Window) -> bool:
-        return False
-
-    with ExitStack() as stack:
-        answers = {"getSaveFileName": saved, "getOpenFileName": opened, "getExistingDirectory": chosen}
-        for name, answer in answers.items():
-            stack.enter_context(mock.patch.object(QFileDialog, name, staticmethod(answer)))
-        stack.enter_context(mock.patch.object(QDesktopServices, "openUrl", staticmethod(shown)))
-        stack.enter_context(mock.patch.object(Window, "close", stay))  # it would end the run
-        yield
-
-
 def run(model: Path, folder: Path, events: int, seed: int) -> Counter[str]:
     """A window of its own; how many events of each kind. Raises AssertionError with what broke."""
     mailbox = Mailbox()
     options = Options(model=str(model), sampling=Sampling(seed=seed), tokens=12, prompt=None)
-    with dialogs(folder, model, seed), mock.patch.object(sys, "excepthook", sys.excepthook):
+    stays = mock.patch.object(Window, "close", _stay)
+    with dialogs(folder, model, seed), stays, mock.patch.object(sys, "excepthook", sys.excepthook):
         window = Window(Worker(mailbox, threads=1), mailbox, Preferences(), options, PANELS)
         hand = Hand(window, seed, events)
         window.received.connect(hand.take)
@@ -256,6 +226,11 @@ def run(model: Path, folder: Path, events: int, seed: int) -> Counter[str]:
     hand.check()
     assert window.closed_in_time, "the engine's thread did not end in time"
     return hand.done
+
+
+def _stay(window: Window) -> bool:
+    """Instead of closing: else the run would end. A function: PySide looks at what a class of its own has."""
+    return False
 
 
 def _put_away(window: Window) -> None:
@@ -290,6 +265,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         os.environ.update({"HOME": name, "FLUOROSCOPE_CACHE": f"{name}/cache", "HF_HUB_OFFLINE": "1"})
+        overrides.guard()
         application = QApplication([])
         QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, f"{name}/settings")
         models, done, seed, all_done = two_models(folder), 0, options.seed, Counter[str]()

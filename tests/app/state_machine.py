@@ -28,6 +28,7 @@ from PySide6.QtCore import QEvent, QSettings, QtMsgType, qInstallMessageHandler
 from PySide6.QtWidgets import QApplication
 
 import app.delivery
+from app import overrides
 from app.command_line import Options
 from app.commands import COMMANDS, Command, identity
 from app.mailbox import Mailbox
@@ -41,6 +42,7 @@ from engine.edits import Edit
 from engine.frames import ErrorFrame, TreeFrame, Where
 from engine.questions import AskAttentionGrid, AskCacheState, AskResidualNorms
 from engine.settings import Record, Sampling
+from tests.app.dialogs import dialogs
 
 PATIENCE = 20.0  # seconds until something that does not come is a failure
 STEPS_EACH = 50  # commands to one window
@@ -500,10 +502,18 @@ def run(models: tuple[Path, ...], folder: Path, steps: int, seed: int) -> int:
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
-        run_state_machine_as_test(seeded(seed)(Program), settings=chosen)
+        with dialogs(_files(folder, seed), models[0], seed):
+            run_state_machine_as_test(seeded(seed)(Program), settings=chosen)
     finally:
         app.delivery.LEAST_PAUSE_MS, app.delivery.REST_PER_WORK = kept
     return Program.done
+
+
+def _files(folder: Path, seed: int) -> Path:
+    """Where what is saved comes to lie, and what is opened is looked for."""
+    files = folder / f"files {seed}"
+    files.mkdir()
+    return files
 
 
 def two_models(folder: Path) -> tuple[Path, Path]:
@@ -525,6 +535,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0, help="of the first window's commands; each further part adds 1")
     options = parser.parse_args()
+    overrides.guard()
     application = QApplication([])
     began, done, seed = time.monotonic(), 0, options.seed
     with tempfile.TemporaryDirectory() as name:
