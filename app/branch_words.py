@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from app.run import visible
+from app.run import visible, whole_text
 from app.widgets.amounts import bytes_text, percent
 from engine.frames import BranchFacts, TreeFrame
 
@@ -16,10 +16,7 @@ _SHORT = 24  # letters
 def own_text(branch: BranchFacts) -> str:
     """The tokens of a branch that are its own, as one text with its white space drawn; characters that are split over
     tokens are whole again."""
-    if not branch.pieces:
-        return ""
-    raw = b"".join(piece.raw for piece in branch.pieces)
-    return visible(raw.decode("utf-8", "replace")) if raw else "".join(piece.text for piece in branch.pieces)
+    return visible(whole_text(branch.pieces)) if branch.pieces else ""
 
 
 def short_text(branch: BranchFacts) -> str:

@@ -11,11 +11,12 @@ from app.board import Board
 from app.branch_words import of_number
 from app.compare import SIDES, Comparison, Other, Side, read_by
 from app.layouts import Workspace
-from app.notices import CancelledFrame, GoesOnFrame
+from app.notices import CancelledFrame, GoesOnFrame, OpenedFrame
 from app.panels.branches import BranchesPanel
 from app.panels.panel import Context
 from app.panels.sampling import SamplingPanel
-from engine.frames import BackFrame, ErrorFrame, ModelFrame, RunFrame, SwitchedFrame
+from engine.frames import BackFrame, ErrorFrame, ModelFrame, RunFrame, SwitchedFrame, TreeFrame
+from engine.run_file_facts import Compared
 
 _BEGUN = (ModelFrame, RunFrame, GoesOnFrame)
 _MOVED = (BackFrame, SwitchedFrame, *_BEGUN)
@@ -40,6 +41,8 @@ class Branches(Protocol):
 
     def drop_branch(self, number: int) -> None: ...
 
+    def set_compared(self, compared: Compared | None) -> None: ...
+
 
 class Branching(QObject):
     """Public methods without an argument are the commands of their names.
@@ -55,6 +58,8 @@ class Branching(QObject):
         self._context, self._worker, self._board, self._workspace = context, worker, board, workspace
         self._other: Other | None = None
         self._going_to: int | None = None  # tokens, while that is awaited
+        self._arriving: Compared | None = None  # of a file that is being opened
+        self._without_model = False  # the run can be looked at, and does not go on
         self.stands = False  # the run has ended, was taken elsewhere, and can go on there
         self._sampling = board.find(SamplingPanel)
         for panel in board.panels:
@@ -147,6 +152,8 @@ class Branching(QObject):
         if comparison == self._context.comparison:
             return
         self._context.comparison = comparison
+        pinned = comparison != Comparison()
+        self._worker.set_compared(Compared(comparison.a, comparison.b, comparison.side) if pinned else None)
         tree, wanted = self._context.run.tree, comparison.branch
         if comparison.complete and wanted is not None and tree is not None and wanted != tree.current:
             self._worker.switch(wanted)
@@ -164,12 +171,26 @@ class Branching(QObject):
         of_a = run.n_read if run.tree.current == a.number else read_by(a)
         return Other(b.number, min(of_a, read_by(b)))
 
+    def take_file(self, opened: OpenedFrame) -> None:
+        """What a saved run compared is compared again, once its branches are there."""
+        self._arriving, self._without_model = opened.compared, bool(opened.why)
+
+    def leave_file(self) -> None:
+        """Another run: what is still awaited of a file, since its branches could not be told, means nothing to it."""
+        self._arriving = None
+
     def follow(self, frame: object) -> None:
         """The run or its tree changed. A comparison ends with one of its branches, and where a third one is shown."""
         self._going_to = None if isinstance(frame, _ARRIVED) else self._going_to
+        if isinstance(frame, ModelFrame):  # of a file, it is taken behind this
+            self._without_model = False
+            self.leave_file()
         if isinstance(frame, _MOVED):
             self.stands = not isinstance(frame, _BEGUN) and self._can_go_on()
         self._tell(frame)
+        if isinstance(frame, TreeFrame) and self._arriving is not None:
+            compared, self._arriving = self._arriving, None
+            self._set(Comparison(compared.a, compared.b, compared.side))
         comparison, tree = self._context.comparison, self._context.run.tree
         if comparison == Comparison():
             return
@@ -184,9 +205,11 @@ class Branching(QObject):
         self.changed.emit()
 
     def _can_go_on(self) -> bool:
-        """Whether the run has ended, and the context has room for a pass."""
+        """Whether the run has ended, its model is here, and the context has room for a pass."""
         run = self._context.run
-        return run.ended is not None and run.model is not None and run.n_tokens <= run.model.n_ctx
+        if self._without_model or run.model is None:
+            return False
+        return run.ended is not None and run.n_tokens <= run.model.n_ctx
 
     def note(self) -> str:
         """What is to be known of the side that is shown."""

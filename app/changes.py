@@ -6,15 +6,15 @@ What is wanted waits here until no pass is under way. No torch.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from threading import Lock
 from typing import TYPE_CHECKING
 
 from app.mailbox import Mailbox
+from app.notices import BranchFrame
 from app.saving import Saving
-from engine.errors import ModelNeeded
 from engine.frames import BackFrame, StepFrame, SwitchedFrame
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Changes:
         self._lock = Lock()
         self._wanted: deque[Change] = deque()
         self._frames: dict[int, StepFrame] = {}  # by the numbers of steps; of the engine's thread
+        self._keep({})
 
     # ---- from any thread -----------------------------------------------------------------------------------------
 
@@ -76,11 +77,26 @@ class Changes:
 
     # ---- the engine's thread -------------------------------------------------------------------------------------
 
-    def begin(self, session: Session | RecordedRun | None = None, steps: tuple[StepFrame, ...] = ()) -> None:
-        """Another run, with the steps that it has already."""
+    def begin(self) -> None:
+        """Another run."""
         self.drop()
-        tokens = () if session is None else session.tokens
-        self._frames = {token.number: step for token, step in zip(tokens, steps, strict=False)}
+        self._keep({})
+
+    def take_up(
+        self, session: Session | RecordedRun, steps: tuple[StepFrame, ...], others: Mapping[int, StepFrame]
+    ) -> None:
+        """A saved run, with the steps that it has already; ``others`` by number those of other branches, which are told
+        to the window."""
+        self.drop()
+        own = {token.number: step for token, step in zip(session.tokens, steps, strict=True)}
+        self._keep({**others, **own})
+        for branch in session.tree().branches:
+            if branch.number != session.branch_number:
+                frames = (self._frames[token.number] for token in session.tokens_of(branch.number))
+                self._mailbox.post(BranchFrame(branch.number, tuple(frames)))
+
+    def _keep(self, frames: dict[int, StepFrame]) -> None:
+        self._frames = self._saving.others = frames
 
     def take(self, step: Step, frame: StepFrame) -> None:
         """A step is done."""
@@ -94,18 +110,15 @@ class Changes:
             refilled = change.move(session)  # type: ignore[arg-type]  # in the shape of a session
         finally:
             if session.moves != before:
-                self._tell(session, change, refilled)  # type: ignore[arg-type]  # only a session moves
+                self._tell(session, change, refilled)
             self.tell_tree(session)
 
     def tell_tree(self, session: Session | RecordedRun | None) -> None:
-        """The branches as they are; a run without its model has none but itself."""
-        try:
-            if session is not None:
-                self._mailbox.post(session.tree())
-        except ModelNeeded:
-            return
+        """The branches as they are."""
+        if session is not None:
+            self._mailbox.post(session.tree())
 
-    def _tell(self, session: Session, change: Change, refilled: int) -> None:
+    def _tell(self, session: Session | RecordedRun, change: Change, refilled: int) -> None:
         steps = self._steps(session)
         self._saving.begin(self._saving.beside, steps)
         if change.task == BACK:
@@ -114,10 +127,10 @@ class Changes:
             self._mailbox.post(SwitchedFrame(session.branch_number, steps, refilled))
         self._mailbox.post(session.trace.use())
 
-    def _steps(self, session: Session) -> tuple[StepFrame, ...]:
+    def _steps(self, session: Session | RecordedRun) -> tuple[StepFrame, ...]:
         """Of the branch that the session stands on; those of branches that are gone are let go."""
         known = session.known_tokens()
-        self._frames = {number: frame for number, frame in self._frames.items() if number in known}
+        self._keep({number: frame for number, frame in self._frames.items() if number in known})
         return tuple(self._frames[token.number] for token in session.tokens)
 
     def _branch(self, position: int, token: int | str, session: Session) -> int:

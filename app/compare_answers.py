@@ -67,11 +67,24 @@ def _vectors(a: ResidualVectors, b: ResidualVectors) -> ResidualVectors | None:
 
 
 def _grid(a: AttentionGrid, b: AttentionGrid) -> AttentionGrid | None:
+    """The longer branch may have come in larger blocks."""
+    block = max(a.block, b.block)
+    a, b = _coarser(a, block), _coarser(b, block)
     n = whole_cells(min(a.n_total, b.n_total), a.block)
     if not alike(a, b, "layer", "block", "every") or len(a.maps) != len(b.maps) or not n:
         return None
     cells = n // a.block
     return replace(a, n=min(a.n, b.n, n), n_total=n, maps=less(a.maps, b.maps)[:, :cells, :cells])
+
+
+def _coarser(grid: AttentionGrid, block: int) -> AttentionGrid:
+    """In blocks so large, where they are made of the grid's own; the cells that are whole."""
+    times = block // grid.block
+    if times == 1 or block % grid.block:
+        return grid
+    heads, cells = len(grid.maps), grid.maps.shape[1] // times
+    parts = grid.maps[:, : cells * times, : cells * times].reshape(heads, cells, times, cells, times)
+    return replace(grid, block=block, maps=parts.max(axis=(2, 4)))
 
 
 def _map(a: AttentionMap, b: AttentionMap) -> AttentionMap | None:

@@ -8,18 +8,20 @@ from dataclasses import dataclass, replace
 from PySide6.QtCore import QObject, Signal
 
 from app.cursor import Look
-from app.run import Run
+from app.run import Run, written
 from engine.frames import TreeFrame
 from engine.run_file_facts import Mark
 
 MOST_NOTES, LONGEST_TEXT = 500, 4000  # letters; together they stay far below what a file of a run may hold
+AWAITED = -1
 MOST_STATES = 100  # that undo goes back
 
 
 @dataclass(frozen=True)
 class Note:
     """A note or a bookmark on a place; None: all of that axis. ``token`` and ``word`` are the id and the text of the
-    token at ``position``, ``branch`` the number of the branch whose own it is; None: not looked up yet.
+    token at ``position``, ``branch`` the number of the branch whose own it is; None: not looked up yet. AWAITED: of a
+    file whose branches are still to come.
 
     ``once``: in words, a place of another run that this note is about.
     """
@@ -138,10 +140,21 @@ def at(run: Run, look: Look, *, token: bool = True, layer: bool = True, head: bo
 
 def _looked_up(note: Note, run: Run) -> Note:
     position = note.position
+    if note.token == AWAITED and run.tree is not None:
+        return _of_branch(note, run.tree)
     if position is None or note.token is not None or position >= run.n_tokens:
         return note
     branch = owner(run.tree, position)
     return replace(note, token=_token(run, position), word=run.label(position), branch=branch)
+
+
+def _of_branch(note: Note, tree: TreeFrame) -> Note:
+    """With the token that the branch has at its position."""
+    for branch in tree.branches:
+        own = -1 if note.position is None else note.position - branch.start
+        if branch.number == note.branch and 0 <= own < len(branch.pieces):
+            return replace(note, token=branch.pieces[own].id, word=written(branch.pieces[own]))
+    return note
 
 
 def owner(tree: TreeFrame | None, position: int) -> int:
@@ -188,12 +201,14 @@ def _token(run: Run, position: int) -> int:
 
 
 def to_marks(notes: Iterable[Note], run: Run) -> tuple[tuple[Mark, ...], tuple[Mark, ...]]:
-    """Notes and bookmarks as a file of the shown run keeps them; a place that it lacks is kept in words."""
+    """Notes and bookmarks as a file of the shown run keeps them; a place that no branch has is kept in words."""
     marks: tuple[list[Mark], list[Mark]] = ([], [])
     for note in notes:
         here = present(note, run)
-        position, once = (note.position, "") if here else (None, note.once or in_words(note))
-        marks[note.bookmark].append(Mark(note.text, position, note.layer, note.head, once))
+        branch = None if here else note.branch if note.token == AWAITED else branch_of(note, run)
+        there = here or branch is not None
+        position, once = (note.position, "") if there else (None, note.once or in_words(note))
+        marks[note.bookmark].append(Mark(note.text, position, note.layer, note.head, once, branch))
     return tuple(marks[False]), tuple(marks[True])
 
 
@@ -206,6 +221,9 @@ def in_words(note: Note) -> str:
 def from_marks(notes: Iterable[Mark], bookmarks: Iterable[Mark]) -> tuple[Note, ...]:
     """Of a file that is opened."""
     pairs = [*((mark, False) for mark in notes), *((mark, True) for mark in bookmarks)]
-    return tuple(
-        Note(0, mark.text, bookmark, mark.position, mark.layer, mark.head, once=mark.once) for mark, bookmark in pairs
-    )
+    return tuple(_from_mark(mark, bookmark) for mark, bookmark in pairs)
+
+
+def _from_mark(mark: Mark, bookmark: bool) -> Note:
+    note = Note(0, mark.text, bookmark, mark.position, mark.layer, mark.head, once=mark.once)
+    return note if mark.branch is None else replace(note, token=AWAITED, branch=mark.branch)

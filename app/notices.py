@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from engine.edits import Edit
-from engine.run_file_facts import Mark
+from engine.frames import StepFrame
+from engine.run_file_facts import Compared, Mark
 from engine.settings import Sampling
 
 if TYPE_CHECKING:
@@ -72,7 +73,8 @@ class DeletedFrame:
 @dataclass(frozen=True)
 class OpenedFrame:
     """A saved run is open; its model, tokens and steps follow. ``why``: which model is missing, "" where it is here.
-    ``notes`` and ``bookmarks``: those that the file holds; ``edits``: its tray, None where it does not say."""
+    ``notes`` and ``bookmarks``: those that the file holds; ``edits``: its tray, None where it does not say;
+    ``compared``: the branches that were compared."""
 
     path: str
     why: str
@@ -81,6 +83,15 @@ class OpenedFrame:
     notes: tuple[Mark, ...] = ()
     bookmarks: tuple[Mark, ...] = ()
     edits: tuple[Edit, ...] | None = None
+    compared: Compared | None = None
+
+
+@dataclass(frozen=True)
+class BranchFrame:
+    """All steps of a branch that the engine does not stand on, of a saved run that was opened."""
+
+    number: int
+    steps: tuple[StepFrame, ...]
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ class Recording:
         self.path, self._kind, self._told = path, path.suffix.lower(), told
         self._size = QSize(size.width() & ~1, size.height() & ~1)  # most players take even sizes only
         self._ffmpeg = find_ffmpeg()
-        self._part = _reserve(path, ".part.mkv")
+        self.part = _reserve(path, ".part.mkv")
         self._pictures: queue.Queue[tuple[QImage | None, int]] = queue.Queue(MOST_WAITING + 1)  # the end has room
         self._facts: Mapping[str, str] = {}
         self._given_up = Event()
@@ -141,7 +141,7 @@ class Recording:
             self._complete()
             self._say("done")
         except Exception as error:  # whatever it is, the window must be told that there is no film
-            self._part.unlink(missing_ok=True)
+            self.part.unlink(missing_ok=True)
             known = isinstance(error, RecordingError | OSError)
             words = (getattr(error, "strerror", None) or str(error)) if known else f"{type(error).__name__}: {error}"
             sentence = f"The recording {self.path.name} was not written: {words}."
@@ -151,7 +151,7 @@ class Recording:
         width, height = self._size.width(), self._size.height()
         source = ("-f", "rawvideo", "-pix_fmt", "bgr0", "-s", f"{width}x{height}", "-r", str(PER_SECOND), "-i", "-")
         with tempfile.TemporaryFile() as log:
-            kept = (*KINDS[self._kind], "-threads", "1", "-f", "matroska", str(self._part))
+            kept = (*KINDS[self._kind], "-threads", "1", "-f", "matroska", str(self.part))
             process = self._start(*source, "-an", *kept, log=log)
             try:
                 self._write(process)
@@ -181,19 +181,19 @@ class Recording:
 
     def _complete(self) -> None:
         """The film as it was asked for, with what it is about, in its place."""
-        whole, palette = _reserve(self.path, f".part{self._kind}"), _reserve(self.path, ".part.png")
+        whole, palette = self.part.with_suffix(self._kind), self.part.with_suffix(".png")  # its name is nobody else's
         try:
             if self._kind == ".gif":
-                self._convert("-i", str(self._part), *_PALETTE, str(palette))
-                self._convert("-i", str(self._part), "-i", str(palette), *_USED, str(whole))
+                self._convert("-i", str(self.part), *_PALETTE, str(palette))
+                self._convert("-i", str(self.part), "-i", str(palette), *_USED, str(whole))
                 _add_comment(whole, self._facts)
             else:
                 tags = (*_tags(self._facts), "-movflags", "+faststart")
-                self._convert("-i", str(self._part), "-c", "copy", *tags, "-f", "mp4", str(whole))
+                self._convert("-i", str(self.part), "-c", "copy", *tags, "-f", "mp4", str(whole))
             os.chmod(whole, 0o644)
             os.replace(whole, self.path)
         finally:
-            for file in (whole, palette, self._part):
+            for file in (whole, palette, self.part):
                 file.unlink(missing_ok=True)
 
     def _convert(self, *arguments: str) -> None:
@@ -236,7 +236,7 @@ class Recording:
         self._told()
 
     def _progress(self, state: State, sentence: str = "") -> Progress:
-        place = self.path if state == "done" else self._part
+        place = self.path if state == "done" else self.part
         size = place.stat().st_size if place.exists() else 0
         seconds = self._written / PER_SECOND
         return Progress(state, self._taken, self._left_out, seconds, size, self._written, self._completed, sentence)

@@ -6,7 +6,7 @@ What is saved is the run up to its last finished step, though it may go on meanw
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, replace
 from functools import partial
@@ -19,7 +19,7 @@ from app.notices import CancelledFrame, SavedFrame
 from engine.errors import EngineError
 from engine.frames import ErrorFrame, ProgressFrame, Saved, StepFrame
 from engine.questions import AskSaved
-from engine.run_file_facts import Beside, Mark
+from engine.run_file_facts import Beside, Compared, Mark
 
 if TYPE_CHECKING:
     import engine
@@ -51,7 +51,9 @@ class Saving:
         self._future: Future | None = None
         self._steps: list[StepFrame] = []  # of the run as it stands; a new run has a list of its own
         self.beside = Beside()
+        self.others: Mapping[int, StepFrame] = {}  # frames of the steps of all branches; of the engine's thread
         self._marks: tuple[tuple[Mark, ...], tuple[Mark, ...]] = ((), ())  # notes and bookmarks
+        self._compared: Compared | None = None
 
     # ---- the run, in the engine's thread -----------------------------------------------------------------------
 
@@ -87,6 +89,10 @@ class Saving:
     def set_marks(self, notes: tuple[Mark, ...], bookmarks: tuple[Mark, ...]) -> None:
         """What somebody has noted of the run by now; it goes into the files from now on."""
         self._marks = (notes, bookmarks)
+
+    def set_compared(self, compared: Compared | None) -> None:
+        """Which branches are compared by now."""
+        self._compared = compared
 
     def want(self, request: SaveRequest) -> None:
         with self._lock:
@@ -133,8 +139,10 @@ class Saving:
 
     def _question(self, request: SaveRequest) -> AskSaved:
         notes, bookmarks = self._marks
-        beside = replace(self.beside, thumbnail=request.thumbnail, notes=notes, bookmarks=bookmarks)
-        return AskSaved(str(request.path), self._steps, beside)
+        beside = replace(
+            self.beside, thumbnail=request.thumbnail, notes=notes, bookmarks=bookmarks, compared=self._compared
+        )
+        return AskSaved(str(request.path), self._steps, beside, self.others)
 
     def _moved(self, request: SaveRequest, part: object) -> None:
         if isinstance(part, Saved) and request is self._wanted and not request.quiet:

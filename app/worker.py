@@ -30,7 +30,7 @@ from engine.errors import Cancelled, EngineError
 from engine.frames import EndFrame, ErrorFrame, ProgressFrame, RunFrame, Where
 from engine.gate import Spot, StepKind
 from engine.questions import OF_FILES, OF_HEADERS, OF_MODELS, AskOn, Question
-from engine.run_file_facts import Beside, Branch, Mark
+from engine.run_file_facts import Beside, Branch, Compared, Mark
 from engine.settings import Record, Sampling
 
 if TYPE_CHECKING:
@@ -166,6 +166,10 @@ class Worker:
     def set_marks(self, notes: tuple[Mark, ...], bookmarks: tuple[Mark, ...]) -> None:
         """Notes and bookmarks of the run that is there, for the files that it is saved as from now on."""
         self._saving.set_marks(notes, bookmarks)
+
+    def set_compared(self, compared: Compared | None) -> None:
+        """Which branches of it are compared, likewise."""
+        self._saving.set_compared(compared)
 
     def cancel_save(self) -> None:
         self._saving.cancel()
@@ -442,12 +446,13 @@ class Worker:
             self._answering.inquiries.clear()
         beside = Beside(branch.max_new_tokens, branch.chat, branch.reason, facts.notes, facts.bookmarks)
         self._saving.begin(beside, opened.steps)
-        self._changes.begin(opened.session, opened.steps)
-        rest = facts.notes, facts.bookmarks, _tray_of(branch)
+        compared = None if facts.tree is None else facts.tree.compared
+        rest = facts.notes, facts.bookmarks, _tray_of(branch), compared
         self._mailbox.post(OpenedFrame(str(request.path), opened.why, branch.sampling, branch.chat, *rest))
         run = RunFrame(opened.prompt, branch.max_new_tokens, branch.chat)
         for frame in (opened.model_frame, run, *opened.steps):
             self._mailbox.post(frame)
+        self._changes.take_up(opened.session, opened.steps, opened.others)
         self._changes.tell_tree(opened.session)
         self._mailbox.post(EndFrame(branch.reason or "stopped"))
         self._answer_all()

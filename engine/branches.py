@@ -6,7 +6,7 @@ tokens, what the passes left in the cache, and what was recorded of them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from engine.cache import CacheTail
 from engine.errors import EngineError
 from engine.frames import Piece, SamplingFrame
 from engine.settings import Sampling
+from engine.stream_store import BLOCK
 from engine.trace import TraceTail
 
 
@@ -61,9 +62,25 @@ class Tail:
     trace: TraceTail | None  # None: the session records nothing
 
     @property
+    def stream_bytes(self) -> int:
+        """Of the stream alone."""
+        return 0 if self.trace is None else self.trace.stream_bytes
+
+    @property
     def bytes(self) -> int:
         """Of its tensors."""
         return self.cache.bytes + (0 if self.trace is None else self.trace.bytes)
+
+    def joined(self, behind: Tail) -> Tail | None:
+        """One part instead of two that lie end to end, the same to the last bit; None where they stay apart: they are
+        long, so that it would be much to copy, or one lacks at their border what the other has."""
+        if behind.end.reads - self.start.reads > BLOCK or (self.trace is None) != (behind.trace is None):
+            return None
+        cache = self.cache.joined(behind.cache)
+        trace = None if self.trace is None or behind.trace is None else self.trace.joined(behind.trace)
+        if cache is None or (trace is None and self.trace is not None):
+            return None
+        return Tail(self.start, behind.end, (*self.tokens, *behind.tokens), cache, trace)
 
     def split(self, at: Place) -> tuple[Tail, Tail]:
         """What lies before a place, and what behind it."""
@@ -88,6 +105,11 @@ class Branch:
     tails: list[Tail] = field(default_factory=list)
     looks: object = None
 
+    def set_aside(self, tail: Tail) -> None:
+        """What lies before all that is set aside. Short parts become one: who steps back leaves them token by token."""
+        joined = tail.joined(self.tails[0]) if self.tails else None
+        self.tails[: 0 if joined is None else 1] = [joined or tail]
+
     def take(self, stop: Place | None) -> Iterator[Tail]:
         """The tails up to a place (None: all), which are not set aside any more; one that goes on behind it is cut."""
         while self.tails and (stop is None or self.tails[0].start.before(stop)):
@@ -104,7 +126,15 @@ class Tree:
     def __init__(self, n_prompt: int) -> None:
         self.branches = {0: Branch(0, None, Place(n_prompt, 0))}
         self.current = 0
-        self._next = 1
+        self.following = 1  # the number of the next one
+
+    @classmethod
+    def of(cls, branches: Iterable[Branch], current: int, following: int) -> Tree:
+        """The tree of a run that was saved."""
+        tree = cls(0)
+        tree.branches = {branch.number: branch for branch in branches}
+        tree.current, tree.following = current, following
+        return tree
 
     def branch(self, number: int) -> Branch:
         """Raises EngineError where there is none of this number."""
@@ -127,9 +157,9 @@ class Tree:
     def add(self, start: Place) -> Branch:
         """A new branch that shares the current path up to a place; the session stands on it from now on."""
         parent = [branch for branch in self.chain(self.current) if branch.start.before(start)]
-        made = Branch(self._next, parent[-1].number if parent else 0, start)
+        made = Branch(self.following, parent[-1].number if parent else 0, start)
         self.branches[made.number] = made
-        self.current, self._next = made.number, self._next + 1
+        self.current, self.following = made.number, self.following + 1
         return made
 
     def owns(self, place: Place) -> bool:

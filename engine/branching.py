@@ -18,15 +18,16 @@ import torch
 from torch import Tensor
 
 from engine.amounts import bytes_text
-from engine.branches import Branch, Place, Tail, Tree
+from engine.branches import Branch, Place, Tail, Token, Tree
 from engine.checkpoint.memory import free_bytes
 from engine.edit_sources import Sources
 from engine.errors import Cancelled, ContextError, EngineError, MemoryShortage, NotNow, PositionError
-from engine.frames import Answer, BranchFacts, Piece, SamplingFrame, TreeFrame
+from engine.frames import Answer, BranchFacts, Piece, SamplingFrame, StepFrame, TreeFrame
 from engine.gate import Answering
 from engine.lens import Readings
 from engine.refill import Parts, count, made_again
 from engine.replay import choice_again
+from engine.settings import Sampling
 
 if TYPE_CHECKING:
     from engine.attention_maps import AttentionMaps
@@ -52,7 +53,8 @@ class Looks:
 
 
 class Branching:
-    """The tree of one run of a session. Its methods are those of Session by the same name; no pass is under way."""
+    """The tree of one run of a session, or of one without its model. Its methods are those of Session by the same name;
+    no pass is under way."""
 
     def __init__(self, session: Session, prompt_end: Piece | None) -> None:
         self._session = session
@@ -124,6 +126,17 @@ class Branching:
         self.tree.branches.pop(number, None)  # an empty one is gone already
         return refilled
 
+    def tokens_of(self, number: int) -> tuple[Token, ...]:
+        """All tokens of the output on the path of a branch."""
+        place, n_prompt = self.tree.parting(number), len(self._session.prompt)
+        if number == self.tree.current:
+            return tuple(self._session.tokens)
+        tokens = list(self._session.tokens[: place.tokens - n_prompt])
+        for branch, _, stop in self.tree.segments(number, place, None):
+            for tail in branch.tails:
+                tokens += tail.tokens[: None if stop is None else max(0, stop.tokens - tail.start.tokens)]
+        return tuple(tokens)
+
     def facts(self) -> TreeFrame:
         """The tree as plain data."""
         return TreeFrame(tuple(map(self._facts_of, self.tree.branches.values())), self.tree.current)
@@ -180,9 +193,11 @@ class Branching:
                 for number, kept in tails.items():
                     self.tree.branches[number].tails = kept
                 self.tree.current = home
-                session.cut(place, self._prompt_end)
-                for _, tail in aside:
-                    session.extend(tail)
+                # an answer may hold views of the other branch's windows until its next slice
+                with session.cache.windows_kept():
+                    session.cut(place, self._prompt_end)
+                    for _, tail in aside:
+                        session.extend(tail)
 
     @contextmanager
     def _leaving(self) -> Iterator[None]:
@@ -207,7 +222,7 @@ class Branching:
 
     def _set_aside(self, place: Place) -> None:
         for number, tail in self._tails(place):
-            self.tree.branches[number].tails.insert(0, tail)
+            self.tree.branches[number].set_aside(tail)
 
     def _tails(self, place: Place) -> list[tuple[int, Tail]]:
         """Copies of what lies behind a place of the current path, and whose it is."""
@@ -235,9 +250,12 @@ class Branching:
             )
 
     def _room(self) -> int:
-        """Bytes that the streams set aside may still take: together no more than the record of the path itself may."""
+        """Bytes that the streams set aside may still take: together no more than the record of the path itself may,
+        where what is let go of can be made again."""
+        if not self._session.remakes:
+            return 2**63
         tails = [tail for branch in self.tree.branches.values() for tail in branch.tails]
-        return self._session.record.memory - sum(tail.trace.stream_bytes for tail in tails if tail.trace is not None)
+        return self._session.record.memory - sum(tail.stream_bytes for tail in tails)
 
     def _tails_by_branch(self) -> dict[int, list[Tail]]:
         return {branch.number: list(branch.tails) for branch in self.tree.branches.values()}
@@ -285,6 +303,12 @@ def _advanced(work: Answering) -> Answer | None:
 def log_probability(sampling: SamplingFrame) -> float:
     """The natural logarithm of the chosen token's probability in the raw distribution."""
     return math.log(max(sampling.chosen_raw, _LEAST))
+
+
+def token_of_step(number: int, step: StepFrame, settings: Sampling) -> Token:
+    """The token that a step chose, of a run that was saved."""
+    sampling = step.sampling if step.sampling.by_hand else None
+    return Token(number, step.piece, settings, log_probability(step.sampling), step.edited, sampling)
 
 
 def by_hand(session: Session, position: int, token: int) -> SamplingFrame:

@@ -7,8 +7,8 @@ largest number of cells along an axis that the screen can show; more positions t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -236,12 +236,14 @@ class AskUntouched:
 class AskSaved:
     """Answer: Saved, once the run up to its last finished step lies at ``path``; partial ones tell how far it is.
 
-    ``steps``: the frames of all its steps; the list may grow meanwhile. ``beside``: see ``engine.run_file_facts``.
+    ``steps``: the frames of all steps of its path, ``others`` by number those of other branches; both may grow
+    meanwhile. ``beside``: see ``engine.run_file_facts``.
     """
 
     path: str
     steps: Sequence[StepFrame]
     beside: Beside
+    others: Mapping[int, StepFrame] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

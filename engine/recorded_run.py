@@ -6,18 +6,21 @@ The same answers run over it: where one reaches for the model's weights, ``Model
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
 
-from engine.cache import KVCache
+from engine.branches import Place, Tail, Token, Tree
+from engine.branching import Branching, Looks
+from engine.cache import CacheTail, KVCache
 from engine.checkpoint.identity import Identity
 from engine.config import ModelConfig, MoESpec
 from engine.edits import Edit
 from engine.errors import ModelNeeded
-from engine.frames import Answer, ModelFrame, NeedsModel, Piece
+from engine.frames import Answer, ModelFrame, NeedsModel, Piece, TreeFrame
 from engine.point_rows import PointRows
 from engine.questions import Question
 from engine.settings import Record, Sampling
@@ -87,7 +90,7 @@ class RecordedCache(KVCache):
         parts: Mapping[int, tuple[Tensor, ...]],
     ) -> None:
         super().__init__(config, dtype=dtype)
-        self._allocated, self._sentence, self._stored = allocated, sentence, parts
+        self._allocated, self._sentence, self._stored = allocated, sentence, bool(parts)
         self.restore(firsts, length, parts)
 
     @property
@@ -97,9 +100,44 @@ class RecordedCache(KVCache):
 
     def parts(self, layer: int) -> tuple[Tensor, ...]:
         """As in KVCache. Raises ModelNeeded where they are not recorded."""
-        if layer not in self._stored:
+        if not self._stored:
             raise ModelNeeded(self._sentence)
         return super().parts(layer)
+
+    def parts_at(self, layer: int, length: int) -> tuple[Tensor, ...]:
+        """Likewise."""
+        if not self._stored:
+            raise ModelNeeded(self._sentence)
+        return super().parts_at(layer, length)
+
+    def missing(self, length: int | None = None) -> dict[int, tuple[int, int]]:
+        """Nothing that could be put back."""
+        return {}
+
+    def tail(self, start: int, end: int) -> CacheTail:
+        """As in KVCache; where entries are not recorded, their bounds alone."""
+        if self._stored:
+            return super().tail(start, end)
+        return CacheTail(start, end, tuple((min(max(start, first), end), ()) for first in self.firsts))
+
+    def extend(self, tail: CacheTail) -> None:
+        """As in KVCache."""
+        if self._stored:
+            super().extend(tail)
+        else:
+            self._stand(tail.end)
+
+    def cut(self, length: int) -> None:
+        """As in KVCache."""
+        if self._stored:
+            super().cut(length)
+        else:
+            self._stand(length)
+
+    def _stand(self, length: int) -> None:
+        """With the bounds that a pass leaves."""
+        seen = (spec.attention.first_seen(length) for spec in self.config.layers)
+        self.restore([min(length, int(first)) for first in seen], length, {})
 
 
 @dataclass(frozen=True)
@@ -127,8 +165,7 @@ class RecordedRun:
     """Tokens, choices and record of a run, in the shape of a Session. ``why``: which model is needed, a sentence."""
 
     gate = None
-    moves = 0  # it stays where it is
-    tokens = ()  # of which other branches could be made
+    records, remakes, computing = True, False, False
     edits: tuple[Edit, ...] = ()  # that the file says; it has no passes to come
     watched: Callable[[], Iterable[Question]] | None = None
 
@@ -140,6 +177,8 @@ class RecordedRun:
         self.prompt = [piece.id for piece in prompt]
         self.output: list[int] = []
         self.settings: list[Sampling] = []
+        self.tokens: list[Token] = []
+        self.moves = self.refilled = 0
         self.check: Callable[[], None] = lambda: None  # nothing is ever made again here
         self.refilling: Callable[[int, int], None] = lambda done, total: None
         self.expert_adds: dict[tuple[int, int, int], Tensor] = {}
@@ -149,6 +188,7 @@ class RecordedRun:
         self.cache: KVCache = KVCache(loaded.config, dtype=loaded.dtype)
         self.vocabulary: dict[int, Piece] = {}
         self._pieces = tuple(prompt)
+        self._branching = Branching(self, prompt[-1])  # type: ignore[arg-type]  # in the shape of a session
 
     def __getattr__(self, name: str) -> NoReturn:
         """What else a session has, it has of its model."""
@@ -187,6 +227,82 @@ class RecordedRun:
     def steps(self, max_new_tokens: int) -> Iterator[Any]:
         """Raises ModelNeeded."""
         self._refuse()
+
+    # -- branches, as far as the record reaches: as in Session -----------------------------------------------------
+
+    @torch.inference_mode()
+    def switch(self, number: int) -> int:
+        """Stand at the end of another branch."""
+        return self._branching.switch(number)
+
+    @torch.inference_mode()
+    def drop_branch(self, number: int) -> int:
+        """Forget a branch."""
+        return self._branching.drop_branch(number)
+
+    @torch.inference_mode()
+    def tree(self) -> TreeFrame:
+        """The branches, with what each keeps."""
+        return self._branching.facts()
+
+    @property
+    def branch_number(self) -> int:
+        """Of the branch that the run stands on."""
+        return self._branching.tree.current
+
+    @property
+    def branching_tree(self) -> Tree:
+        """The branches with what of them is set aside."""
+        return self._branching.tree
+
+    def tokens_of(self, number: int) -> tuple[Token, ...]:
+        """All tokens of the output of a branch."""
+        return self._branching.tokens_of(number)
+
+    def known_tokens(self) -> set[int]:
+        """The numbers of the tokens of all branches."""
+        return self._branching.tree.numbers(self.tokens)
+
+    def take_branches(self, tree: Tree) -> None:
+        """Those of the file."""
+        self._branching.tree = tree
+
+    def answering_on(self, number: int, question: Question) -> Answering:
+        """An answer about another branch."""
+        return self._branching.answering_on(number, question)
+
+    def cut(self, place: Place, prompt_end: Piece | None) -> None:
+        """End the path here."""
+        kept = place.tokens - len(self.prompt)
+        del self.output[kept:], self.settings[kept:], self.tokens[kept:]
+        self.cache.cut(place.reads)
+        self.trace.cut(place.reads)
+
+    def extend(self, tail: Tail) -> None:
+        """Go on with what was set aside."""
+        self.output.extend(token.piece.id for token in tail.tokens)
+        self.settings.extend(token.settings for token in tail.tokens)
+        self.tokens.extend(tail.tokens)
+        self.cache.extend(tail.cache)
+        if tail.trace is not None:
+            self.trace.extend(tail.trace)
+
+    def forget(self, length: int) -> None:
+        """What answers have worked out of positions from this one on."""
+        self.expert_adds = {key: kept for key, kept in self.expert_adds.items() if key[2] < length}
+        if self.point_rows is not None:
+            self.point_rows.truncate(length - self.point_rows.start)
+
+    @contextmanager
+    def looking(self, looks: Looks) -> Iterator[None]:
+        """Answers keep what they work out in ``looks`` inside a ``with`` block."""
+        own = self.expert_adds, self.point_rows
+        self.expert_adds, self.point_rows = looks.expert_adds, looks.point_rows
+        try:
+            yield
+        finally:
+            looks.expert_adds, looks.point_rows = self.expert_adds, self.point_rows
+            self.expert_adds, self.point_rows = own
 
     def set_record(self, record: Record) -> None:
         """As in Session."""

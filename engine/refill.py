@@ -6,16 +6,18 @@ shapes, as far as the cache. Where that stream was dropped the tokens are read a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from engine.cache import KVCache
+from engine.cache import CacheTail, KVCache
 from engine.errors import EngineError
 from engine.layer_replay import appended, formed, layer_edits
+from engine.trace import TraceTail
 
 if TYPE_CHECKING:
     from engine.session import Session
@@ -48,6 +50,50 @@ def made_again(session: Session, missing: Bounds, length: int, check: Check) -> 
         parts[layer] = _of_stream(session, layer, start, end, check, tell)
         made += end - start
     return parts
+
+
+@torch.inference_mode()
+def cache_of_tail(session: Session, tail: TraceTail, firsts: Sequence[int], check: Check) -> CacheTail:
+    """What every layer stored of a part that is set aside, from ``firsts[layer]`` on, as its passes left it: bit for
+    bit. Nothing of its stream may have been dropped, and none of its passes edited."""
+    trace, layers = _OfTail(tail), []
+    for layer, first in enumerate(firsts):
+        check()
+        layers.append((first, _of_tail(session, trace, layer, first)))
+    return CacheTail(tail.start, tail.end, tuple(layers))
+
+
+def _of_tail(session: Session, trace: _OfTail, layer: int, first: int) -> tuple[Tensor, ...]:
+    model, found = session.loaded.model, []
+    for start, end in trace.spans.values():
+        if end > first:
+            parts = appended(model, trace, session.cache, layer, start, end, {})  # type: ignore[arg-type]  # a trace
+            found.append([part[:, :, max(0, first - start) :].clone() for part in parts])
+    if not found:
+        return tuple(part[:, :, :0].clone() for part in session.cache.parts(layer))
+    return tuple(torch.cat(parts, dim=2) for parts in zip(*found, strict=True))
+
+
+class _OfTail:
+    """Stands for the trace where a layer's passes over a part that is set aside are repeated as far as the cache."""
+
+    def __init__(self, tail: TraceTail) -> None:
+        self._blocks = tail.blocks
+        self.spans = {span[0]: span for span in tail.spans}
+        self.routing = SimpleNamespace(layers={})  # experts are chosen behind the cache
+
+    def residual(self, boundary: int, start: int, end: int) -> Tensor:
+        """As in Trace."""
+        parts = [
+            stream[boundary, max(start, first) - first : end - first]
+            for first, stream, _ in self._blocks
+            if stream is not None and first < end and start < first + stream.shape[1]
+        ]
+        return torch.cat(parts)
+
+    def span(self, position: int) -> tuple[int, int]:
+        """As in Trace, of a position that a pass began with."""
+        return self.spans[position]
 
 
 def _tell(session: Session, made: int, whole: int, positions: int, more: int) -> None:

@@ -19,11 +19,13 @@ def check_pieces(pieces: Iterable[Piece], config: ModelConfig) -> None:
             raise RunFileError(f"the token {piece.id} is none of its model")
 
 
-def check_steps(steps: list[StepFrame], facts: RunFacts) -> None:
-    """A step after the other, each reading on from where the last one stopped."""
-    start = 0
-    for index, step in enumerate(steps):
-        end, kind = facts.branch.n_prompt + index, "decode" if index else "prefill"
+def check_steps(steps: list[StepFrame], facts: RunFacts, first: int) -> None:
+    """A step after the other, each reading on from where the last one stopped; they chose the tokens from ``first``
+    on."""
+    n_prompt = facts.branch.n_prompt
+    start = 0 if first == n_prompt else first - 1
+    for end, step in enumerate(steps, first):
+        index, kind = end - n_prompt, "decode" if end > n_prompt else "prefill"
         fits = (step.index, step.kind, step.start, step.end, step.sampling.position) == (index, kind, start, end, end)
         if not fits or step.candidates or not _finite(step.seconds, step.watch.plain) or step.cache_bytes < 0:
             raise RunFileError(f"its step {index} does not fit to the one before it")

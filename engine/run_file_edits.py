@@ -7,7 +7,7 @@ positions before is not kept either: to make it again, every pass before would h
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -17,31 +17,43 @@ from engine.edit_listeners import Pass, edit_of, is_guard
 from engine.edits import Edit
 from engine.errors import EngineError, RunFileError
 from engine.hooks import HookPoint, Listener
-from engine.run_file_facts import MOST_MADE, Branch, Edited, Point, too_many
-from engine.trace import Edits, Trace
+from engine.run_file_facts import MOST_MADE, Edited, Point, too_many
+from engine.trace import Edits
 
 if TYPE_CHECKING:
     from engine.session import Session
 
 
-def edit_facts(trace: Trace, n: int) -> tuple[tuple[Edited, ...], tuple[Edit, ...]]:
-    """What listeners did in passes over the first ``n`` positions, by name of the point, and the edits among them;
-    passes that follow one another and were edited alike are told together."""
-    known: dict[Edit, int] = {}
-    found: list[Edited] = []
-    ends, made = dict(trace.spans), 0
-    for start, listeners in sorted(trace.applied.items()):
-        if start >= n:
-            break
-        points = tuple(Point(name, bool(own), _made_by(own, known)) for name, own in listeners.items())
-        made += _listeners(points)
-        if made > MOST_MADE:
-            points = tuple(replace(point, made_by=None) for point in points)
-        if found and found[-1].points == points and found[-1].until == start:
-            found[-1] = replace(found[-1], until=ends[start])
-        else:
-            found.append(Edited(start, points, ends[start]))
-    return tuple(found), tuple(known)
+class EditFacts:
+    """Collects the edits of a run: ``interventions`` are all that were found so far, in the order of their numbers."""
+
+    def __init__(self) -> None:
+        self._known: dict[Edit, int] = {}
+        self._made = 0
+
+    @property
+    def interventions(self) -> tuple[Edit, ...]:
+        return tuple(self._known)
+
+    def of(self, spans: Sequence[tuple[int, int]], applied: Mapping[int, Edits], n: int) -> tuple[Edited, ...]:
+        """What listeners did in passes over positions before ``n``, by name of the point; passes that follow one
+        another and were edited alike are told together."""
+        found: list[Edited] = []
+        ends = dict(spans)
+        for start, listeners in sorted(applied.items()):
+            if start >= n:
+                break
+            points = self._points(listeners)
+            if found and found[-1].points == points and found[-1].until == start:
+                found[-1] = replace(found[-1], until=ends[start])
+            else:
+                found.append(Edited(start, points, ends[start]))
+        return tuple(found)
+
+    def _points(self, listeners: Edits) -> tuple[Point, ...]:
+        points = tuple(Point(name, bool(own), _made_by(own, self._known)) for name, own in listeners.items())
+        self._made += _listeners(points)
+        return points if self._made <= MOST_MADE else tuple(replace(point, made_by=None) for point in points)
 
 
 def _listeners(points: Sequence[Point]) -> int:
@@ -64,47 +76,57 @@ def _edits_of(listener: Listener) -> tuple[Edit | None, ...]:
     return listener.edits if isinstance(listener, _Forgotten) else (edit_of(listener),)
 
 
-def forgotten(branch: Branch, spans: Sequence[tuple[int, int]]) -> dict[int, Edits]:
+def forgotten(
+    edits: Sequence[Edited], interventions: Sequence[Edit], spans: Sequence[tuple[int, int]]
+) -> dict[int, Edits]:
     """The interventions by start of pass. Without the model none can be made again, but those that are known are saved
     again with the run."""
     found: dict[int, Edits] = {}
-    for edited, steps in _passes(branch, spans):
-        edits: Edits = {point.name: (_Forgotten(_known(point, branch)),) * point.replaced for point in edited.points}
-        found |= {spans[step][0]: edits for step in steps}
+    for edited, steps in _passes(edits, spans):
+        own: Edits = {
+            point.name: (_Forgotten(_known(point, interventions)),) * point.replaced for point in edited.points
+        }
+        found |= {spans[step][0]: own for step in steps}
     return found
 
 
-def made_again(session: Session, branch: Branch) -> dict[int, Edits]:
-    """Those of passes with edits that are known, which take the place of what is ``forgotten`` in the record. Raises
-    RunFileError where that would take too long."""
-    spans, found = session.trace.spans, dict[int, Edits]()
-    if sum(len(steps) * _listeners(edited.points) for edited, steps in _passes(branch, spans)) > MOST_MADE:
+def check_made(parts: Iterable[tuple[Sequence[Edited], Sequence[tuple[int, int]]]]) -> None:
+    """Edits and spans of all parts of a run: raises RunFileError where to make them again would take too long."""
+    if sum(len(steps) * _listeners(own.points) for part in parts for own, steps in _passes(*part)) > MOST_MADE:
         raise RunFileError(
             "The file of this run names more edits of its passes than can be made again; use another file."
         )
-    for edited, steps in _passes(branch, spans):
+
+
+def made_again(
+    session: Session, edits: Sequence[Edited], interventions: Sequence[Edit], spans: Sequence[tuple[int, int]]
+) -> dict[int, Edits]:
+    """What is ``forgotten``, and in the place of edits that are known those."""
+    found = forgotten(edits, interventions, spans)
+    for edited, steps in _passes(edits, spans):
         known = {
-            point.name: [branch.interventions[number] for number in point.made_by]
+            point.name: [interventions[number] for number in point.made_by]
             for point in edited.points
             if point.made_by is not None
         }
         for step in steps if known else ():
             start, end = spans[step]
-            found[start] = session.trace.applied[start] | session.edits_again(Pass(step, start, end), known)
+            index = 0 if start == 0 else start - len(session.prompt) + 1
+            found[start] = found[start] | session.edits_again(Pass(index, start, end), known)
     return found
 
 
-def _passes(branch: Branch, spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Edited, range]]:
+def _passes(edits: Sequence[Edited], spans: Sequence[tuple[int, int]]) -> Iterator[tuple[Edited, range]]:
     """Which passes were edited like this: their places among the spans."""
     starts = [start for start, _ in spans]
-    for edited in branch.edits:
+    for edited in edits:
         last = max(edited.until, edited.start + 1)
         yield edited, range(bisect_left(starts, edited.start), bisect_left(starts, last))
 
 
-def _known(point: Point, branch: Branch) -> tuple[Edit | None, ...]:
+def _known(point: Point, interventions: Sequence[Edit]) -> tuple[Edit | None, ...]:
     """The edits that were made at a point; None stands for what a file does not keep."""
-    return (None,) if point.made_by is None else tuple(branch.interventions[number] for number in point.made_by)
+    return (None,) if point.made_by is None else tuple(interventions[number] for number in point.made_by)
 
 
 @dataclass(frozen=True)

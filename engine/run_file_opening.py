@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from engine.branches import Branch, Place, Tail, Token, Tree
+from engine.branching import token_of_step
 from engine.errors import Cancelled, EngineError
 from engine.frames import ModelFrame, Piece, ProgressFrame, StepFrame
 from engine.loading import DTYPES, Loaded, layer_facts, load
 from engine.point_table import outer_points
 from engine.recorded_run import AbsentLoaded, AbsentModel, RecordedCache, RecordedRun
-from engine.run_file_edits import forgotten, made_again
+from engine.refill import cache_of_tail
+from engine.refill import made_again as made_again_of_passes
+from engine.run_file_aside import cache_tail, trace_tail
+from engine.run_file_edits import check_made, forgotten, made_again
 from engine.run_file_facts import RunFacts
 from engine.run_file_model import absence, find_model
-from engine.run_file_reading import RunFile, block_shapes, require_memory
+from engine.run_file_reading import RunFile, require_memory
+from engine.run_file_shapes import block_shapes
+from engine.run_file_tree import spans_of
 from engine.settings import Record
 from engine.stream_store import BLOCK
 
@@ -35,14 +44,16 @@ def _silent(frame: ProgressFrame) -> None:
 
 @dataclass(frozen=True)
 class OpenedRun:
-    """A run as it was saved. ``why``: the sentence that says which model is missing, "" where ``session`` is a live one
-    that can go on. ``loaded`` is its model then."""
+    """A run as it was saved. ``steps`` are those of the path that it stands on, ``others`` by the numbers of their
+    tokens those of other branches. ``why``: the sentence that says which model is missing, "" where ``session`` is a
+    live one that can go on. ``loaded`` is its model then."""
 
     path: Path
     session: Session | RecordedRun
     facts: RunFacts
     prompt: tuple[Piece, ...]
     steps: tuple[StepFrame, ...]
+    others: Mapping[int, StepFrame]
     why: str = ""
     loaded: Loaded | None = field(default=None, repr=False)
 
@@ -76,13 +87,14 @@ def open_run(
     """
     with RunFile(path) as file:
         steps, prompt = file.steps, file.prompt  # first: these are small, and say most of what can be wrong
-        file.settings  # noqa: B018  # read now
+        file.settings, file.asides  # noqa: B018  # read now
         model, why = _model(file, loaded, others, device, progress)
         if model is not None:
             session: Session | RecordedRun = _live(file, model, gate, record, progress)
         else:
             session = _recorded(file, why, record, progress)
-    return OpenedRun(path, session, file.facts, prompt, steps, why, model)
+        frames = _branches(session, file, progress)
+    return OpenedRun(path, session, file.facts, prompt, steps, frames, why, model)
 
 
 def _model(
@@ -121,12 +133,15 @@ def _live(file: RunFile, loaded: Loaded, gate: Gate | None, record: Record | Non
     session = Session(loaded, branch.sampling, gate, record=record or Record())
     session.take_up([piece.id for piece in file.prompt], file.steps, file.settings)
     _fill(session, file, progress)
-    session.trace.applied.update(made_again(session, branch))
+    spans, asides = session.trace.spans, file.facts.asides
+    check_made(((branch.edits, spans), *((aside.edits, spans_of(aside, branch.n_prompt)) for aside in asides)))
+    session.trace.applied.update(made_again(session, branch.edits, branch.interventions, spans))
     stored = file.cache(loaded.config)
     if stored:
         session.cache.restore(branch.cache.firsts, branch.n_read, stored)
-    else:
-        _make_cache(session, file, progress)
+    elif branch.n_read:
+        (_make_every_pass if asides else _make_cache)(session, file, progress)
+        session.cache.remade = branch.n_read
     return session
 
 
@@ -135,8 +150,23 @@ def _make_cache(session: Session, file: RunFile, progress: Progress) -> None:
     from engine.replay import rebuild_cache
 
     n = file.facts.branch.n_read
-    rebuild_cache(session, lambda done: progress(ProgressFrame("open", "making the cache again", done, n, "tokens")))
-    session.cache.remade = n
+    rebuild_cache(session, lambda done: progress(_making(done, n)))
+
+
+def _make_every_pass(session: Session, file: RunFile, progress: Progress) -> None:
+    """The same bit for bit, pass by pass, so that all branches are as they were wherever the run is taken; that takes
+    longer."""
+    n, layers = file.facts.branch.n_read, file.facts.model.config.layers
+    firsts = [min(n, int(spec.attention.first_seen(n))) for spec in layers]
+    silent, session.refilling = session.refilling, lambda done, total: progress(_making(done, total))
+    kept = {layer: (first, n) for layer, first in enumerate(firsts) if first < n}  # at the end of a chunk: nothing
+    made = made_again_of_passes(session, kept, n, lambda: None)
+    session.refilling = silent
+    session.cache.restore(firsts, n, {layer: tuple(part[0] for part in parts) for layer, parts in made.items()})
+
+
+def _making(done: int, total: int) -> ProgressFrame:
+    return ProgressFrame("open", "making the cache again", done, total, "tokens")
 
 
 @torch.inference_mode()
@@ -152,6 +182,7 @@ def _recorded(file: RunFile, why: str, record: Record | None, progress: Progress
         record,
     )
     run.output, run.settings = [step.piece.id for step in file.steps], list(file.settings)
+    run.tokens = list(map(token_of_step, count(), file.steps, file.settings))
     run.vocabulary, run.edits = file.vocabulary, branch.tray or ()
     _fill(run, file, progress)
     cache = branch.cache
@@ -170,7 +201,54 @@ def _fill(session: Session | RecordedRun, file: RunFile, progress: Progress) -> 
         layer, _, part = name.partition(".")
         if part != "choice_bias" and n:
             trace.routing.layers[int(layer)].parts()[part].put(0, rows[None].to(device))
-    trace.applied.update(forgotten(file.facts.branch, trace.spans))
+    branch = file.facts.branch
+    trace.applied.update(forgotten(branch.edits, branch.interventions, trace.spans))
+
+
+@torch.inference_mode()
+def _branches(session: Session | RecordedRun, file: RunFile, progress: Progress) -> dict[int, StepFrame]:
+    """The tree as it was, behind the path; the frames of what is set aside by the numbers of the tokens."""
+    tree, frames = file.facts.tree, dict[int, StepFrame]()
+    if tree is None:
+        return frames
+    branches = {node.number: Branch(node.number, node.parent, Place(*node.start)) for node in tree.branches}
+    number, room, whole = len(session.tokens), session.record.memory, sum(len(steps) for steps, _, _ in file.asides)
+    for index, aside in enumerate(tree.asides):
+        done = ProgressFrame("open", "reading other branches", number - len(session.tokens), whole, "tokens")
+        tell = partial(progress, done)
+        steps, settings, _ = file.asides[index]
+        tokens = tuple(map(token_of_step, count(number), steps, settings))
+        frames |= {token.number: step for token, step in zip(tokens, steps, strict=True)}
+        tail = _tail(session, file, index, tokens, room, tell)
+        number, room = number + len(tokens), room - tail.stream_bytes
+        branches[aside.branch].tails.append(tail)
+    session.take_branches(Tree.of(branches.values(), tree.current, tree.following))
+    return frames
+
+
+def _tail(
+    session: Session | RecordedRun,
+    file: RunFile,
+    index: int,
+    tokens: tuple[Token, ...],
+    room: int,
+    tell: Callable[[], None],
+) -> Tail:
+    """A part that is set aside, with what its passes left in the cache. Its stream takes no more than ``room`` bytes,
+    where it can be made again."""
+    tell()
+    loaded, aside, branch = session.loaded, file.facts.asides[index], file.facts.branch
+    stored, spans = file.aside(index, loaded.config), spans_of(aside, branch.n_prompt)
+    live = isinstance(loaded, Loaded)
+    edits = aside.edits, branch.interventions, spans
+    applied = made_again(session, *edits) if live else forgotten(*edits)  # type: ignore[arg-type]  # of a live one
+    trace = trace_tail(aside, stored.tensors, spans, applied, loaded.device)
+    if live and not branch.cache.stored and aside.start[1] < aside.end[1]:
+        cache = cache_of_tail(session, trace, stored.firsts, tell)  # type: ignore[arg-type]
+    else:
+        cache = cache_tail(aside, stored, loaded.config, loaded.device)
+    kept = trace.without_stream() if live and trace.stream_bytes > room else trace
+    return Tail(Place(*aside.start), Place(*aside.end), tokens, cache, kept)
 
 
 def _frame(facts: RunFacts) -> ModelFrame:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from engine.config import ModelConfig, MoESpec
 from engine.errors import MemoryShortage, RunFileError
 from engine.frames import Piece, ProgressFrame, StepFrame
 from engine.loading import DTYPES
+from engine.run_file_aside import Stored, aside_name, check_firsts
 from engine.run_file_checks import check_pieces, check_steps
 from engine.run_file_columns import LATER, from_columns, names
 from engine.run_file_facts import (
@@ -32,14 +34,15 @@ from engine.run_file_facts import (
     RunFacts,
     parse_facts,
 )
-from engine.run_file_saving import block_name
+from engine.run_file_saving import ASIDE, ASIDE_FIRSTS, ASIDE_SETTINGS, block_name
+from engine.run_file_shapes import Shape, aside_shapes, bias_shapes, block_shapes, cache_shapes, routing_shapes
 from engine.run_file_tensors import packed_size, unpack, unpack_arrays
+from engine.run_file_tree import check_tree
 from engine.run_file_zip import Members, unsound
 from engine.settings import Sampling
 from engine.stream_store import BLOCK
 
 Progress = Callable[[ProgressFrame], None]
-Shape = tuple[torch.dtype, tuple[int, ...]]
 
 
 class RunFile:
@@ -54,6 +57,7 @@ class RunFile:
         try:
             with self._sound():
                 self.facts: RunFacts = parse_facts(self._members.read(FACTS, LARGEST_FACTS))
+                check_tree(self.facts)
                 self._check_names()
         except BaseException:
             self._members.__exit__()
@@ -79,7 +83,9 @@ class RunFile:
 
     @cached_property
     def columns(self) -> Mapping[str, np.ndarray]:
-        kinds = ((Piece, "prompt"), (Piece, "vocabulary"), (StepFrame, "steps"), (Sampling, "settings"))
+        kinds = [(Piece, "prompt"), (Piece, "vocabulary"), (StepFrame, "steps"), (Sampling, "settings")]
+        if self.facts.asides:
+            kinds += [(StepFrame, ASIDE), (Sampling, ASIDE_SETTINGS), (int, ASIDE_FIRSTS)]
         known = set().union(*(names(kind, name) for kind, name in kinds))
         size = self._members.sizes.get(STEPS, 0)
         require_memory(size)
@@ -108,17 +114,52 @@ class RunFile:
         """The frames of all steps."""
         with self._sound():
             steps = from_columns(StepFrame, self._n_steps, self.columns, "steps")
-            check_steps(steps, self.facts)
-            known = self.vocabulary
-            if not all(token in known for step in steps for token in step.sampling.ids.tolist()):
-                raise RunFileError("a candidate of a step has no text")
-        return tuple(replace(step, candidates=tuple(known[i] for i in step.sampling.ids.tolist())) for step in steps)
+            check_steps(steps, self.facts, self.facts.branch.n_prompt)
+            return self._with_candidates(steps)
 
     @cached_property
     def settings(self) -> tuple[Sampling, ...]:
         """By which each token was chosen."""
         with self._sound():
             return tuple(from_columns(Sampling, self._n_steps, self.columns, "settings"))
+
+    @cached_property
+    def asides(self) -> tuple[tuple[tuple[StepFrame, ...], tuple[Sampling, ...], tuple[int, ...]], ...]:
+        """Of every part that is set aside: the frames of its steps, by which settings each token was chosen, and per
+        layer the first position that the cache had of it."""
+        asides, config = self.facts.asides, self.facts.model.config
+        if not asides:
+            return ()
+        counts = [aside.end[0] - aside.start[0] for aside in asides]
+        with self._sound():
+            steps = iter(from_columns(StepFrame, sum(counts), self.columns, ASIDE))
+            settings = iter(from_columns(Sampling, sum(counts), self.columns, ASIDE_SETTINGS))
+            firsts = iter(from_columns(int, len(asides) * config.n_layers, self.columns, ASIDE_FIRSTS))
+            found = []
+            for aside, count in zip(asides, counts, strict=True):
+                own, layers = list(islice(steps, count)), tuple(islice(firsts, config.n_layers))
+                check_steps(own, self.facts, aside.start[0])
+                check_firsts(aside, layers, config)
+                found.append((self._with_candidates(own), tuple(islice(settings, count)), layers))
+        return tuple(found)
+
+    def _with_candidates(self, steps: list[StepFrame]) -> tuple[StepFrame, ...]:
+        known = self.vocabulary
+        if not all(token in known for step in steps for token in step.sampling.ids.tolist()):
+            raise RunFileError("a candidate of a step has no text")
+        return tuple(replace(step, candidates=tuple(known[i] for i in step.sampling.ids.tolist())) for step in steps)
+
+    def aside(self, index: int, config: ModelConfig) -> Stored:
+        """The tensors of one part that is set aside, see ``run_file_aside``; none where nothing was read in it."""
+        aside, (_, _, firsts) = self.facts.asides[index], self.asides[index]
+        if aside.start[1] == aside.end[1]:
+            return Stored({}, firsts)
+        with_cache = self.facts.branch.cache.stored  # else it is made of the streams, of which none may be missing
+        shapes = aside_shapes(aside, firsts, config, self.dtype, with_cache)
+        dropped = frozenset(name for name in shapes if with_cache and name.endswith(".residual"))
+        found = self._tensors(aside_name(index), shapes, dropped)
+        self._check_experts({name.removeprefix("routing."): rows for name, rows in found.items()}, config)
+        return Stored(found, firsts)
 
     def blocks(self, config: ModelConfig, progress: Progress) -> Iterator[tuple[int, Tensor | None, Tensor]]:
         """First position, stream (None: it had been dropped) and norms, as ``Trace.restore`` takes them."""
@@ -131,31 +172,30 @@ class RunFile:
 
     def routing(self, config: ModelConfig) -> dict[str, Tensor]:
         """By layer and part, see ``run_file_saving.routing_tensors``."""
-        shapes = _routing_shapes(config, self.dtype, self.facts.branch.n_read)
+        n = self.facts.branch.n_read
+        shapes = {**(routing_shapes(config, self.dtype, n) if n else {}), **bias_shapes(config, self.dtype)}
         if not shapes or ROUTING not in self._members.sizes:
-            if shapes and self.facts.branch.n_read:
+            if shapes and n:
                 raise unsound(self.path, f"it lacks {ROUTING}")
             return {}
         found = self._tensors(ROUTING, shapes, frozenset())
+        self._check_experts(found, config)
+        return found
+
+    def _check_experts(self, routing: Mapping[str, Tensor], config: ModelConfig) -> None:
         for layer, spec in enumerate(config.layers):
-            ids = found.get(f"{layer}.hook_expert_indices")
+            ids = routing.get(f"{layer}.hook_expert_indices")
             if ids is not None and isinstance(spec.mlp, MoESpec) and not _lie_below(spec.mlp.n_experts, ids):
                 raise unsound(self.path, f"layer {layer} chose an expert that it does not have")
-        return found
 
     def cache(self, config: ModelConfig) -> dict[int, tuple[Tensor, ...]]:
         """The parts of each layer, where they are stored: ``[heads, positions, width]``."""
         if not self.facts.branch.cache.stored:
             return {}
-        n, firsts = self.facts.branch.n_read, self.facts.branch.cache.firsts
-        parts = [spec.attention.cached for spec in config.layers]
-        shapes: dict[str, Shape] = {
-            f"{layer}.{part.name}": (self.dtype, (part.heads, n - firsts[layer], part.width))
-            for layer, own in enumerate(parts)
-            for part in own
-        }
+        shapes = cache_shapes(config, self.dtype, self.facts.branch.cache.firsts, self.facts.branch.n_read)
         found = self._tensors(CACHE, shapes, frozenset())
-        return {layer: tuple(found[f"{layer}.{part.name}"] for part in own) for layer, own in enumerate(parts)}
+        names = [[f"{layer}.{part.name}" for part in spec.attention.cached] for layer, spec in enumerate(config.layers)]
+        return {layer: tuple(found[name] for name in own) for layer, own in enumerate(names)}
 
     @property
     def _n_steps(self) -> int:
@@ -170,7 +210,8 @@ class RunFile:
     def _check_names(self) -> None:
         branch = self.facts.branch
         blocks = {block_name(index) for index in range(-(-branch.n_read // BLOCK))}
-        needed = {FACTS, STEPS, *blocks, *([CACHE] if branch.cache.stored else ())}
+        read = (index for index, aside in enumerate(self.facts.asides) if aside.start[1] < aside.end[1])
+        needed = {FACTS, STEPS, *blocks, *map(aside_name, read), *([CACHE] if branch.cache.stored else ())}
         there = self._members.sizes.keys()
         missing, more = sorted(needed - there), sorted(there - needed - {ROUTING, THUMBNAIL})
         if missing or more:
@@ -191,32 +232,6 @@ class RunFile:
             raise unsound(self.path, str(error)) from error
         except (TypeError, ValueError, ArithmeticError, LookupError) as error:
             raise unsound(self.path, f"its figures do not fit together ({error!s:.80})") from error
-
-
-def block_shapes(config: ModelConfig, dtype: torch.dtype, count: int) -> dict[str, Shape]:
-    boundaries = config.n_layers + 1
-    return {
-        "residual": (dtype, (boundaries, count, config.d_model)),
-        "norms": (torch.float32, (3 * config.n_layers + 1, count)),
-    }
-
-
-def _routing_shapes(config: ModelConfig, dtype: torch.dtype, n: int) -> dict[str, Shape]:
-    shapes: dict[str, Shape] = {}
-    for layer, spec in enumerate(config.layers):
-        moe = spec.mlp
-        if not isinstance(moe, MoESpec):
-            continue
-        if n:
-            logits = torch.float32 if moe.logits_float32 else dtype
-            shapes[f"{layer}.hook_router_logits"] = (logits, (n, moe.n_experts))
-            shapes[f"{layer}.hook_expert_indices"] = (torch.int64, (n, moe.top_k))
-            shapes[f"{layer}.hook_expert_weights"] = (dtype, (n, moe.top_k))
-            if moe.shared_gate:
-                shapes[f"{layer}.hook_shared_gate"] = (dtype, (n, 1))
-        if moe.choice_bias:
-            shapes[f"{layer}.choice_bias"] = (torch.promote_types(dtype, torch.float32), (moe.n_experts,))
-    return shapes
 
 
 def _lie_below(count: int, ids: Tensor) -> bool:

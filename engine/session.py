@@ -15,7 +15,7 @@ from torch import Tensor
 from engine import break_checks
 from engine.answers import answering, whole
 from engine.attention_maps import AttentionMaps
-from engine.branches import Place, Tail, Token
+from engine.branches import Place, Tail, Token, Tree
 from engine.branching import Branching, Looks, log_probability
 from engine.cache import KVCache
 from engine.edit_listeners import Interventions, Pass
@@ -146,6 +146,8 @@ class Session:
         record: keep the residual stream, so that everything can be looked at, within this much memory; False is only
             for measuring.
     """
+
+    remakes = True  # what of its record is let go can be made again
 
     def __init__(
         self,
@@ -287,6 +289,15 @@ class Session:
     def branch_number(self) -> int:
         """Of the branch that the session stands on."""
         return self._branching.tree.current
+
+    @property
+    def branching_tree(self) -> Tree:
+        """The branches with what of them is set aside."""
+        return self._branching.tree
+
+    def tokens_of(self, number: int) -> tuple[Token, ...]:
+        """All tokens of the output of a branch, those that it shares too."""
+        return self._branching.tokens_of(number)
 
     def known_tokens(self) -> set[int]:
         """The numbers of the tokens, and so of the steps, of all branches."""
@@ -699,6 +710,11 @@ class Session:
         for step, own in zip(steps, settings, strict=True):
             by_hand = step.sampling if step.sampling.by_hand else None
             self.add_token(step.piece.id, own, log_probability(step.sampling), edited=step.edited, sampling=by_hand)
+
+    def take_branches(self, tree: Tree) -> None:
+        """Those of a saved run, behind ``take_up``: what was taken up is the path of the current one."""
+        self._branching.tree = tree
+        self._number = 1 + max(self.known_tokens(), default=-1)
 
     # -- beginning -----------------------------------------------------------------------------------------------
 

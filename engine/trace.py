@@ -8,7 +8,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -51,6 +51,27 @@ class TraceTail:
         """Of all tensors."""
         blocks = [part for _, stream, norms in self.blocks for part in (stream, norms)]
         return sum(t.numel() * t.element_size() for t in (*blocks, *self.routing.values()) if t is not None)
+
+    def without_stream(self) -> TraceTail:
+        """All but the stream, which can be made of the tokens again."""
+        return replace(self, blocks=tuple((first, None, norms) for first, _, norms in self.blocks))
+
+    def joined(self, behind: TraceTail) -> TraceTail | None:
+        """With the positions that follow; None where one has a part of a block whose stream the other has dropped."""
+        blocks, routing = (*self.blocks, *behind.blocks), {**self.routing, **behind.routing}
+        if self.blocks and behind.blocks:
+            if self.routing.keys() != behind.routing.keys():
+                return None
+            routing = {key: torch.cat((rows, behind.routing[key])) for key, rows in self.routing.items()}
+            if behind.start % BLOCK:  # they meet inside of a block
+                (first, stream, norms), (_, more_stream, more_norms) = self.blocks[-1], behind.blocks[0]
+                if (stream is None) != (more_stream is None):
+                    return None
+                whole = None if stream is None or more_stream is None else torch.cat((stream, more_stream), dim=1)
+                middle = first, whole, torch.cat((norms, more_norms), dim=1)
+                blocks = (*self.blocks[:-1], middle, *behind.blocks[1:])
+        spans, applied = (*self.spans, *behind.spans), {**self.applied, **behind.applied}
+        return TraceTail(self.start, behind.end, blocks, routing, spans, applied)
 
     def split(self, at: int) -> tuple[TraceTail, TraceTail]:
         """The positions before ``at``, and those from it on: copies, so that each goes with its memory."""
@@ -120,7 +141,7 @@ class Trace:
         """The next tensors belong to positions [start, end). ``applied`` fills up with its interventions."""
         self.truncate(start)
         self.routing.begin_pass(start)
-        self._start, self._end, self._parts = start, end, _parts(start, end)
+        self._start, self._end, self._parts = start, end, parts_of(start, end)
         self._reserve(start, end)
         if applied is not None:
             self.applied[start] = applied
@@ -156,7 +177,7 @@ class Trace:
         what is let go of is made of the tokens again, like other blocks that were dropped."""
         self._settle()
         blocks: list[tuple[int, Tensor | None, Tensor]] = []
-        for index, inside, outside in reversed(_parts(start, end)):  # the newest are kept first
+        for index, inside, outside in reversed(parts_of(start, end)):  # the newest are kept first
             block, norms = self._stream[index], self._norms[index][:, inside].clone()
             room -= (inside.stop - inside.start) * self._stream_bytes
             stream = None if block is None or room < 0 else block[:, inside].to(self._like.device, copy=True)
@@ -187,7 +208,7 @@ class Trace:
     def bytes_of(self, start: int, end: int) -> int:
         """What is kept of positions [start, end), in memory or on disk: stream, norms and routing."""
         kept = 0
-        for index, inside, _ in _parts(start, end):
+        for index, inside, _ in parts_of(start, end):
             count = inside.stop - inside.start
             kept += count * (4 * len(self._reach) + (0 if self._stream[index] is None else self._stream_bytes))
         return kept + self.routing.bytes_of(start, end)
@@ -239,7 +260,9 @@ class Trace:
         if start == end:
             return self._like.new_empty(0, self.config.d_model)
         # on the model's device one by one: blocks on disk are the CPU's
-        blocks = ((self._block(index, index * BLOCK + inside.stop), inside) for index, inside, _ in _parts(start, end))
+        blocks = (
+            (self._block(index, index * BLOCK + inside.stop), inside) for index, inside, _ in parts_of(start, end)
+        )
         parts = [block[boundary, inside].to(self._like.device) for block, inside in blocks]
         return parts[0] if len(parts) == 1 else torch.cat(parts)
 
@@ -428,7 +451,7 @@ def _norms(rows: Tensor) -> Tensor:
     return torch.linalg.vector_norm(rows.float(), dim=-1)
 
 
-def _parts(start: int, end: int) -> list[tuple[int, slice, slice]]:
+def parts_of(start: int, end: int) -> list[tuple[int, slice, slice]]:
     """(block, positions inside it, positions inside the pass) of a pass over [start, end)."""
     parts = []
     for index in range(start // BLOCK, -(-end // BLOCK)):

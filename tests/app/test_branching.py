@@ -157,6 +157,9 @@ def test_a_full_branch_does_not_go_on_and_a_shorter_one_does(driver: Driver) -> 
     assert not driver.branching.stands
     assert driver.window.actions_by_name["run"].text() == "&Run"
     assert driver.errors() == []
+    driver.until(ErrorFrame, lambda: driver.trigger("go_on"))
+    assert "context" in driver.errors()[0]
+    assert driver.window.status.state.text() == "ended: full context"
 
 
 def test_a_typed_token_begins_a_branch_or_is_refused_in_a_sentence(driver: Driver) -> None:
@@ -376,12 +379,12 @@ def test_the_three_sides_follow_each_other_and_end(driver: Driver) -> None:
     driver.until(SwitchedFrame, lambda: driver.branching.show_side("A − B"))
     driver.bring_up("sampling")
     driver.settle()
-    assert set(sampling.values()) == {"ids", "a", "b", "difference"}
+    assert set(sampling.values()) == {"tokens", "ids", "a", "b", "difference"}
     driver.trigger("end_comparison")
     assert not driver.window.compare_bar.isVisible()
     assert not driver.window.actions_by_name["next_side"].isEnabled()
     driver.settle()
-    assert set(sampling.values()) == {"ids", "raw", "final", "cut_by"}
+    assert set(sampling.values()) == {"tokens", "ids", "raw", "final", "cut_by", "stage"}
     assert driver.errors() == []
 
 
@@ -467,8 +470,9 @@ def test_after_a_step_back_or_a_branch_run_and_steps_go_on(driver: Driver) -> No
     assert action.text() == "&Run"
     driver.until(BackFrame, lambda: driver.branching.back_to(driver.run.n_prompt + 2))
     driver.qtbot.waitUntil(lambda: action.text() == "&Continue", timeout=5_000)
+    assert action.iconText() == "Continue", "the button says so too"
     assert driver.ends("run")[:6] == first, "it goes on instead of beginning anew"
-    assert action.text() == "&Run"
+    assert (action.text(), action.iconText()) == ("&Run", "Run")
     token = branched(driver, driver.run.n_prompt + 1)
     driver.trigger("step_layer")
     driver.qtbot.waitUntil(lambda: driver.window.situation().state == "paused", timeout=30_000)

@@ -446,7 +446,7 @@ def test_a_run_without_its_model_says_which_one_is_needed(
     worker.open_run(OpenRequest(tmp_path / "run.fluoro"))
     loaded.next(ModelFrame)
     loaded.next(EndFrame)
-    for change in (lambda: worker.back(6), lambda: worker.branch(6, 9), lambda: worker.switch(0)):
+    for change in (lambda: worker.back(6), lambda: worker.branch(6, 9)):
         change()
         assert loaded.next(ErrorFrame).sentence == "It takes the model tiny."
     assert len(picture(loaded).steps) == 8

@@ -220,11 +220,22 @@ def test_figures_of_a_difference_are_of_the_difference(two: Two) -> None:
     np.testing.assert_array_equal(found.top_values, wanted[0][strongest].astype(np.float32))
 
 
+def test_heads_in_blocks_of_two_sizes_are_compared_in_the_larger_ones(two: Two) -> None:
+    fine, coarse = AskAttentionGrid(1), AskAttentionGrid(1, most=-(-two.n // 2))
+    grids = two.a.answer(fine), two.a.answer(coarse), two.b.answer(fine), two.b.answer(coarse)
+    assert [grid.block for grid in grids] == [1, 2, 1, 2]
+    wanted = difference(grids[1], grids[3])
+    for found in (difference(grids[0], grids[3]), difference(grids[1], grids[2])):
+        assert (found.block, found.n_total) == (2, wanted.n_total)
+        np.testing.assert_array_equal(found.maps, wanted.maps)
+    assert np.abs(wanted.maps).max() > 0
+
+
 def test_what_does_not_fit_has_no_difference(two: Two) -> None:
     grid = two.a.answer(AskAttentionGrid(1))
     assert difference(grid, two.b.answer(AskAttentionGrid(2))) is None
     assert difference(grid, two.b.answer(AskAttentionRow(1, 3))) is None
-    assert difference(grid, replace(grid, block=2)) is None
+    assert difference(replace(grid, block=3), replace(grid, block=2)) is None
     assert difference(two.a.answer(AskCacheState()), two.b.answer(AskCacheState())) is None
     empty = replace(grid, maps=grid.maps[:, :0, :0], n=0, n_total=0)
     assert difference(grid, empty) is None

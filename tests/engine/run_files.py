@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ from engine.frames import StepFrame
 from engine.loading import Loaded
 from engine.run_file_facts import Beside
 from engine.run_file_saving import save_run
+from engine.settings import Record
 
 NOT_OF_RUNS = {*ask.OF_FILES, *ask.OF_HEADERS, ask.AskSaved, ask.AskOn}
 
@@ -32,6 +33,49 @@ def made(loaded: Loaded, prompt: Any, steps: int, **settings: Any) -> tuple[engi
 def saved(path: Path, session: engine.Session, steps: list[StepFrame], **beside: Any) -> Path:
     save_run(path, session, steps, Beside(**beside))
     return path
+
+
+class Kept:
+    """A session and the frames of its steps, by the numbers of their tokens, as a window keeps them."""
+
+    def __init__(self, session: engine.Session) -> None:
+        self.session = session
+        self.frames: dict[int, StepFrame] = {}
+
+    def on(self, tokens: int) -> None:
+        """Until the output has so many, also behind an end of sequence."""
+        while len(self.session.output) < tokens:
+            for step in self.session.steps(tokens - len(self.session.output)):
+                self.frames[step.number] = step.frame()
+
+    def branch(self, place: int) -> int:
+        """Another token in the place of one of the output."""
+        session, position = self.session, len(self.session.prompt) + place
+        before = self.frames[session.tokens[place].number]
+        number = session.branch(position, (session.output[place] + 1) % session.loaded.config.d_vocab)
+        made = session.tokens[-1]
+        assert made.sampling is not None
+        pieces = tuple(map(session.vocabulary_piece, made.sampling.ids.tolist()))
+        self.frames[made.number] = replace(before, piece=made.piece, sampling=made.sampling, candidates=pieces)
+        return number
+
+    @property
+    def steps(self) -> list[StepFrame]:
+        """Of the path that the session stands on."""
+        return [self.frames[token.number] for token in self.session.tokens]
+
+    def saved(self, path: Path) -> Path:
+        save_run(path, self.session, self.steps, others=self.frames)
+        return path
+
+
+def kept_run(loaded: Loaded, prompt: Any, tokens: int, record: Record | None = None) -> Kept:
+    """A run of so many tokens."""
+    sampling = engine.Sampling(temperature=0.9, top_k=20, repetition_penalty=1.1, seed=7)
+    run = Kept(engine.Session(loaded, sampling, record=record or Record()))
+    run.session.begin(prompt)
+    run.on(tokens)
+    return run
 
 
 def questions(loaded: Loaded, n_read: int) -> Iterator[Any]:

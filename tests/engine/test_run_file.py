@@ -22,12 +22,12 @@ from engine import questions as ask
 from engine.errors import Cancelled, DiskError, EngineError, ModelNeeded, RunFileError
 from engine.frames import NeedsModel, Saved
 from engine.loading import Loaded
-from engine.run_file_facts import Beside, Mark
+from engine.run_file_facts import Beside, Compared, Mark
 from engine.run_file_opening import RunFile, open_run
 from engine.run_file_saving import save_run, saving
 from engine.run_file_tensors import pack, pack_arrays
 from engine.settings import Record
-from tests.engine.run_files import answered, differences, made, questions, rewritten, saved, with_facts
+from tests.engine.run_files import answered, differences, kept_run, made, questions, rewritten, saved, with_facts
 from tests.engine.tiny import tiny_llama
 
 PLACELESS = {"position": None, "layer": None, "head": None}
@@ -78,7 +78,7 @@ def test_the_file_is_a_zip_of_json_and_safetensors_that_are_stored(sound: Path) 
         names = members.namelist()
         facts = json.loads(members.read("run.json"))
     assert names == ["run.json", "steps.safetensors", "stream/000000.safetensors", "stream/000001.safetensors"]
-    assert (facts["format"], facts["version"]) == ("fluoroscope run", 1)
+    assert (facts["format"], facts["version"]) == ("fluoroscope run", 2)
     assert len(facts["model"]["identity"]["config"]) == len(facts["model"]["identity"]["headers"]) == 64
 
 
@@ -405,8 +405,8 @@ def test_a_file_that_was_cut_off_anywhere_is_refused(sound: Path, tmp_path: Path
 
 
 def test_a_newer_version_says_so(sound: Path, tmp_path: Path) -> None:
-    path = rewritten(sound, tmp_path / "newer.fluoro", with_facts(lambda table: table.update(version=2, more="x")))
-    assert "its version is 2, and this Fluoroscope reads version 1; update Fluoroscope" in refused(path)
+    path = rewritten(sound, tmp_path / "newer.fluoro", with_facts(lambda table: table.update(version=3, more="x")))
+    assert "its version is 3, and this Fluoroscope reads version 2; update Fluoroscope" in refused(path)
 
 
 @pytest.mark.parametrize(
@@ -414,6 +414,7 @@ def test_a_newer_version_says_so(sound: Path, tmp_path: Path) -> None:
     [
         (lambda t: t.update(format="other"), "does not say that it is a run"),
         (lambda t: t.update(version="1"), "does not say that it is a run"),
+        (lambda t: t.update(version=0), "does not say that it is a run"),
         (lambda t: t.pop("saved"), "run.json does not hold what it should"),
         (lambda t: t.update(extra=1), "run.json does not hold what it should"),
         (lambda t: t["model"].update(dtype="float8"), "it was computed in"),
@@ -423,7 +424,7 @@ def test_a_newer_version_says_so(sound: Path, tmp_path: Path) -> None:
         (lambda t: t["model"]["config"]["layers"][0]["attention"].update(n_kv_heads=3), "none that can exist"),
         (lambda t: t["model"]["config"]["layers"][0]["attention"].update(rope="other"), "none that can exist"),
         (lambda t: t["model"]["config"]["layers"][0]["attention"].update({"is": "Other"}), "does not hold"),
-        (lambda t: t["branches"].append(t["branches"][0]), "has 2 branches"),
+        (lambda t: t["branches"].append(t["branches"][0]), "has 2 paths, and a run stands on one"),
         (lambda t: t["branches"][0].update(n_read=3), "counts of tokens do not fit"),
         (lambda t: t["branches"][0].update(n_tokens=10**9, n_read=10**9 - 1), "counts of tokens do not fit"),
         (lambda t: t["branches"][0].update(n_prompt=True), "does not hold what it should"),
@@ -520,26 +521,32 @@ def test_a_flipped_bit_is_found_by_the_sums(sound: Path, tmp_path: Path) -> None
     assert "its zip is damaged (Bad CRC-32" in refused(path)
 
 
-def opened_or_refused(path: Path) -> None:
-    """Whatever a file says: a sentence within a second, or a run whose every answer is one."""
+def opened_or_refused(path: Path, loaded: Loaded | None = None) -> None:
+    """Whatever a file says: a sentence within a second, or a run whose every answer is one, on every branch."""
     began, sentence, opened = time.perf_counter(), "", None
     try:
-        opened = open_run(path)
+        opened = open_run(path, loaded=loaded)
     except EngineError as error:
         sentence = str(error)
     assert time.perf_counter() - began < 1.0
     assert opened is not None or sentence.endswith(".")
-    if opened is not None and opened.session.n_read:
-        for question in questions(opened.session.loaded, opened.session.n_read):
-            answered(opened.session, question)
+    for branch in () if opened is None else opened.session.tree().branches:
+        opened.session.switch(branch.number)
+        if opened.session.n_read:
+            for question in questions(opened.session.loaded, opened.session.n_read):
+                answered(opened.session, question)
 
 
 @pytest.fixture(scope="module")
 def small(demo: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A short run of a mixture of experts, so that routing is in it, whose model is not to be found."""
-    session, steps = made(demo, "3 + 4 =", 3, temperature=1.0)
+    """A short run of a mixture of experts, so with routing, and with two branches; its model is not to be found."""
+    run = kept_run(demo, "3 + 4 =", 3)
+    run.branch(1)
+    run.on(3)
     folder = tmp_path_factory.mktemp("small")
-    whole = saved(folder / "whole.fluoro", session, steps, notes=(Mark("a", 1, 2, 0),))
+    beside = Beside(notes=(Mark("a", 1, 2, 0), Mark("b", 8, 1, branch=0)), compared=Compared(0, 1, "A"))
+    whole = folder / "whole.fluoro"
+    save_run(whole, run.session, run.steps, beside, others=run.frames)
     return rewritten(whole, folder / "small.fluoro", with_facts(lambda t: t["model"].update(source="gone")))
 
 
@@ -569,7 +576,7 @@ ODD = st.one_of(
 @QUIET
 @given(data=st.data())
 def test_facts_that_were_changed_end_in_a_sentence_or_make_sense(
-    small: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    small: Path, demo: Loaded, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     def change(table: dict[str, Any]) -> None:
         for _ in range(data.draw(st.integers(1, 2))):
@@ -585,13 +592,13 @@ def test_facts_that_were_changed_end_in_a_sentence_or_make_sense(
                 place = place[key]
 
     path = rewritten(small, tmp_path_factory.getbasetemp() / "facts.fluoro", with_facts(change))
-    opened_or_refused(path)
+    opened_or_refused(path, data.draw(st.sampled_from([None, demo])))
 
 
 @QUIET
 @given(data=st.data())
 def test_tensors_that_were_changed_end_in_a_sentence_or_make_sense(
-    small: Path, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+    small: Path, demo: Loaded, tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     """Under a right sum: in headers, and in the columns of tokens and choices."""
     with zipfile.ZipFile(small) as members:
@@ -607,7 +614,7 @@ def test_tensors_that_were_changed_end_in_a_sentence_or_make_sense(
 
     name = data.draw(st.sampled_from(names))
     path = rewritten(small, tmp_path_factory.getbasetemp() / "tensors.fluoro", {name: change})
-    opened_or_refused(path)
+    opened_or_refused(path, data.draw(st.sampled_from([None, demo])))
 
 
 @pytest.mark.usefixtures("absent")
