@@ -1,15 +1,15 @@
-"""What the engine says in fixed words, for the window to say in the user's language: a table of words and of forms.
+"""What the engine says, for the window to say in the user's language: words of a table, and sentences as forms with
+places. Imports no Qt: ``tr`` is the caller's.
 
-Sentences about what went wrong are not among them: they stay as the engine writes them. Imports no Qt: ``tr`` is the
-caller's.
+The engine knows no language. Its sentences stand in English in its own source, from where the tests read them; the
+file of a language has them as forms, and a text is found among these again.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
 
+from app.engine_forms import Forms
 from engine.checkpoint.roles import COMPONENTS
 from engine.checkpoint.traits import TRAITS
 from engine.hooks import MEANINGS
@@ -33,46 +33,50 @@ MODELS = (  # what a model is, and what it costs
     *("It fits", "It fits, but barely", "It does not fit", "the CPU", "Apple's GPU", "base", "instruct", "built in"),
 )
 TENSORS = (*COMPONENTS, "shared gate", "sinks", "router", "activation")  # parts, and what a point is stored in
+STAGES = {  # of a pass, and what is translated in their stead; of the others there is nothing to translate
+    **{"token": "token", "embed": "embedding", "activation": "activation function", "shared": "shared experts"},
+    **{name: name for name in ("norm 1", "norm 2", "norm 1 after", "norm 2 after", "final norm", "q k norm", "rope")},
+    **{name: name for name in ("latent", "cache", "scores", "softmax", "mix", "attention out", "add 1", "add 2")},
+    **{name: name for name in ("router", "experts", "gate up", "up", "mlp out", "logits", "sampling")},
+}
 WORDS = frozenset((*SOURCES, *KINDS, *WORK, *MODELS, *TENSORS, *TRAITS, *MEANINGS))
-FORMS = (  # the first that fits is the one
-    "reading {0}",
-    "saving {0}",
-    "checking {0}",
-    "unpacking {0}",
-    "what {0} divides by",
-    "{0}: x / scale, before the weight",
-    "cache of {0}",
-    "prefill of {0}",
-    "{0}, in buffers of {1}",
-    "{0}, {1} operations a byte",
-    "{0}: projections {1}, attention {2}, MLP {3}, unembedding {4}",
-    "{0}: it needs {1} and {2} are free on {3} ({4}).",
-    "{0} weights in {1}, {2} cache for {3} positions, {4} to work in",
-    "{0} wide",
-    "{0} positions",
-    "{0} in {1}",
-)
+DEEPEST = 4  # sentences in sentences that are translated
+LONGEST = 20_000  # letters; a longer text is none of the engine's
+
+
+def know(forms: Iterable[str]) -> None:
+    """The sentences of the language that is spoken from now on; with none every sentence comes back as it is."""
+    global _forms
+    _forms = Forms(forms)
+
+
+_forms = Forms(())
 
 
 def said(text: str, tr: Translate) -> str:
-    """A text of the engine; one that is not in the tables, such as a name, comes back as it is."""
+    """A text of the engine; one that is not known, such as a name, comes back as it is."""
+    return _said(text, tr, 0)
+
+
+def stage_title(stage: str, tr: Translate) -> str:
+    """A stage of a pass by its name in the user's language."""
+    text = STAGES.get(stage, "")
+    own = tr(text) if text else ""
+    return stage if own == text else own
+
+
+def _said(text: str, tr: Translate, depth: int) -> str:
+    if depth and text in STAGES:
+        return stage_title(text, tr)
     if text in WORDS:
         return tr(text)
-    form, parts = _form_of(text)
-    return tr(form).format(*(said(part, tr) for part in parts)) if form else text
-
-
-@lru_cache(maxsize=1024)
-def _form_of(text: str) -> tuple[str, tuple[str, ...]]:
-    """The form that a text was made by, "" for none, and what was put into it."""
-    for form, pattern in _PATTERNS.items():
-        found = pattern.fullmatch(text)
-        if found is not None:
-            return form, found.groups()
-    return "", ()
-
-
-_PATTERNS = {form: re.compile(re.sub(r"\\\{\d\\\}", "(.+?)", re.escape(form))) for form in FORMS}
+    known = depth < DEEPEST and len(text) <= LONGEST
+    found = _forms.fitting(text, inside=depth > 0) if known else None
+    if found is None:
+        return text
+    form, parts = found
+    own = (part if name else _said(part, tr, depth + 1) for part, name in zip(parts, form.quoted, strict=True))
+    return tr(form.text).format(*own)
 
 
 def sources_text(sources: str, tr: Translate) -> str:

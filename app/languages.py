@@ -1,6 +1,6 @@
 """The language of the window. Texts in the program are English and go through ``tr``; another language is a table of
 them, from English text to its own: ``resources/translations/NAME.json`` of the program, ``NAME-explanations.json`` of
-the glossary and the stages. What the engine says stays English.
+the glossary and the stages, ``NAME-engine.json`` of the engine's sentences, which ``app/engine_words.py`` finds again.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, QTranslator
 from PySide6.QtGui import QFontDatabase
 
 import resources
+from app.engine_words import know
 
 ENGLISH = "en"
 LANGUAGES = {ENGLISH: "English", "zh_CN": "简体中文"}
 SCRIPTS = {"zh_CN": QFontDatabase.WritingSystem.SimplifiedChinese}
-PARTS = ("", "-explanations")
+SENTENCES = "-engine"
+PARTS = ("", "-explanations", SENTENCES)
 LARGEST = 2**22  # bytes of one file
 
 
@@ -53,7 +55,7 @@ def speak(language: str) -> str:
     if language == ENGLISH:
         return ""
     try:
-        table = Table(read(language))
+        table, sentences = Table(read(language)), read_part(language, SENTENCES)
     except (OSError, ValueError) as error:
         return f"The texts in {LANGUAGES[language]} cannot be read ({error}), so they are English; install again."
     own = QTranslator()  # of Qt's dialogs; where it is missing they stay English
@@ -61,6 +63,7 @@ def speak(language: str) -> str:
     for translator in (own, table):  # the last one is asked first
         QCoreApplication.installTranslator(translator)
         _installed.append(translator)
+    know(sentences)
     if not QFontDatabase.families(SCRIPTS[language]):
         return f"This computer has no font for {LANGUAGES[language]}; install one (on Debian: fonts-noto-cjk)."
     return ""
@@ -70,6 +73,7 @@ def be_quiet() -> None:
     """English again."""
     while _installed:
         QCoreApplication.removeTranslator(_installed.pop())
+    know(())
 
 
 _installed: list[QTranslator] = []  # Qt does not keep them

@@ -113,10 +113,10 @@ def stage_rows(session: Session, layer: int, stage: ask.AttentionStage, head: in
 
 
 def _check_region(session: Session, question: ask.AskAttentionMap) -> None:
-    for name, region in (("Queries", question.rows), ("Keys", question.columns)):
+    for name, region in (("queries", question.rows), ("keys", question.columns)):
         if region is not None and not 0 <= region[0] < region[1] <= session.loaded.config.n_ctx:
             raise EngineError(
-                f"{name} {region[0]} to {region[1] - 1} are no part of a context of "
+                f"The {name} {region[0]} to {region[1] - 1} are no part of a context of "
                 f"{session.loaded.config.n_ctx} positions; choose a first and a later last one in it."
             )
 

@@ -115,14 +115,14 @@ class Look:
 
 
 def _largest(look: Look, layer: int, figures: Tensor, what: str, unit: str = "") -> None:
-    """Of ``figures`` [pos], one for each position of the pass, the largest against the limit. ``what`` says of what it
-    is; {} stands for the comparison."""
+    """Of ``figures`` [pos], one for each position of the pass, the largest against the limit. ``what`` is the sentence,
+    with places for the comparison, the layer and the position."""
     host = to_host({"figures": figures})["figures"]
     if (host > look.test.limit).any():  # never of NaN, for which there is a watch of its own
         at = int(np.nanargmax(host))
         position = look.where.start + at
-        said = what.format(beyond(float(host[at]), ">", look.test.limit, unit))
-        look.found(f"{said} layer {layer} at position {position}", position, layer)
+        sentence = what.format(beyond(float(host[at]), ">", look.test.limit, unit), layer, position)
+        look.found(sentence, position, layer)
 
 
 # -- a stage or a layer ------------------------------------------------------------------------------------------
@@ -211,7 +211,7 @@ def _norm(look: Look) -> Iterator[Undo]:
 
 def _check_norm(look: Look, layer: int, stream: Tensor) -> None:
     norms = torch.linalg.vector_norm(stream[0].float(), dim=-1)
-    _largest(look, layer, norms, "norm {} after")
+    _largest(look, layer, norms, "norm {} after layer {} at position {}")
 
 
 def _lens(look: Look) -> Iterator[Undo]:
@@ -260,7 +260,7 @@ def _router_entropy(look: Look) -> Iterator[Undo]:
 
 
 def _check_router_entropy(look: Look, layer: int, scores: Tensor) -> None:
-    _largest(look, layer, entropy(even(scores[0])), "router entropy {} in", "nats")
+    _largest(look, layer, entropy(even(scores[0])), "router entropy {} in layer {} at position {}", "nats")
 
 
 # -- attention ---------------------------------------------------------------------------------------------------
