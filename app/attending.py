@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import partial
 from time import strftime
 
@@ -15,17 +16,17 @@ from app.dock import PanelDock
 from app.layouts import Workspace
 from app.looks import Looks
 from app.panels.panel import Context
-from app.preferences import MOST_POINTS, Preferences
+from app.preferences import Preferences
 from app.presenter_notes import GENERAL, PresenterNotes, key_of
 from app.presenter_page import PresenterPage
-from app.projecting import CLICKER, READABLE, Projecting
-from app.run import Run, visible
+from app.projecting import CLICKER, Projecting
+from app.run import Run, visible, whole_text
 from app.theme import Theme
 from app.widgets.frozen_chip import FrozenChip
 
 FIRST = ("strip", "attention")  # what the audience sees at the first start
 MOST_SHOWN = 40  # letters of a prompt
-JUDGE_AFTER_MS = 200  # whether letters can be read, after something moved
+SETTLE_AFTER_MS = 200  # after something moved, each panel gets the room that it needs now
 
 
 class Attending(QObject):
@@ -55,8 +56,9 @@ class Attending(QObject):
         self._frozen_at = ""
         kept = [key for key in preferences.audience_panels() if key in workspace.docks]
         self.chosen: tuple[str, ...] = tuple(kept) or tuple(key for key in FIRST if key in workspace.docks)
-        self._judge = QTimer(self, interval=JUDGE_AFTER_MS, singleShot=True)
-        self._judge.timeout.connect(self.show_state)
+        self.readable = preferences.audience_readable()
+        self._settling = QTimer(self, interval=SETTLE_AFTER_MS, singleShot=True)
+        self._settling.timeout.connect(self._settle)
         self._connect()
 
     @property
@@ -66,6 +68,11 @@ class Attending(QObject):
     @property
     def frozen(self) -> bool:
         return self.audience is not None and self.audience.frozen
+
+    @property
+    def settling(self) -> bool:
+        """Whether panels get another room yet."""
+        return self._settling.isActive()
 
     def take_actions(self, actions: dict[str, QAction]) -> None:
         self._actions = actions
@@ -79,6 +86,8 @@ class Attending(QObject):
             return
         self.audience = audience = AudienceWindow(self._context.theme)
         audience.left.connect(self.close)
+        audience.stage.moved.connect(self._settle_soon)
+        audience.stage.set_readable(self.readable)
         audience.addActions(list(self._actions.values()))  # their keys work where the focus is there
         for key in CLICKER:
             QShortcut(QKeySequence(key), audience, partial(self._projecting.click, key))
@@ -93,7 +102,6 @@ class Attending(QObject):
 
     def close(self) -> None:
         """No audience any more: every panel is where it was."""
-        self._judge.stop()
         audience, self.audience = self.audience, None
         if audience is not None:
             audience.left.disconnect(self.close)
@@ -102,9 +110,8 @@ class Attending(QObject):
             audience.deleteLater()
             self._board.set_seen(())
             self.chip.say("", "")
-            if not self._projecting.on:
-                self._looks.take_off()
             self.changed.emit()
+        self._settling.stop()
         if self.page is not None:
             self.page.hide()
 
@@ -117,7 +124,7 @@ class Attending(QObject):
             self.audience.stage.show_docks([self._workspace.docks[key] for key in self.chosen])
         if self.page is not None:
             self.page.show_chosen(self.chosen)
-        self._judge.start()
+        self._settling.start()
 
     def freeze_audience(self) -> None:
         """Hold the audience's picture, or let it move again."""
@@ -145,12 +152,22 @@ class Attending(QObject):
         if self.audience is not None and len(screens) > 1:
             self._place(screens[(screens.index(self.audience.screen()) + 1) % len(screens)])
 
-    def enlarge(self) -> None:
-        """Letters everywhere so large that those of the audience can be read, for as long as it is there."""
-        small = [] if self.audience is None else self.audience.smallest()
-        if small:
-            times = max(times for _, times in small) / READABLE
-            self._looks.wear(self._context.theme.name, min(MOST_POINTS, self._looks.points * times))
+    def set_readable(self, readable: bool) -> None:
+        """Whether panels have a shape in which the back row can read them, or that of the presenter's; kept."""
+        self.readable = readable
+        self._preferences.set_audience_readable(readable)
+        if self.audience is not None:
+            self.audience.stage.set_readable(readable)
+            self._settling.start()
+
+    def _settle_soon(self) -> None:
+        if not self._settling.isActive():  # a run tells with every token
+            self._settling.start()
+
+    def _settle(self) -> None:
+        if self.audience is not None:
+            self.audience.stage.arrange()
+        self.show_state()
 
     # -- screens that come and go --------------------------------------------------------------------------------------
 
@@ -166,7 +183,7 @@ class Attending(QObject):
             home = (screen or self._window.screen()).availableGeometry()
             audience.showNormal()
             audience.setGeometry(QRect(home.topLeft(), SIZE.boundedTo(home.size())))
-        self._judge.start()
+        self._settling.start()
 
     def _screen_came(self, screen: QScreen) -> None:
         audience = self.audience
@@ -194,6 +211,7 @@ class Attending(QObject):
     def _open_page(self) -> None:
         page = self._presenter()
         page.show_chosen(self.chosen)
+        page.show_readable(self.readable)
         page.show()
         self.show_notes()
         self.show_state()
@@ -206,7 +224,7 @@ class Attending(QObject):
             page.panels_chosen.connect(self.choose)
             page.note_written.connect(self._keep_note)
             page.screen_asked.connect(self.next_screen)
-            page.larger_asked.connect(self.enlarge)
+            page.readable_chosen.connect(self.set_readable)
             self._window.addDockWidget(Qt.DockWidgetArea.RightDockWidgetArea, page)
             self._projecting.chrome += (page,)
             page.hide()
@@ -230,10 +248,21 @@ class Attending(QObject):
     def show_state(self) -> None:
         """What the audience sees, in words; and whether it can be read from the back row."""
         if self.page is not None:
-            small = [] if self.audience is None or self.frozen else self.audience.smallest()
-            advice = self.tr("Too small for the back row: {0}. Enlarge the text or show fewer panels.")
-            named = ", ".join(f"{title} (1/{times:.0f})" for title, times in small)
-            self.page.show_state(self._state(), advice.format(named) if small else "")
+            self.page.show_state(self._state(), "\n".join(self._advice()))
+
+    def _advice(self) -> Iterator[str]:
+        """Sentences about what somebody cannot see."""
+        audience = self.audience
+        if audience is None or audience.frozen:
+            return
+        if small := ", ".join(f"{title} (1/{times:.0f})" for title, times in audience.smallest()):
+            few = self.tr("Too small for the back row: {0}. Show fewer panels.")
+            box = self.tr("Too small for the back row: {0}. Tick the box below, or show fewer panels.")
+            yield (few if self.readable else box).format(small)
+        if cut := ", ".join(audience.stage.cut()):
+            yield self.tr("You see a part of what the audience sees: {0}. Scroll there, or enlarge the panel.").format(
+                cut
+            )
 
     def _state(self) -> str:
         audience = self.audience
@@ -261,17 +290,16 @@ class Attending(QObject):
             self.page.setFont(QApplication.font())  # its title has no other way to learn of it
         if self.audience is not None:
             self.audience.restyle(theme)
-            self._judge.start()
+            self._settling.start()
 
     def _tell(self, *_: object) -> None:
         if self.audience is not None and not self.audience.frozen:
             self._projecting.tell(self.audience.banner)
 
-    def _dock_shown(self, dock: PanelDock, shown: bool) -> None:
+    def _dock_shown(self, dock: PanelDock, _: bool) -> None:
         """What the presenter sees stays with the presenter; what is hidden there is lent."""
         if self.audience is not None and dock.panel.key in self.chosen:
-            self.audience.stage.lend(dock, not shown)
-            self._judge.start()
+            self.audience.stage.follow(dock)
 
     def _connect(self) -> None:
         for dock in self._workspace.docks.values():
@@ -295,5 +323,5 @@ def other_screen(own: QScreen) -> QScreen | None:
 
 
 def _shortened(run: Run) -> str:
-    text = visible("".join(piece.text for piece in run.prompt if not piece.special)).replace("␣", " ").strip()
+    text = visible(whole_text(piece for piece in run.prompt if not piece.special)).replace("␣", " ").strip()
     return text if len(text) <= MOST_SHOWN else f"{text[: MOST_SHOWN - 1]}…"

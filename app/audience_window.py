@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from PySide6.QtCore import QEvent, QObject, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QFont, QResizeEvent
 from PySide6.QtWidgets import QApplication, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from app.audience_places import places
+from app.audience_homes import Behind, Framed, least, least_at
+from app.audience_places import Wish, first_shape, places
 from app.dock import PanelDock
-from app.projecting import READABLE, BlackScreen, readable_points
+from app.projecting import READABLE, SMALLEST, BlackScreen, readable_points
 from app.theme import Theme
 from app.widgets.panel_mirror import PanelMirror
 from app.widgets.stage_banner import StageBanner
 
 SIZE = QSize(1280, 720)  # where it has no screen of its own
-MARGIN = 12
+MARGIN = 8
+SPACING = 2  # between a panel and the title above it
 
 
 class AudienceWindow(QWidget):
@@ -47,6 +50,7 @@ class AudienceWindow(QWidget):
     def restyle(self, theme: Theme) -> None:
         self.banner.restyle(theme)
         self.fit()
+        self.stage.arrange()  # the presenter's letters may have another size
 
     def fit(self) -> None:
         """Letters for the height of this window: it may stand on another screen than the presenter's."""
@@ -57,12 +61,12 @@ class AudienceWindow(QWidget):
                 part.setFont(font)
 
     def smallest(self) -> list[tuple[str, float]]:
-        """The panels whose letters are too small for the back row: their titles, and how often the letters go into the
-        height of the window."""
-        pixels = QApplication.font().pointSizeF() * self.logicalDpiY() / 72
+        """The panels whose smallest letters are too small for the back row: their titles, and how often those letters
+        go into the height of the window."""
+        pixels = QApplication.font().pointSizeF() * self.logicalDpiY() / 72 * SMALLEST
         cells = self.stage.cells
         told = [(cell.dock.panel.title(), self.height() / max(0.1, pixels * cell.mirror.scale)) for cell in cells]
-        return [(title, times) for title, times in told if times > READABLE * 1.02]
+        return [(title, times) for title, times in told if times > READABLE * 1.001]
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
@@ -87,12 +91,17 @@ class Cell(QWidget):
         self.mirror = PanelMirror(dock.content)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
-        column.setSpacing(2)
+        column.setSpacing(SPACING)
         column.addWidget(self.heading)
         column.addWidget(self.mirror, 1)
         self.setAccessibleName(dock.panel.title())
         dock.panel.caption_changed.connect(self.tell)
         self.tell()
+
+    @property
+    def heading_height(self) -> int:
+        """Pixels that the panel does not have."""
+        return self.heading.sizeHint().height() + SPACING
 
     def tell(self) -> None:
         """The title with what the panel says about itself; nothing else while the picture is held."""
@@ -116,12 +125,17 @@ class Cell(QWidget):
 
 
 class Stage(QWidget):
-    """The cells, and behind the scenes the contents of docks that are not on the presenter's screen."""
+    """The cells, and homes for the contents of docks: behind the scenes for those that the presenter does not see, and
+    where the back row is to read them, within the docks of the others, in the audience's shape."""
+
+    moved = Signal()  # a panel needs another room than before
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.cells: list[Cell] = []
-        self._hosts: dict[PanelDock, QWidget] = {}
+        self.readable = True
+        self._homes: dict[PanelDock, Framed | Behind] = {}
+        self._wishes: dict[PanelDock, Wish] = {}
         self._still = False
         self.empty = QLabel(self.tr("No panel is chosen for the audience."), self)
         self.empty.setAlignment(Qt.AlignmentFlag.AlignCenter)
@@ -135,29 +149,34 @@ class Stage(QWidget):
         self.empty.setVisible(not self.cells)
         self.arrange()
 
-    def lend(self, dock: PanelDock, lent: bool) -> None:
-        """Take the content of a dock that nobody else sees, or give it back."""
-        if lent and dock not in self._hosts:
-            host = self._hosts[dock] = QWidget(self)
-            host.setFont(QApplication.font())
-            dock.content.setParent(host)
-            dock.content.show()
-            host.show()
-        elif not lent and dock in self._hosts:
-            dock.take_back()
-            self._hosts.pop(dock).deleteLater()
+    def set_readable(self, readable: bool) -> None:
+        """Panels in a shape in which the back row can read them; else as the presenter has them."""
+        self.readable = readable
+        for cell in self.cells:
+            self._house(cell.dock)
         self.arrange()
 
+    def follow(self, dock: PanelDock) -> None:
+        """A dock came into the presenter's view, or went."""
+        if any(cell.dock is dock for cell in self.cells):
+            self._house(dock)
+            self.moved.emit()  # many come and go with another layout
+
+    def cut(self) -> list[str]:
+        """The titles of panels of which the presenter sees a part, at their place."""
+        return [dock.panel.title() for dock, home in self._homes.items() if home.cut]
+
     def note(self) -> None:
-        """Something was told to the panels: those behind the scenes paint nothing by themselves."""
+        """Something was told to the panels: what the presenter does not see of them paints nothing by itself."""
         for cell in self.cells:
-            if cell.dock in self._hosts:
+            if cell.dock in self._homes:
                 cell.mirror.note()
 
     def hold(self, still: bool) -> None:
         self._still = still
         for cell in self.cells:
             cell.hold(still)
+        self.arrange()
 
     def clear(self) -> None:
         """Every content where it belongs."""
@@ -165,44 +184,67 @@ class Stage(QWidget):
         self.show_docks(())
 
     def arrange(self) -> None:
-        """Each cell in its box; who is behind the scenes gets the size whose letters can be read."""
+        """Each cell in its box; who has a home here gets the size whose letters can be read."""
         self.empty.setGeometry(self.rect())
         if not self.cells:
             return
         area = QRectF(self.rect()).adjusted(MARGIN, MARGIN, -MARGIN, -MARGIN)
-        for cell, box in zip(self.cells, places(area, [self._shape(cell) for cell in self.cells]), strict=True):
+        if not self._still:  # while the picture is held, nothing that a panel needs by now moves it
+            self._wishes = {cell.dock: self._wish(cell) for cell in self.cells}
+        wishes = [self._wishes.get(cell.dock) or self._wish(cell) for cell in self.cells]
+        for cell, box in zip(self.cells, places(area, wishes), strict=True):
             cell.setGeometry(box.toAlignedRect())
             cell.show()
         for cell in self.cells:
-            self._fit_host(cell)
+            self._fit(cell)
 
-    def _shape(self, cell: Cell) -> QSizeF:
-        """Of the content with the heading; of one behind the scenes, what it needs at least."""
-        heading = self.fontMetrics().height()
-        host = self._hosts.get(cell.dock)
-        size = cell.dock.content.minimumSizeHint() if host is not None else cell.dock.content.size()
-        return QSizeF(max(1, size.width()), max(1, size.height()) + heading / max(0.5, self._enlarged()))
+    def _wish(self, cell: Cell) -> Wish:
+        """With the heading, in pixels of this window."""
+        dock, heading, times = cell.dock, cell.heading_height, self._enlarged()
+        if self.readable:
+            return Wish(
+                first_shape(dock.panel.key),
+                least(dock) * times,
+                cache(lambda width: least_at(dock, width / times) * times + heading),  # the same ones are tried often
+            )
+        size = dock.content.minimumSizeHint() if dock in self._homes else dock.content.size()
+        return Wish(QSizeF(size.width(), size.height() + heading / max(0.5, times)))
 
-    def _fit_host(self, cell: Cell) -> None:
-        host = self._hosts.get(cell.dock)
-        if host is not None and not self._still:
-            times, high = self._enlarged(), cell.height() - cell.heading.sizeHint().height()
-            wanted = QSize(round(cell.width() / times), round(high / times))
-            size = wanted.expandedTo(cell.dock.content.minimumSizeHint())
-            host.setGeometry(-size.width() - MARGIN, -size.height() - MARGIN, size.width(), size.height())
-            cell.dock.content.setGeometry(0, 0, size.width(), size.height())
-            cell.mirror.note()
+    def _fit(self, cell: Cell) -> None:
+        home = self._homes.get(cell.dock)
+        if home is not None and not self._still:
+            times, high = self._enlarged(), cell.height() - cell.heading_height
+            wide = max(int(cell.width() / times), least(cell.dock))
+            size = QSize(wide, max(int(high / times), least_at(cell.dock, wide)))
+            if size != cell.dock.content.size():
+                home.place(size)
+                cell.mirror.note()
 
     def _enlarged(self) -> float:
         """How many times as large as the presenter's letters those here are to be."""
         return self.font().pointSizeF() / QApplication.font().pointSizeF()
 
+    def _house(self, dock: PanelDock, leaves: bool = False) -> None:
+        """Its content into the home that it is to have now; where that is its dock, it has none here."""
+        kind = None if leaves else Behind if not dock.shown else Framed if self.readable else None
+        home = self._homes.get(dock)
+        if kind is (None if home is None else type(home)):
+            return
+        focused = QApplication.focusWidget()
+        if home is not None:
+            home.leave()
+            dock.take_back()
+            self._homes.pop(dock).deleteLater()
+        if kind is not None:
+            self._homes[dock] = kind(dock, self, self.moved)
+        if focused is not None and dock.shown and dock.content.isAncestorOf(focused):
+            focused.setFocus()
+
     def _cell(self, dock: PanelDock) -> Cell:
         cell = Cell(dock, self)
         cell.heading.setFont(self.font())
         cell.hold(self._still)
-        if not dock.shown:
-            self.lend(dock, True)
+        self._house(dock)
         dock.content.installEventFilter(self)
         return cell
 
@@ -210,12 +252,14 @@ class Stage(QWidget):
         self.cells.remove(cell)
         cell.hide()
         cell.dock.content.removeEventFilter(self)
-        self.lend(cell.dock, False)
+        self._house(cell.dock, leaves=True)
         cell.release()
         cell.deleteLater()
 
     def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
-        if event.type() == QEvent.Type.Resize and not any(watched.parent() is host for host in self._hosts.values()):
+        if event.type() == QEvent.Type.LayoutRequest:
+            self.moved.emit()
+        elif event.type() == QEvent.Type.Resize and not any(watched is dock.content for dock in self._homes):
             self.arrange()
         return False
 

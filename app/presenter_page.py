@@ -32,7 +32,7 @@ class PresenterPage(QDockWidget):
     panels_chosen = Signal(tuple)  # keys, in the order of the panels
     note_written = Signal(str)
     screen_asked = Signal()  # the next one, for the audience
-    larger_asked = Signal()  # letters that the audience can read
+    readable_chosen = Signal(bool)  # whether panels have a shape in which the audience can read them
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class PresenterPage(QDockWidget):
         self.note = NoteText()
         self.clock = QPushButton()
         self.screen_button = QPushButton(self.tr("Other screen"))
-        self.enlarge = QPushButton(self.tr("Enlarge the text"))
+        self.readable = QCheckBox(self.tr("Letters large enough for the back row"))
         self._second = QTimer(self, interval=1000)
         self._second.timeout.connect(self._show_time)
         self._pause = QTimer(self, interval=SAVE_AFTER_MS, singleShot=True)
@@ -63,7 +63,6 @@ class PresenterPage(QDockWidget):
         self.state.setText(sentence)
         self.legible.setText(legible)
         self.legible.setVisible(bool(legible))
-        self.enlarge.setVisible(bool(legible))
 
     def show_chosen(self, keys: Iterable[str]) -> None:
         chosen = set(keys)
@@ -71,6 +70,11 @@ class PresenterPage(QDockWidget):
             box.blockSignals(True)
             box.setChecked(key in chosen)
             box.blockSignals(False)
+
+    def show_readable(self, readable: bool) -> None:
+        self.readable.blockSignals(True)
+        self.readable.setChecked(readable)
+        self.readable.blockSignals(False)
 
     def show_note(self, heading: str, note: str) -> None:
         """The note of another run: what was written about the one before is sent first."""
@@ -115,6 +119,7 @@ class PresenterPage(QDockWidget):
 
     def _arrange(self, actions: list[QAction]) -> None:
         page = QWidget()
+        page.setAutoFillBackground(True)  # nothing behind it is seen through it
         column = QVBoxLayout(page)
         for label in (self.state, self.legible, self.heading):
             label.setWordWrap(True)
@@ -123,8 +128,10 @@ class PresenterPage(QDockWidget):
         self.clock.setAccessibleName(self.tr("Time of the presentation"))
         self.clock.clicked.connect(self.start_clock)
         self.screen_button.clicked.connect(self.screen_asked)
-        self.enlarge.clicked.connect(self.larger_asked)
-        self.enlarge.setToolTip(self.tr("As large as the back row needs it, until the audience's window is closed"))
+        self.readable.toggled.connect(self.readable_chosen)
+        self.readable.setToolTip(
+            self.tr("Panels that the audience sees have its shape here too; where there is no room for it, they scroll")
+        )
         self.note.setAccessibleName(self.tr("Notes for the presenter"))
         self.note.setPlaceholderText(self.tr("Notes that only you see, kept for each prompt"))
         self.note.setTabChangesFocus(True)
@@ -132,9 +139,9 @@ class PresenterPage(QDockWidget):
         column.addWidget(_flow([*map(_button, actions), self.screen_button, self.clock]))
         column.addWidget(self.state)
         column.addWidget(self.legible)
-        column.addWidget(self.enlarge)
         column.addWidget(QLabel(self.tr("The audience sees")))
         column.addWidget(_flow(list(self.boxes.values())))
+        column.addWidget(self.readable)
         column.addWidget(self.heading)
         column.addWidget(self.note, 1)
         for box in self.boxes.values():
