@@ -10,7 +10,8 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from app.dock import PanelDock
 from app.layout_names import EXPLORE, NAMES, present_name
-from app.layouts import LAYOUTS, Workspace
+from app.layout_shapes import LAYOUTS
+from app.layouts import Workspace
 from app.layouts_dialog import LayoutsDialog
 from app.on_screen import bring_back
 from app.preferences import Preferences

@@ -1,18 +1,18 @@
-"""Where panels stand: four layouts as data, and the workspace of docks that follows them."""
+"""The workspace of docks, which stand as a layout says."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QChildEvent, QEvent, QSize, Qt, QTimer
 from PySide6.QtGui import QResizeEvent, QShowEvent
-from PySide6.QtWidgets import QDockWidget, QMainWindow, QTabBar, QTabWidget, QWidget
+from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QStyle, QTabBar, QTabWidget, QWidget
 
 from app.dock import PanelDock
-from app.layout_names import ALL, DEBUG, EXPLORE, TEACH
+from app.layout_names import EXPLORE
+from app.layout_shapes import LAYOUTS, Column, Layout, Need, column_widths, fitted, mates, stack_heights
 
 WIDEST_NEEDS = 0.735  # of the workspace's width, for all columns but that of the pass
 HIGHEST_NEED = 0.33  # of its height, for a panel with its bars
@@ -23,85 +23,10 @@ MOST_TOP = 0.36  # of its height, for what is on top
 AREA = Qt.DockWidgetArea.LeftDockWidgetArea  # one area for all: only within it can every size be chosen
 
 
-@dataclass(frozen=True)
-class Layout:
-    """``columns``: from left to right, each from top to bottom; docks in one inner tuple are tabs, the first on top.
-
-    ``widths`` share out the window's width, in the order of the columns; ``top_share`` is of its height.
-    """
-
-    name: str
-    top: tuple[str, ...]
-    columns: tuple[tuple[tuple[str, ...], ...], ...]
-    widths: tuple[int, ...]
-    top_share: float = 0.26  # of tokens and timeline
-
-
-_FIRST = Layout(
-    EXPLORE,
-    ("strip",),
-    (
-        (("layers",),),
-        (("attention", "experts", "residual", "lens", "activations", "cache", "tensors", "models"),),
-        (("sampling", "branches", "edits", "breakpoints", "notes", "glossary"),),
-    ),
-    (16, 58, 26),
-)
-_FEW = Layout(
-    TEACH,
-    ("strip",),
-    (
-        (("layers",),),
-        (("attention",),),
-        (("sampling",),),
-    ),
-    (18, 46, 36),
-)
-_STEPPING = Layout(
-    DEBUG,
-    ("strip",),
-    (
-        (("layers",),),
-        (("activations", "attention", "experts", "lens", "cache", "tensors", "models"), ("residual",)),
-        (("breakpoints", "edits", "branches", "notes", "glossary"), ("sampling",)),
-    ),
-    (20, 46, 34),
-    top_share=0.2,
-)
-_MANY = Layout(
-    ALL,
-    ("strip",),
-    (
-        (("layers",),),
-        (("attention",), ("cache", "models")),
-        (("residual", "lens", "activations", "tensors"), ("experts",)),
-        (("sampling",), ("edits", "breakpoints", "branches", "notes", "glossary")),
-    ),
-    (12, 31, 29, 28),
-    top_share=0.19,  # ten pictures share the rest
-)
-LAYOUTS = {layout.name: layout for layout in (_FIRST, _FEW, _STEPPING, _MANY)}
-PROJECTOR = Layout(  # worn for a while, never chosen: large letters leave room for one panel beside the pass
-    "projector",
-    ("strip",),
-    (
-        (("layers",),),
-        (_FIRST.columns[1][0] + _FIRST.columns[2][0],),
-    ),
-    (26, 74),
-    top_share=0.24,
-)
-
-
 def knows(state: QByteArray, dock: QDockWidget) -> bool:
     """Whether a state of the workspace says where this dock is: Qt writes the length and the letters of each name."""
     name = dock.objectName().encode("utf-16-be")
     return len(name).to_bytes(4, "big") + name in state.data()
-
-
-def mates(key: str) -> tuple[str, ...]:
-    """The docks that share the place of this one at the first start."""
-    return next((stack for column in _FIRST.columns for stack in column if key in stack), ())
 
 
 class Workspace(QMainWindow):
@@ -116,9 +41,10 @@ class Workspace(QMainWindow):
         self.layout_name = EXPLORE
         self.maximised: PanelDock | None = None
         self._to_share = False  # sizes are wanted, but the window has none yet
+        self._to_fit: Layout | None = None  # likewise: a layout is to be made to fit them
         self._before_maximising = QByteArray()
-        self._shape = _FIRST
-        self._before_wearing: tuple[str, QByteArray, PanelDock | None] | None = None
+        self._shape = LAYOUTS[EXPLORE]
+        self._before_wearing: tuple[str, QByteArray, PanelDock | None, Layout] | None = None
         self._resting, self._waits = QByteArray(), list[int]()
         self._letters, self._sizes = self.fontMetrics().height(), dict[int, dict[PanelDock, QSize]]()
         self._rest = QTimer(self, singleShot=True)
@@ -126,25 +52,27 @@ class Workspace(QMainWindow):
         for dock in self.docks.values():
             self.addDockWidget(AREA, dock)
             dock.maximise_asked.connect(lambda dock=dock: self.toggle_maximised(dock))
+            dock.left.connect(lambda dock=dock: self._pass_focus_on(dock))
 
     def arrange(self, name: str) -> None:
         """Put every dock where the layout says; docks that it does not name are closed."""
         self.restore_maximised()
         self.layout_name = name
-        self._place(LAYOUTS[name])
+        self._place(LAYOUTS[name], fit=True)
 
     def wear(self, layout: Layout) -> None:
         """Panels as this layout has them for a while: what is saved meanwhile is how they stood before."""
         if self._before_wearing is None:
-            self._before_wearing = (self.layout_name, self.save(), self.maximised)
+            self._before_wearing = (self.layout_name, self.save(), self.maximised, self._shape)
         self.restore_maximised()
         self._place(layout)
 
     def take_off(self) -> None:
         """Every panel where it was before."""
         if self._before_wearing is not None:
-            (name, state, maximised), self._before_wearing = self._before_wearing, None
+            (name, state, maximised, self._shape), self._before_wearing = self._before_wearing, None
             self.maximised = None
+            self._limit_rooms()
             self.restore(name, state)
             if maximised is not None:
                 self.toggle_maximised(maximised)
@@ -155,17 +83,28 @@ class Workspace(QMainWindow):
     def _restore_sizes(self) -> None:
         """Once more, when what changed with the layout, the window or the letters, has come to rest."""
         if self._before_wearing is None and self.maximised is None:
-            self.restoreState(self._resting)
+            self._fit_those_behind()
+            self._put_back(self._resting)
             if self._waits:
                 self._rest.start(self._waits.pop(0))
+
+    def _fit_those_behind(self) -> None:
+        """Panels behind others keep a size that they had before, and with it what they need at least."""
+        for dock in self.docks.values():
+            front = self.docks.get(self.in_front_of(dock.panel.key))
+            if front is not None and not dock.shown:
+                dock.resize(front.size())
 
     @property
     def worn(self) -> Layout | None:
         """The layout that is worn for a while; None where there is none, or another was chosen meanwhile."""
         return self._shape if self._before_wearing is not None and self._shape.name not in LAYOUTS else None
 
-    def _place(self, layout: Layout) -> None:
+    def _place(self, layout: Layout, *, fit: bool = False) -> None:
         self._rest.stop()
+        self._to_fit = layout if fit and not self.isVisible() else None
+        if fit and self.isVisible():
+            layout = self._fitting(layout)
         self._shape = layout
         self._limit_rooms()
         for dock in self.docks.values():
@@ -184,16 +123,68 @@ class Workspace(QMainWindow):
                 inner.activate()  # else the columns keep widths that they had in the layout before
             self.share_room()
 
+    def _share_first(self) -> None:
+        """Now that it has a size."""
+        if self._to_fit is not None and self._fitting(self._to_fit) != self._shape:
+            self._place(self._to_fit, fit=True)
+        elif self._to_share:
+            self.share_room()
+
     def share_room(self) -> None:
-        """Sizes as the layout says, of the window's present size."""
+        """Sizes as the layout says, of the window's present size: no panel gets less than it needs where others can
+        spare it."""
         self._to_share = False
-        layout = self._shape
-        self._share_width([self._known(column) for column in layout.columns], layout.widths)
-        rows = [self.docks[key] for key in (*layout.top, layout.columns[0][0][0]) if key in self.docks]
-        heights = [layout.top_share] * (len(rows) - 1) + [1 - layout.top_share * (len(rows) - 1)]
-        self.resizeDocks(rows, [round(share * self.height()) for share in heights], Qt.Orientation.Vertical)
+        needs, tabs = self._needs(), self._tabs_height()
+        widths = column_widths(self._shape, needs, self._inner_width(self._shape))
+        pairs = list(zip(self._shape.columns, widths, strict=True))
+        heads = [(stacks[0][0], width) for column, width in pairs if (stacks := self._known(column))]
+        self.resizeDocks([dock for dock, _ in heads], [width for _, width in heads], Qt.Orientation.Horizontal)
+        least = [stack_heights(column, needs, width, tabs) for column, width in pairs]
+        top = self._share_top(max(map(sum, least)), [dock for dock, _ in heads[:1]])
+        for (column, _), heights in zip(pairs, least, strict=True):
+            self._share_height(self._known(column), heights, self.height() - top)
         QTimer.singleShot(0, self, self.give_top_its_room)  # once the panels are laid out
         self._hide_lost_bars()
+
+    def _share_top(self, below: int, heads: list[PanelDock]) -> int:
+        """What is on top has its share, or what it needs where the panels below need so much; its height."""
+        tops = [self.docks[key] for key in self._shape.top if key in self.docks]
+        share = min(round(self._shape.top_share * self.height()), self.height() - below)
+        top = max(share, self._least_top()) if tops else 0
+        self.resizeDocks([*tops, *heads], [top] * len(tops) + [self.height() - top], Qt.Orientation.Vertical)
+        return top
+
+    def _share_height(self, stacks: list[list[PanelDock]], least: list[int], height: int) -> None:
+        """What panels need, and as much more for each."""
+        if len(stacks) > 1:
+            more = max(0, height - sum(least)) // len(stacks)
+            docks = [stack[0] for stack in stacks]
+            self.resizeDocks(docks, [high + more for high in least if high], Qt.Orientation.Vertical)
+
+    def _needs(self) -> dict[str, Need]:
+        return {key: Need(dock.least_width(), dock.least_height) for key, dock in self.docks.items()}
+
+    def _fitting(self, layout: Layout) -> Layout:
+        """What becomes of a layout in the present size."""
+        width, height = self._inner_width(layout), self.height() - self._least_top() - 2 * self._gap()
+        return fitted(layout, self._needs(), width, height, self._tabs_height())
+
+    def _inner_width(self, layout: Layout) -> int:
+        """Of all columns."""
+        return self.width() - self._gap() * (len(layout.columns) - 1)
+
+    def _gap(self) -> int:
+        return self.style().pixelMetric(QStyle.PixelMetric.PM_DockWidgetSeparatorExtent, None, self)
+
+    def _least_top(self) -> int:
+        """What is on top needs so much, or may have so much at most."""
+        tops = [self.docks[key] for key in self._shape.top if key in self.docks]
+        needed = sum(dock.least_height(self.width()) for dock in tops) + self.fontMetrics().height() // 2
+        return min(needed, round(self.height() * MOST_TOP))
+
+    def _tabs_height(self) -> int:
+        bar = next(iter(self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)), None)
+        return 2 * self.fontMetrics().height() if bar is None or not bar.count() else bar.sizeHint().height()
 
     def give_top_its_room(self, looks: int = MOST_LOOKS) -> None:
         """What is on top is as high as its panel needs to leave nothing out, or a good third of the window."""
@@ -235,7 +226,7 @@ class Workspace(QMainWindow):
 
     def restore(self, name: str, state: QByteArray) -> bool:
         """False, and nothing changed, where it is no state. Docks that it does not know are tabs beside their mates."""
-        if not self.restoreState(state):
+        if not self._put_back(state):
             return False
         self.layout_name, self._to_share, self.maximised = name, False, None
         for dock in self.docks.values():
@@ -261,8 +252,17 @@ class Workspace(QMainWindow):
         if self.maximised is None:
             return False
         self.maximised = None
-        self.restoreState(self._before_maximising)
+        self._put_back(self._before_maximising)
         return True
+
+    def _put_back(self, state: QByteArray) -> bool:
+        """A saved state; False where it is none. Docks are hidden and shown on the way, and Qt would hand the keyboard
+        on to whatever comes next: who has it keeps it."""
+        before = QApplication.focusWidget()
+        done = self.restoreState(state)
+        if before is not None and before.isVisible() and self._around(before) is not None and not self.unseen(before):
+            before.setFocus()
+        return done
 
     def bring_up(self, key: str) -> None:
         """Show a panel, in front of those that share its place."""
@@ -285,9 +285,25 @@ class Workspace(QMainWindow):
         return [] if dock.isHidden() else self.tabifiedDockWidgets(dock)
 
     def focused(self) -> PanelDock | None:
-        """The dock in which the keyboard focus is."""
-        widget = self.focusWidget()
-        return next((dock for dock in self.docks.values() if widget is not None and dock.isAncestorOf(widget)), None)
+        """The dock in which the keyboard focus is, also in a window of its own; else where it was in this one."""
+        found = map(self._around, (QApplication.focusWidget(), self.focusWidget()))
+        return next((dock for dock in found if dock is not None), None)
+
+    def _around(self, widget: QWidget | None) -> PanelDock | None:
+        docks = self.docks.values()
+        return next(
+            (dock for dock in docks if widget is not None and (dock is widget or dock.isAncestorOf(widget))), None
+        )
+
+    def _pass_focus_on(self, closing: PanelDock) -> None:
+        """To the panel that takes the place of one that is closed, or to what is on top: Qt would give it to whatever
+        comes next, which is the status bar."""
+        beside, tops = self.beside(closing.panel.key), [key for key in self._shape.top if key in self.docks]
+        wanted = (self.docks[key] for key in (beside, *tops, *self.docks) if key)
+        heir = next((dock for dock in wanted if dock is not closing and (dock.shown or dock.panel.key == beside)), None)
+        if heir is not None:
+            self.bring_up(heir.panel.key)
+            heir.take_focus()
 
     def unseen(self, widget: QWidget | None) -> bool:
         """Whether it is in a panel that lies behind another one: Qt only moves those aside, so that Tab finds them."""
@@ -338,7 +354,7 @@ class Workspace(QMainWindow):
         super().showEvent(event)
         self._letters = self.fontMetrics().height()
         if self._to_share:
-            QTimer.singleShot(0, self, self.share_room)
+            QTimer.singleShot(0, self, self._share_first)
 
     def _close_rest(self, layout: Layout) -> None:
         """Docks that the layout does not name come up in the place of their mates, once they are wanted."""
@@ -360,7 +376,7 @@ class Workspace(QMainWindow):
             self.tabifyDockWidget(front, dock)
             self.docks.get(on_top, front).raise_()
 
-    def _known(self, column: tuple[tuple[str, ...], ...]) -> list[list[PanelDock]]:
+    def _known(self, column: Column) -> list[list[PanelDock]]:
         """The docks of a column's stacks, without those that do not exist here."""
         stacks = ([self.docks[key] for key in stack if key in self.docks] for stack in column)
         return [stack for stack in stacks if stack]
@@ -391,9 +407,3 @@ class Workspace(QMainWindow):
     def _show(self, dock: PanelDock) -> None:
         self.addDockWidget(AREA, dock)
         dock.show()
-
-    def _share_width(self, columns: list[list[list[PanelDock]]], widths: tuple[int, ...]) -> None:
-        pairs = [(column[0][0], width) for column, width in zip(columns, widths, strict=True) if column]
-        whole = sum(width for _, width in pairs)
-        sizes = [round(width * self.width() / whole) for _, width in pairs]
-        self.resizeDocks([dock for dock, _ in pairs], sizes, Qt.Orientation.Horizontal)

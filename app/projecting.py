@@ -5,19 +5,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from PySide6.QtCore import QEvent, QObject, QRect, Qt, QTimer, Signal
 from PySide6.QtGui import QAction, QGuiApplication, QKeyEvent, QKeySequence, QMouseEvent, QShortcut
 from PySide6.QtWidgets import QApplication, QMainWindow, QWidget
+from shiboken6 import isValid
 
 from app.clicker import SIZES, STEPS, Pins, Size, further, nearer
 from app.commands import bare
 from app.depth_texts import story_of
 from app.dock import PanelDock
 from app.keys import native
-from app.layouts import PROJECTOR, Workspace
+from app.layout_shapes import PROJECTOR
+from app.layouts import Workspace
 from app.looks import Looks
 from app.panels.panel import Context
 from app.run_bar import RunBar
@@ -142,7 +144,7 @@ class Projecting(QObject):
             self._window.setGeometry(before.geometry)
         self._looks.take_off()
         self._workspace.take_off()
-        if before.focus is not None and before.focus.isVisible():
+        if before.focus is not None and isValid(before.focus) and before.focus.isVisible():
             before.focus.setFocus()
         self.changed.emit()
 
@@ -262,11 +264,19 @@ class Projecting(QObject):
         """The run, the pass or the pinned place moved."""
         self._follow_pass()
         said = headline(self._context.run, self._context.cursor.pinned, self._activity(), self.tr)
+        if self.on and self._context.run.n_tokens == 0:
+            said = replace(said, words=f"{said.words} {self._way_on()}")
         if said == self._said:
             return
         self._said = said
         self.tell(self.banner)
         self.told.emit(said)
+
+    def _way_on(self) -> str:
+        """While there is no run: what is hidden in the mode, and how it comes."""
+        keys = (self._actions[name].shortcut() for name in ("focus_prompt", "project"))
+        named = (key.toString(QKeySequence.SequenceFormat.NativeText) for key in keys)
+        return self.tr("{0} opens the field for a prompt, {1} leaves this mode.").format(*named)
 
     def _follow_pass(self) -> None:
         """In the mode panels show the layer that the banner names, whenever the pass stops at another place."""

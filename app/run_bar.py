@@ -25,10 +25,14 @@ from app.depth import USUAL, Depth, depth_names
 from app.examples import Example
 from app.speed_control import SpeedControl
 from app.theme import Theme, icon
+from app.widgets.line_breaks import break_long_words
 from app.widgets.term_words import told
+from app.widgets.tips import plain_tip
 
-MOST_LINES = 5
+MOST_LINES, FEWEST_LINES = 5, 2
+MOST_HEIGHT = 0.1  # of the window's: in a low one the prompt scrolls sooner, so that the panels have their room
 MOST_TOKENS = 1_000_000
+SHORTEST_NAME = 8  # letters of the model's
 LEAST_LETTERS = 25  # of the prompt beside buttons with texts; where there is less room, they show icons only
 # the first in which the prompt has its room: a text beside the examples, beside the run's buttons, the slider inline
 SHAPES = ((True, True, True), (True, True, False), (False, True, False), (False, False, False))
@@ -49,15 +53,17 @@ class PromptField(QPlainTextEdit):
         self.setAccessibleName(self.tr("Prompt"))
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+        break_long_words(self)
         self.textChanged.connect(self.fit)
         self.fit()
 
     def fit(self) -> None:
-        """As high as its lines, up to MOST_LINES; then it scrolls."""
+        """As high as its lines, up to MOST_LINES and to its share of the window; then it scrolls."""
         room = self.viewport().width() - 2 * round(self.document().documentMargin())
         self.setPlaceholderText(self.fontMetrics().elidedText(self._hint, Qt.TextElideMode.ElideRight, room))
         wanted = max(1, round(self.document().size().height()))
-        lines, policy = min(MOST_LINES, wanted), Qt.ScrollBarPolicy
+        share = int(MOST_HEIGHT * self.window().height() / self.fontMetrics().lineSpacing())
+        lines, policy = min(MOST_LINES, max(FEWEST_LINES, share), wanted), Qt.ScrollBarPolicy
         self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if wanted > lines else policy.ScrollBarAlwaysOff)
         edges = 2 if wanted == lines else 1  # a text that scrolls shows no top of a line that has no room
         margins = 2 * self.frameWidth() + edges * round(self.document().documentMargin())
@@ -103,13 +109,15 @@ class RunBar(QWidget):
         self.buttons = [_button(actions[name]) for name in TOOLBAR]
         self.speed = SpeedControl()
         self.depths = QComboBox()
-        self._least, self._fitting = 0, False  # pixels
+        self._least, self._fitting, self._name = 0, False, ""  # pixels; of the model
         self._arrange()
         self._prepare(actions)
 
     def show_model(self, name: str, has_chat_template: bool) -> None:
         """The name on the button; chat is possible only where the model has a template."""
-        self.model.setText(name or self.tr("Open a model"))
+        self._name = name or self.tr("Open a model")
+        tip = self.tr("The model; press to open another")
+        self.model.setToolTip(plain_tip(f"{name}\n{tip}") if name else tip)
         self.chat.setEnabled(has_chat_template)
         if not has_chat_template:
             self.chat.setChecked(False)
@@ -119,7 +127,7 @@ class RunBar(QWidget):
         """What the button's menu, and the same menu in the menu bar, puts into the prompt field."""
         for example in examples:
             action = self.examples_menu.addAction(told(example.name), partial(self.prompt.put, example.text))
-            action.setToolTip(example.text)
+            action.setToolTip(plain_tip(example.text))
 
     def show_depth(self, depth: Depth) -> None:
         """How deep things are explained; ``depth_chosen`` is not sent."""
@@ -160,13 +168,25 @@ class RunBar(QWidget):
         """Texts beside the icons and the slider of the speed where the prompt keeps its room; what an icon does is in
         its tip."""
         self._shape(*SHAPES[-1])
-        self._least = width - self._room() + self.prompt.minimumSizeHint().width()
+        self._show_name(None)
+        least = self.prompt.minimumSizeHint().width()
+        self._least = width - self._room() + least
+        self._show_name(0)
+        more = self._room() - LEAST_LETTERS * self.fontMetrics().averageCharWidth()
+        self._show_name(None if self._room() < least else more)
         for shape in SHAPES:
             if shape[-1] and width < ROOMY * self.fontMetrics().averageCharWidth():
                 continue
             self._shape(*shape)
             if self._room() >= LEAST_LETTERS * self.fontMetrics().averageCharWidth():
                 return
+
+    def _show_name(self, more: int | None) -> None:
+        """Of the model: a few letters, and what of it has room in so many pixels more, or none; the tip has it all."""
+        metrics, styles = self.model.fontMetrics(), Qt.ToolButtonStyle
+        self.model.setToolButtonStyle(styles.ToolButtonIconOnly if more is None else styles.ToolButtonTextBesideIcon)
+        room = SHORTEST_NAME * metrics.averageCharWidth() + max(0, more or 0)
+        self.model.setText(metrics.elidedText(self._name, Qt.TextElideMode.ElideMiddle, room))
 
     def _shape(self, examples: bool, texts: bool, inline: bool) -> None:
         styles = Qt.ToolButtonStyle
@@ -188,10 +208,8 @@ class RunBar(QWidget):
         return self.width() - margins.left() - margins.right() - used
 
     def _prepare(self, actions: Mapping[str, QAction]) -> None:
-        self.model.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.model.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.model.setAccessibleName(self.tr("Model"))
-        self.model.setToolTip(self.tr("The model; press to open another"))
         self._prepare_examples(actions["show_examples"])
         self.tokens.setRange(1, MOST_TOKENS)
         self.tokens.setAccessibleName(self.tr("Tokens to make"))

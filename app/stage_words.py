@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from app import walk
 from app.clicker import shown_spot
 from app.cursor import Look
-from app.engine_words import said
+from app.engine_words import said, stage_title
 from app.layer_kinds import Translate
 from app.run import Run
 from engine.frames import StepFrame
@@ -60,13 +60,13 @@ def _in_pass(run: Run, tr: Translate) -> Headline:
 
 
 def _outside(stage: str, tr: Translate) -> str:
-    return tr("before the layers") if not stage else tr("outside the layers · {0}").format(stage)
+    return tr("before the layers") if not stage else tr("outside the layers · {0}").format(stage_title(stage, tr))
 
 
 def _of_layer(run: Run, layer: int, stage: str, tr: Translate) -> str:
     assert run.model is not None, "a layer is a model's"
     text = tr("layer {0} of {1}").format(layer, run.model.n_layers)
-    return tr("{0} · {1}").format(text, stage) if stage else text
+    return tr("{0} · {1}").format(text, stage_title(stage, tr)) if stage else text
 
 
 def _looking_back(run: Run, look: Look, tr: Translate) -> Headline:

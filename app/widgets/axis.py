@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from PySide6.QtGui import QFontMetricsF
 
@@ -59,13 +59,16 @@ def column_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) 
     if axis.numbers:
         wide = metrics.horizontalAdvance(axis.label(axis.entry(axis.count))) + metrics.averageCharWidth() * 2
         cells = _thinned(axis, max(1, math.ceil(wide / max(cell, 1e-6))))
-        return _labels(axis, cells, metrics, most * 2, rotated=False)
+        return _labels(axis, cells, metrics, math.inf, rotated=False)
     if cell > metrics.averageCharWidth() * 2:
         labels = _labels(axis, _thinned(axis, 1), metrics, math.inf, rotated=False)
         if labels.extent + metrics.averageCharWidth() <= cell:
             return labels
     cells = _thinned(axis, max(1, math.ceil(metrics.height() / max(cell, 1e-6))))
-    return _labels(axis, cells, metrics, most, rotated=True)
+    labels = _labels(axis, cells, metrics, most, rotated=True)
+    if labels.indexed and any(metrics.horizontalAdvance(text) > most for text in labels.texts):
+        return column_labels(replace(axis, label=str, numbers=True), cell, metrics, most)  # half a number is none
+    return labels
 
 
 def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:

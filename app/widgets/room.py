@@ -6,6 +6,8 @@ from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFrame, QScrollArea, QWidget
 
+from app.widgets.least import least_height
+
 
 class Room(QScrollArea):
     """Holds one widget. It asks for as much as that needs, but for no more than ``set_most`` allows."""
@@ -38,8 +40,8 @@ class Room(QScrollArea):
 
 
 class _Holder(QWidget):
-    """As large as its content needs at least; without a layout, since one of lines that wrap would ask for the height
-    that is best, where less will do."""
+    """As large as its content needs at least, at the width that there is; without a layout, since one of lines that
+    wrap would ask for the height that is best, where less will do."""
 
     def __init__(self, content: QWidget, room: Room) -> None:
         super().__init__()
@@ -47,7 +49,13 @@ class _Holder(QWidget):
         content.setParent(self)
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        return self._content.minimumSizeHint().expandedTo(self._content.minimumSize())
+        wide = self._content.minimumSizeHint().expandedTo(self._content.minimumSize()).width()
+        return QSize(wide, self._least_height(wide))
+
+    def _least_height(self, wide: int) -> int:
+        room, bar = self._room.maximumViewportSize(), self._room.verticalScrollBar().sizeHint().width()
+        high = least_height(self._content, max(wide, room.width()))
+        return high if high <= room.height() else least_height(self._content, max(wide, room.width() - bar))
 
     def sizeHint(self) -> QSize:  # noqa: N802
         return self._content.sizeHint()

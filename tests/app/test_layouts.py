@@ -11,7 +11,8 @@ from PySide6.QtWidgets import QApplication, QDockWidget, QLabel, QMainWindow, QT
 
 from app.command_line import Options, parse
 from app.layout_names import NAMES, present_name
-from app.layouts import LAYOUTS, knows
+from app.layout_shapes import LAYOUTS, mates
+from app.layouts import knows
 from app.on_screen import HANDLE, bring_back, placed, rooms
 from app.panels import PANELS
 from app.panels.panel import Context, Panel
@@ -122,6 +123,25 @@ def test_a_maximised_panel_is_a_reminder_and_esc_restores_the_others(make_window
     trigger(window, "undo_one")
     assert shown(window) == before
     assert window.status.hidden.isHidden()
+
+
+def test_the_focus_goes_to_the_panel_that_takes_the_place_of_a_closed_one(make_window: MakeWindow) -> None:
+    window = opened(make_window, panels=PANELS)
+    docks = window.workspace.docks
+    docks["attention"].take_focus()
+    assert window.workspace.focused() is docks["attention"]
+    trigger(window, "close_panel")
+    heir = window.workspace.focused()
+    assert heir is not None
+    assert heir.shown
+    assert heir.panel.key in mates("attention")
+    docks["layers"].take_focus()
+    docks["layers"].toggleViewAction().trigger()  # alone in its place
+    assert window.workspace.focused() is docks["strip"]
+    trigger(window, "close_panel")
+    heir = window.workspace.focused()
+    assert heir is not None
+    assert heir.shown
 
 
 def test_closing_the_window_with_a_maximised_panel_keeps_all_of_them(make_window: MakeWindow) -> None:

@@ -10,10 +10,12 @@ import pytest
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QTabBar, QWidget
+from PySide6.QtWidgets import QApplication, QLineEdit, QTabBar, QWidget
+from shiboken6 import delete
 
 from app.command_line import Options
 from app.cursor import Look
+from app.layouts import AT_REST_MS
 from app.panels import PANELS
 from app.projecting import BESIDE, READABLE, readable_points
 from app.theme import CONTRAST, contrast
@@ -254,6 +256,45 @@ def test_the_banner_says_what_the_run_came_to(open_window) -> None:
 
 
 # ---- a clicker -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", [("maximise", "undo_one"), ("project", "project")])
+def test_the_keyboard_and_the_columns_are_as_before(open_window, qtbot, way: tuple[str, str]) -> None:
+    window = open_window()
+    docks = window.workspace.docks
+    window.show_panel("notes")
+    picture = docks["attention"].panel.main_picture()
+    qtbot.waitUntil(picture.isVisible)
+    picture.setFocus()
+    qtbot.wait(AT_REST_MS[-1])
+    widths = {key: dock.width() for key, dock in docks.items() if dock.shown}
+    for name in way:
+        trigger(window, name)
+        qtbot.wait(sum(AT_REST_MS) + 200)  # sizes come to rest
+        assert QApplication.focusWidget() is picture
+    assert {key: dock.width() for key, dock in docks.items() if dock.shown} == widths
+
+
+def test_without_a_run_the_banner_says_how_to_type_a_prompt(open_window) -> None:
+    window = open_window(run=False)
+    way = "Ctrl+L opens the field for a prompt, Ctrl+F5 leaves this mode."
+    assert way not in window.projecting.banner.words.text()
+    trigger(window, "project")
+    assert way in window.projecting.banner.words.text()
+    trigger(window, "focus_prompt")
+    assert window.bar.prompt.isVisible()
+
+
+def test_what_had_the_focus_may_be_gone_when_the_mode_is_left(open_window) -> None:
+    window = open_window(run=False)
+    line = QLineEdit(window.workspace.docks["sampling"])
+    line.show()
+    line.setFocus()
+    assert QApplication.focusWidget() is line
+    trigger(window, "project")
+    delete(line)
+    trigger(window, "project")
+    assert not window.projecting.on
 
 
 def test_a_clicker_steps_as_the_last_step_was(open_window, qtbot) -> None:
