@@ -7,19 +7,21 @@ import os
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import TracebackType
 
-from PySide6.QtCore import QSocketNotifier, Qt, QTimer
+from PySide6.QtCore import QEvent, QLocale, QObject, QSocketNotifier, Qt, QTimer
 from PySide6.QtGui import QGuiApplication, QIcon
 from PySide6.QtWidgets import QApplication
 
 import resources
-from app import crash_log, log_file
+from app import again, crash_log, log_file, overrides
 from app.beginning import Beginning, begin
 from app.command_line import Options, program_version
 from app.errand import Errand
@@ -29,14 +31,19 @@ from app.panels import PANELS
 from app.preferences import Preferences
 from app.report import versions
 from app.screenshot import Screenshot
-from app.slot import CRASH, Slot, state_folder, take_slot
+from app.slot import CRASH, Slot, folder_of, state_folder, take_slot
 from app.window import Window
 from app.worker import Worker
 from engine.frames import ErrorFrame
 
+SHIFT_WITHIN_S = 10.0  # of the window's beginning; later it is held for something else
+WAIT_FOR_FOLDER_S = 120.0  # the program before may still save its run
+
 
 def run_application(options: Options) -> int:
     """Show the window until it is closed; the exit code."""
+    overrides.guard()
+    QLocale.setDefault(QLocale.c())  # fields write figures as all else in the window and its files does
     QGuiApplication.setHighDpiScaleFactorRoundingPolicy(Qt.HighDpiScaleFactorRoundingPolicy.PassThrough)
     application = QApplication(sys.argv[:1])
     application.setApplicationName("fluoroscope")
@@ -48,19 +55,20 @@ def run_application(options: Options) -> int:
     asked: list[bool] = []  # to close, once or more
     with closing_on_interrupt(partial(_close, windows, asked)):  # in the middle of Qt's work an exception would crash
         beginning, trouble = beginning_of(options)  # a folder that is taken is left again, whenever the interrupt comes
-        endings = [] if beginning is None else watched(beginning.slot)
+        if beginning is not None:
+            beginning.slot.endings += watched(beginning.slot)
         window = make_window(options, beginning)
         windows.append(window)
         if trouble:
             window.notice_bar.say(trouble)
         sys.excepthook = partial(show_exception, window)
+        if beginning is not None:
+            HeldLate(window)
         window.show()
         if options.projector:
             window.projecting.begin(options.panel)
         QTimer.singleShot(0, partial(_set_out, window, asked))  # it is on screen before torch is imported
         code = application.exec()
-    for end in endings:
-        end()
     leave(code, window.closed_in_time)
     return code
 
@@ -81,17 +89,54 @@ def as_held(options: Options, keys: Qt.KeyboardModifier) -> Options:
     return replace(options, safe_mode=True) if keys & Qt.KeyboardModifier.ShiftModifier else options
 
 
+class HeldLate(QObject):
+    """Some desktops (Wayland) tell which keys are held only once the window has the keyboard: Shift that is held by
+    then offers the safe mode."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__(window)
+        self._window, self._until = window, time.monotonic() + SHIFT_WITHIN_S
+        window.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        if event.type() == QEvent.Type.WindowActivate:
+            watched.removeEventFilter(self)
+            held = QGuiApplication.queryKeyboardModifiers() & Qt.KeyboardModifier.ShiftModifier
+            if held and time.monotonic() < self._until:
+                sentence = self.tr("Shift is held: start again for the safe mode, which restores and keeps nothing.")
+                self._window.restarting.offer(sentence, safe_mode=True)
+        return False
+
+
 def beginning_of(options: Options) -> tuple[Beginning | None, str]:
     """What the window begins with, and the sentence about a session that cannot be kept; (None, "") where none is to
     be: for a picture, a self-test, in safe mode."""
-    if options.verb == "self-test" or options.screenshot is not None or options.safe_mode:
-        return None, ""
     folder = state_folder()
+    if options.verb == "self-test" or options.screenshot is not None or options.safe_mode:
+        if options.window is not None:  # whoever has started this waits to hear that it is there
+            with suppress(OSError):
+                again.tell_ready(folder_of(folder, options.window))
+        return None, ""
     try:
-        return begin(take_slot(folder), options), ""
+        return begin(_slot(folder, options.window), options), ""
     except OSError as error:
         reason = error.strerror or error
         return None, f"The session will not be kept, because {folder} cannot be used ({reason}); check that folder."
+
+
+def _slot(folder: Path, number: int | None) -> Slot:
+    """A certain one may still be used by the program that has started this one, and waits to hear of it."""
+    if number is None:
+        return take_slot(folder)
+    own = folder_of(folder, number)
+    again.tell_ready(own)  # for as long as this program has the folder: who waits to hear of it looks now and then
+    try:
+        slot = take_slot(folder, number, WAIT_FOR_FOLDER_S)
+    except OSError:
+        again.forget_ready(own)
+        raise
+    slot.endings.append(partial(again.forget_ready, own))
+    return slot
 
 
 def watched(slot: Slot) -> list[Callable[[], None]]:

@@ -27,7 +27,7 @@ def begin(slot: Slot, options: Options) -> Beginning:
         found = read_session(slot.session)
     except SessionError as error:
         return Beginning(slot, options, trouble=str(error))
-    if found is None or options.fresh or slot.number > 1:
+    if found is None or options.fresh:
         return Beginning(slot, options, last_model="" if found is None else found.model)
     run = slot.run if slot.run.exists() and not slot.crashed else None
     now = restored(options, replace(found, model="") if slot.crashed else found, run)

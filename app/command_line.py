@@ -21,6 +21,7 @@ DEFAULT_MODEL = "demo"  # built in: the program opens on it at once
 DEFAULT_TOKENS = 64
 DEFAULT_SIZE = (1600, 1000)
 DEFAULT_CONTEXT = 4096  # positions that memory is counted for
+MOST_WINDOWS = 16  # programs side by side that keep a session
 PINS = ("layer", "head", "expert", "position")
 PANELS = (
     "attention",
@@ -97,6 +98,7 @@ class Options:
     record_beyond: Literal["disk", "drop"] | None = None
     projector: bool = False  # the window begins in projector mode
     fresh: bool = False  # the last session is not restored
+    window: int | None = None  # whose session is used, counted from 1; None: of the first that is free
     safe_mode: bool = False  # nothing is restored or kept, and settings are as at first
 
 
@@ -142,7 +144,7 @@ def _open_options(words: Sequence[str]) -> Options:
 
 def _options(given: argparse.Namespace) -> Options:
     names = ("model", "prompt", "chat", "device", "dtype", "threads", "theme", "language", "size", "layout", "panel")
-    modes = ("given", "fresh", "safe_mode", "projector")
+    modes = ("given", "window", "fresh", "safe_mode", "projector")
     kept = ("record_memory", "record_beyond")
     pin = {axis: getattr(given, axis) for axis in PINS if getattr(given, axis) is not None}
     return Options(
@@ -351,6 +353,12 @@ def _add_window(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--projector", action="store_true", help="begin in projector mode, to be read from far away")
     group.add_argument("--fresh", action="store_true", help="begin without the last session: its model, prompt, run")
     group.add_argument(
+        "--window",
+        type=_window,
+        metavar="N",
+        help=f"go on with the session of window N, 1 to {MOST_WINDOWS} (default: the first that is not open)",
+    )
+    group.add_argument(
         "--safe-mode", action="store_true", help="begin without the last session and with no settings, and keep none"
     )
     group.add_argument("--screenshot", type=Path, metavar="FILE.png", help="write a picture without a display and end")
@@ -382,6 +390,13 @@ def _whole(text: str, least: int) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < least:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
+
+
+def _window(text: str) -> int:
+    number = _whole(text, 1)
+    if number > MOST_WINDOWS:
+        raise argparse.ArgumentTypeError(f"there are {MOST_WINDOWS} windows at most, not {text}")
+    return number
 
 
 def _memory(text: str) -> int:

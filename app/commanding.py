@@ -12,16 +12,18 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from app.commands import Place, Situation, dress, enable, identity, translate
 from app.dock import PanelDock
+from app.glossary import readable
 from app.keys_page import KeysPage
 from app.layouts import Workspace
 from app.menus import add_commands
-from app.palette import Entry, entries_of
+from app.palette import PANEL_WORDS, Entry, also_of, entries_of
 from app.palette_page import PalettePage
 from app.preferences import Preferences
 from app.shortcuts import Shortcuts
 from app.shortcuts_page import ShortcutsPage
 from app.theme import Theme
 from app.widgets.over_page import OverPage
+from app.widgets.term_words import told
 
 Show = Callable[[str], None]
 
@@ -48,10 +50,15 @@ class Commanding(QObject):
         self._actions: Mapping[str, QAction] = {}
         self._enabled_for: Situation | None = None
         self._offers: list[tuple[str, Callable[[], Iterable[str]], Show]] = []
+        self._private: set[str] = set()  # kinds of them
+        self._show_term: Show | None = None
         self.shortcuts = Shortcuts(preferences, self)
         self.palette = PalettePage(window, self.entries, preferences.used_commands)
         self.sheet = KeysPage(window, self.shortcuts)
         self.changes = ShortcutsPage(window, self.shortcuts)
+        self._pages: list[OverPage] = []
+        for page in (self.palette, self.sheet, self.changes):
+            self.add_page(page)
         self.palette.chosen.connect(self._remember)
         self.sheet.change_asked.connect(self.change_keys)
         self.shortcuts.changed.connect(self._dress)
@@ -71,24 +78,23 @@ class Commanding(QObject):
             enable(self._actions, now, self.shortcuts.rows)
 
     def show_palette(self) -> None:
-        self._alone(self.palette).toggle()
+        self.palette.toggle()
 
     def show_keys(self) -> None:
-        self._alone(self.sheet).toggle()
+        self.sheet.toggle()
 
     def change_keys(self) -> None:
-        self._alone(self.changes).toggle()
+        self.changes.toggle()
 
-    @property
-    def _pages(self) -> tuple[OverPage, ...]:
-        return self.palette, self.sheet, self.changes
+    def add_page(self, page: OverPage) -> None:
+        """One more that lies over the window, alone."""
+        self._pages.append(page)
+        page.entering.connect(partial(self._leave_others, page))
 
-    def _alone(self, page: OverPage) -> OverPage:
-        """No other page lies over the window."""
+    def _leave_others(self, page: OverPage) -> None:
         for other in self._pages:
             if other is not page:
                 other.leave()
-        return page
 
     def close_page(self) -> bool:
         """True if there was one to close."""
@@ -112,14 +118,29 @@ class Commanding(QObject):
     # -- the palette ---------------------------------------------------------------------------------------------
 
     def entries(self) -> list[Entry]:
-        """Commands, panels, models that were open: what can be done now, and what not and why."""
+        """Commands, panels, models that were open, terms: what can be done now, and what not and why."""
         now = self._situation()
         commands = entries_of(self.shortcuts.rows, self._actions, now)
-        return [*commands, *self._panels(now), *self._models(now), *self._offered()]
+        return [*commands, *self._panels(now), *self._models(now), *self._offered(), *self._terms()]
 
-    def offer(self, kind: str, names: Callable[[], Iterable[str]], do: Show) -> None:
-        """More for the palette: ``do(name)`` for each of the names that there are when it opens."""
+    def offer(self, kind: str, names: Callable[[], Iterable[str]], do: Show, *, private: bool = False) -> None:
+        """More for the palette: ``do(name)`` for each of the names that there are when it opens. ``private``: a name is
+        not kept among what was used last."""
         self._offers.append((kind, names, do))
+        self._private |= {kind} if private else set()
+
+    def offer_terms(self, show: Show) -> None:
+        """The terms of the glossary for the palette: ``show(key)`` opens the entry of one."""
+        self._show_term = show
+
+    def _terms(self) -> Iterable[Entry]:
+        known, show = readable(), self._show_term
+        if known is None or show is None:
+            return
+        about, kind = self.tr("What this term means"), self.tr("Glossary")
+        for key, term in known.terms.items():
+            also = " ".join((term.name, *term.also))
+            yield Entry(f"term.{key}", told(term.name), about, partial(show, key), kind=kind, also=also)
 
     def _offered(self) -> Iterable[Entry]:
         for kind, names, do in self._offers:
@@ -130,7 +151,8 @@ class Commanding(QObject):
         for key, dock in self._workspace.docks.items():
             why = "" if now.has_model or not dock.panel.of_a_run else translate("Needs a model")
             text, about = self.tr("Show panel {0}").format(dock.panel.title()), self.tr("In front of all others")
-            yield Entry(f"panel.{key}", text, about, partial(self._show_panel, key), kind=self.tr("Panel"), why=why)
+            do, also = partial(self._show_panel, key), f"{key} {also_of(PANEL_WORDS.get(key, ''))}"
+            yield Entry(f"panel.{key}", text, about, do, kind=self.tr("Panel"), why=why, also=also)
 
     def _models(self, now: Situation) -> Iterable[Entry]:
         why = "" if now.ready else translate("Needs the engine")
@@ -139,6 +161,8 @@ class Commanding(QObject):
             yield Entry(f"model.{source}", text, source, partial(self._open_model, source), (), self.tr("Model"), why)
 
     def _remember(self, name: str) -> None:
+        if name.partition(".")[0] in self._private:
+            return
         used = [other for other in self._preferences.used_commands() if other not in (name, "")]
         self._preferences.set_used_commands([name, *used])
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from pathlib import Path
 
 from PySide6.QtCore import QEvent, QObject, QRect, QSize, QTimer, Signal, Slot
 from PySide6.QtGui import QAction, QImage
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
+from app import unfinished
+from app.asking import ask_where
 from app.panels.panel import Context
 from app.preferences import Preferences
 from app.provenance import facts_of_window
@@ -18,6 +21,8 @@ from app.widgets.record_chip import RecordChip
 
 TELL_EVERY_MS = 1000  # how far it is; each time is a picture, too
 CLOSE_WITHIN_S = 20.0  # that the program waits at its end for a film to be completed
+
+log = logging.getLogger(__name__)
 
 
 class Filming(QObject):
@@ -35,8 +40,9 @@ class Filming(QObject):
     finished = Signal()
     _told = Signal()  # from the thread of the recording
 
-    def __init__(self, context: Context, preferences: Preferences, window: QWidget) -> None:
+    def __init__(self, context: Context, preferences: Preferences, window: QWidget, folder: Path | None = None) -> None:
         super().__init__(window)
+        self._folder = folder  # of the session, where a film that is made is noted; None: nothing is kept
         self._context, self._preferences, self._window = context, preferences, window
         self.recording: Recording | None = None
         self._began = self._taken = 0.0
@@ -57,13 +63,11 @@ class Filming(QObject):
         if self.recording is not None:
             self.stop()
             return
-        title = self.tr("Record the window")
-        kinds = self.tr("Film ({0});;Moving picture ({1})").format("*.mp4", "*.gif")
-        suggestion = str(Path(self._preferences.run_folder(), "fluoroscope.mp4"))
-        name, kind = QFileDialog.getSaveFileName(self._window, title, suggestion, kinds)
-        if name:
-            path = Path(name)
-            self.begin(path if path.suffix else path.with_suffix(".gif" if "*.gif" in kind else ".mp4"))
+        suggestion = Path(self._preferences.run_folder(), "fluoroscope.mp4")
+        kinds = {".mp4": self.tr("Film"), ".gif": self.tr("Moving picture")}
+        path = ask_where(self._window, self.tr("Record the window"), suggestion, kinds)
+        if path is not None:
+            self.begin(path)
 
     def discard_recording(self) -> None:
         """Give it up; no file is left."""
@@ -85,6 +89,7 @@ class Filming(QObject):
         except RecordingError as error:
             self.failed.emit(str(error))
             return
+        self._note(self.recording)
         self._began = time.monotonic()
         self._put(picture)
         self._window.installEventFilter(self)
@@ -107,8 +112,9 @@ class Filming(QObject):
         self.stop()
         if not self.recording.wait(CLOSE_WITHIN_S):
             self.recording.give_up()
-            self.recording.wait(CLOSE_WITHIN_S)
-        self.recording = None
+            if not self.recording.wait(CLOSE_WITHIN_S):
+                return  # the next start takes what there is
+        self._forget()
 
     def restyle(self, theme) -> None:
         self.chip.restyle(theme)
@@ -147,7 +153,7 @@ class Filming(QObject):
         self._finishing = False
         self.finished.emit()
         self._leave_off()
-        self.recording = None
+        self._forget()
         self.chip.hide()
         state, sentence = recording.progress.state, recording.progress.sentence
         if state == "done":
@@ -163,6 +169,20 @@ class Filming(QObject):
             self._finishing = True
             self.finishing.emit(self.tr("writing {0}").format(recording.path.name), recording.progress.film)
         self.completed.emit(recording.progress.completed)
+
+    def _note(self, recording: Recording) -> None:
+        """If the program is killed, the next start finds what there is of it."""
+        if self._folder is not None:
+            try:
+                unfinished.note(self._folder, recording.part, recording.path)
+            except OSError as error:
+                log.warning("the recording could not be noted: %s", error)
+
+    def _forget(self) -> None:
+        """It has come to its end, one way or the other."""
+        self.recording = None
+        if self._folder is not None:
+            unfinished.forget(self._folder)
 
     def _leave_off(self) -> None:
         """No more pictures."""

@@ -7,17 +7,20 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from PySide6.QtCore import QObject, QTimer, Signal
 
 from app import log_file
 from app.beginning import Beginning
+from app.command_line import DEFAULT_MODEL
+from app.engine_words import said
 from app.filing import Filing
 from app.mailbox import Mailbox
 from app.notes import to_marks
 from app.notices import GoesOnFrame, SavedFrame
 from app.panels.panel import Context
+from app.patience import Patience
 from app.run_bar import RunBar
 from app.session import SavedRun, Session, fitting, sampling_of, write_session
 from app.worker import Worker
@@ -37,12 +40,13 @@ log = logging.getLogger(__name__)
 
 
 class Keeping(QObject):
-    """``beginning`` None: nothing is kept. ``said``: a sentence for the notice bar; ``changed``: other runs are left
-    of programs that ended badly; ``sampling_restored``: the settings of the session, for its model;
-    ``notes_restored``: the notes of a session without a run.
+    """``beginning`` None: nothing is kept. ``said``: a sentence for the notice bar; ``over``: one that holds no more;
+    ``changed``: other runs are left of programs that ended badly; ``sampling_restored``: the settings of the session,
+    for its model; ``notes_restored``: the notes of a session without a run.
     """
 
     said = Signal(str)
+    over = Signal(str)
     changed = Signal()
     sampling_restored = Signal(object)
     notes_restored = Signal(tuple)
@@ -65,13 +69,15 @@ class Keeping(QObject):
         self._sampling, self._keep_layout = sampling, keep_layout
         self._restoring = None if beginning is None else beginning.session
         self._in_vain = False  # what was to be restored could not be opened
+        self._stand_in: Literal["", "coming", "there"] = ""  # the built-in model, for one that is away
         self._written: Session | None = None
         self._changes = self._kept = self._asked = 0  # of the run: how often it changed, and when it was saved
         self._kept_marks: object = None  # notes and bookmarks as they were saved; None: as they are when looked at next
         self._asked_marks: object = None
         self._own = False  # the run as it was last saved lies in the own folder
         self._left: Path | None = None  # the run that was left and is open now
-        self._too_large = self._failed = False  # this run is not saved by itself
+        self._too_large = False  # this run is not saved by itself
+        self._saving, self._writing = Patience(), Patience()  # of the run, of the session
         self._saved_at, self._save_took = float("-inf"), 0.0
         self._timer, self._soon = QTimer(self), QTimer(self)
         self._prepare()
@@ -144,7 +150,7 @@ class Keeping(QObject):
 
     def _model_came(self, frame: ModelFrame) -> None:
         opened = self._filing.opened
-        self._own = self._too_large = self._failed = False
+        self._own = self._too_large = False
         self._kept = self._changes
         if self._left is not None and (opened is None or not self._owns(opened.path)):
             self._left = None  # something else was opened in its place
@@ -153,6 +159,10 @@ class Keeping(QObject):
 
     def _restore_at_model(self, frame: ModelFrame) -> None:
         """The last session had no run."""
+        if self._stand_in == "coming":
+            self._stand_in = "there"
+            return
+        self._stand_in = ""
         session, self._restoring = self._restoring, None
         if session is None or self.beginning is None or frame.source != session.model:
             return
@@ -177,7 +187,8 @@ class Keeping(QObject):
         return self.beginning is not None and bool(self.beginning.options.pin)
 
     def _run_began(self, frame: RunFrame) -> None:
-        self._own = self._too_large = self._failed = False
+        self._own = self._too_large = False
+        self._saving.hurry()  # another run may be saved all the same
         self._moved(frame)
 
     def _moved(self, frame: object) -> None:
@@ -209,6 +220,9 @@ class Keeping(QObject):
         if frame.quiet:
             self._saved_at, self._save_took = time.monotonic(), frame.seconds
             self._run_is_kept()
+            self._relieve(self._saving, self.tr("This run is saved by itself again."))
+        elif self._size() > LARGEST_RUN and self._filing.file == frame.path and self._context.run.ended is not None:
+            self._kept, self._kept_marks, self._own = self._changes, self._marks(), False  # there, and only there
         self.keep()
 
     def _run_is_kept(self) -> None:
@@ -221,15 +235,62 @@ class Keeping(QObject):
 
     def _error(self, frame: ErrorFrame) -> None:
         if frame.task == "autosave":
-            self._failed = True
-            self.said.emit(self.tr("This run is not saved by itself. {0}").format(frame.sentence))
+            sentence = self.tr("This run is not saved by itself for now; it is tried again. {0}")
+            self._complain(self._saving, sentence.format(said(frame.sentence, self.tr)))
         elif frame.task == "load" and self._restoring is not None and self._restoring.run is not None:
             session, self._restoring = self._restoring, replace(self._restoring, run=None)
             if session.model:  # without its run, then
                 self._filing.open_model(session.model)
         elif frame.task == "load":
+            first, known = not self._in_vain, self.knows(frame)
             self._in_vain, self._left = True, None
+            self._stand_in = "" if self._stand_in == "coming" else self._stand_in
             self.changed.emit()
+            if first:
+                self._stand_in_for(frame, known)
+
+    def _stand_in_for(self, frame: ErrorFrame, known: bool) -> None:
+        """The model of the last session is not there: its session stays until another model is opened."""
+        session = self._restoring
+        if session is None or not self._comes_back or session.model in ("", DEFAULT_MODEL):
+            return
+        if not known:
+            self.said.emit(
+                self.tr(
+                    "{0} could not be opened, so the window begins with the model that is built in. It is tried again "
+                    "at every start until a prompt is run or another model is opened."
+                ).format(session.model)
+            )
+        self._restoring, self._stand_in = replace(session, trouble=frame.sentence), "coming"
+        self._filing.open_model(DEFAULT_MODEL)
+
+    @property
+    def _comes_back(self) -> bool:
+        """Whether it is the model of the last session that is opened first."""
+        if self.beginning is None or self._restoring is None or "model" in self.beginning.options.given:
+            return False
+        return self.beginning.options.model in (self._restoring.model, str(self.beginning.slot.run))
+
+    def knows(self, frame: ErrorFrame) -> bool:
+        """Whether the user was told at an earlier start that the model of the session is not there."""
+        if frame.task != "load" or self._restoring is None or self._in_vain:
+            return False
+        return self._comes_back and self._restoring.trouble == frame.sentence
+
+    def _complain(self, patience: Patience, sentence: str) -> None:
+        """Once, as long as it goes wrong."""
+        if not patience.said:
+            self.over.emit(patience.relief)
+            self.said.emit(sentence)
+        patience.fail(sentence)
+
+    def _relieve(self, patience: Patience, sentence: str) -> None:
+        """It works; that is told where the user was told that it does not."""
+        if patience.said:
+            self.over.emit(patience.said)
+            self.said.emit(sentence)
+            patience.relief = sentence
+        patience.succeed()
 
     # ---- keeping ---------------------------------------------------------------------------------------------------
 
@@ -239,8 +300,9 @@ class Keeping(QObject):
             return
         rest = max(SAVE_EVERY_S, REST_PER_SAVE * self._save_took)
         if time.monotonic() - self._saved_at >= rest:
-            self._save_run()
-        self._write()
+            self.keep_run()
+        if self._writing.ready:
+            self._write()
 
     @property
     def _on_its_way(self) -> bool:
@@ -248,11 +310,31 @@ class Keeping(QObject):
         return self._restoring is not None and self._context.run.model is None and not self._in_vain
 
     def _keep_now(self) -> None:
-        self._save_run()
+        self.keep_run()
         self._write()
 
-    def _save_run(self) -> None:
-        if self.beginning is None or not self._context.run.steps or self._failed or not self._is_another():
+    def hurry(self) -> None:
+        """What went wrong before is tried at once."""
+        self._saving.hurry()
+        self._writing.hurry()
+
+    @property
+    def unkept(self) -> bool:
+        """Whether the run would be lost if the program ended now."""
+        return self._has_news and (self._size() > LARGEST_RUN or not self._saving.ready)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a save is under way, or to come."""
+        return self._worker.saves or self._has_news
+
+    @property
+    def _has_news(self) -> bool:
+        return self.beginning is not None and bool(self._context.run.steps) and self._is_another()
+
+    def keep_run(self) -> None:
+        """Unless it is kept as it is, is too large, or went wrong a moment ago."""
+        if self.beginning is None or not self._saving.ready or not self._has_news:
             return
         if self._size() > LARGEST_RUN:
             self._say_too_large()
@@ -260,18 +342,23 @@ class Keeping(QObject):
             self._asked, self._asked_marks, self._saved_at = self._changes, self._marks(), time.monotonic()
 
     def _is_another(self) -> bool:
-        """Whether the run, or what is noted of it, has changed since it was saved."""
+        """Whether the run, what is noted of it, or what is compared, has changed since it was saved."""
         if self._kept_marks is None:
             self._kept_marks = self._marks()
         return self._kept != self._changes or self._kept_marks != self._marks()
 
     def _marks(self) -> object:
-        return to_marks(self._context.notes, self._context.run)
+        run, comparison = self._context.run, self._context.comparison
+        branches = () if run.tree is None else tuple(branch.number for branch in run.tree.branches if branch.number)
+        return to_marks(self._context.notes, run), comparison, branches  # of which one may have been dropped
 
     def _size(self) -> int:
         """Of the run's file, about."""
         run = self._context.run
-        return run.record.memory + run.record.disk + BYTES_PER_STEP * len(run.steps)
+        others = [] if run.tree is None else [one for one in run.tree.branches if one.number != run.tree.current]
+        steps = len(run.steps) + sum(len(branch.pieces) for branch in others)
+        aside = sum(branch.bytes for branch in others)
+        return run.record.memory + run.record.disk + aside + BYTES_PER_STEP * steps
 
     def _say_too_large(self) -> None:
         if not self._too_large:
@@ -292,14 +379,12 @@ class Keeping(QObject):
             write_session(self.beginning.slot.session, session)
         except OSError as error:
             log.warning("the session could not be written: %s", error)
-            self.said.emit(
-                self.tr("The session is not kept, because {0} cannot be written; check its folder.").format(
-                    self.beginning.slot.session
-                )
-            )
+            sentence = self.tr("The session is not kept, because {0} cannot be written; check its folder.")
+            self._complain(self._writing, sentence.format(self.beginning.slot.session))
         else:
             self._keep_layout()
             self._written = session
+            self._relieve(self._writing, self.tr("The session is kept again."))
 
     def session(self) -> Session:
         """As it is now."""
@@ -308,7 +393,8 @@ class Keeping(QObject):
         if file and not self._own and not self._is_another():
             source = file  # the run is as it is in the user's file
         prompt, tokens = bar.prompt.toPlainText(), bar.tokens.value()
-        if run.model is None and self._restoring is not None:  # its model may be there again at the next start
+        away = run.model is None or (self._stand_in == "there" and not run.steps)
+        if away and self._restoring is not None:  # its model may be there again at the next start
             return replace(self._restoring, prompt=prompt, tokens=tokens)
         return Session(
             model=source,
@@ -331,7 +417,8 @@ class Keeping(QObject):
         self._soon.stop()
         self._await_save(USERS_PATIENCE_S if self._filing.saving else PATIENCE_S)  # it may be of the run as it was
         if self.beginning is not None and not self._on_its_way:
-            self._save_run()
+            self._saving.hurry()
+            self.keep_run()
             self._await_save(PATIENCE_S)
             self._write()
 

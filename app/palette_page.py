@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from PySide6.QtCore import QModelIndex, Qt, Signal
-from PySide6.QtWidgets import QAbstractItemView, QApplication, QLabel, QListView, QVBoxLayout, QWidget
+from PySide6.QtWidgets import QAbstractItemView, QLabel, QListView, QVBoxLayout, QWidget
 
 from app.palette import Entry, Found, find
 from app.widgets.over_page import OverPage
@@ -38,7 +38,6 @@ class PalettePage(OverPage):
         column = QVBoxLayout(self)
         for part in (self.field, self.list, self.words):
             column.addWidget(part)
-        QApplication.instance().focusChanged.connect(self._focus_moved)  # type: ignore[union-attr]
 
     def _prepare(self) -> None:
         self.field.setPlaceholderText(self.tr("A few letters of a command, a panel, a model"))
@@ -92,11 +91,6 @@ class PalettePage(OverPage):
         self.field.setAccessibleDescription("" if found is None else spoken(found))
         if found is not None:
             self.words.setText("")
-
-    def _focus_moved(self, before: QWidget | None, now: QWidget | None) -> None:
-        """Somebody went on elsewhere in the window."""
-        if now is not None and self.isVisible() and now.window() is self.window() and not self.holds(now):
-            self.leave()
 
     def place(self) -> None:
         """In the upper half of the window, always with the same room for rows."""

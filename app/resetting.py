@@ -8,9 +8,11 @@ from app.preferences import Preferences
 
 
 class Resetting(QObject):
-    """Each public method is the command of its name. ``said``: a sentence for the notice bar."""
+    """Each public method is the command of its name. ``said``: a sentence for the notice bar; ``done``: one with
+    which one may start again."""
 
     said = Signal(str)
+    done = Signal(str)
     changed = Signal()
 
     def __init__(self, preferences: Preferences, parent: QObject) -> None:
@@ -24,7 +26,7 @@ class Resetting(QObject):
         except OSError as error:
             self.said.emit(self.tr("The settings could not be reset: {0}.").format(error.strerror or error))
             return
-        self.said.emit(
+        self.done.emit(
             self.tr(
                 "All settings are as at first from the next start on. Those of now are kept in {0}: "
                 "“Bring the settings back” in the menu Help undoes it."
@@ -39,5 +41,5 @@ class Resetting(QObject):
         except OSError as error:
             self.said.emit(self.tr("The settings could not be brought back: {0}.").format(error.strerror or error))
             return
-        self.said.emit(self.tr("The settings from before the reset are back, from the next start on."))
+        self.done.emit(self.tr("The settings from before the reset are back, from the next start on."))
         self.changed.emit()

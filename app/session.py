@@ -21,6 +21,7 @@ VERSION = 1
 LARGEST = 2**24  # bytes that are read
 LONGEST_PROMPT = 1_000_000  # letters that are kept
 LONGEST_RUN = 2**31  # tokens
+UNREADABLE = (OSError, ValueError, RecursionError, EngineError)
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,8 @@ class SavedRun:
 
 @dataclass(frozen=True)
 class Session:
-    """``run`` None: there was none, or it was not kept. A file of an older version may lack what came later."""
+    """``run`` None: there was none, or it was not kept. ``trouble``: why the model could not be opened at the last
+    start, as it was told then. A file of an older version may lack what came later."""
 
     version: int = VERSION
     model: str = field(default="", metadata=LATER)
@@ -44,6 +46,7 @@ class Session:
     edits: tuple[Edit, ...] = field(default=(), metadata=LATER)
     notes: tuple[Note, ...] = field(default=(), metadata=LATER)
     run: SavedRun | None = field(default=None, metadata=LATER)
+    trouble: str = field(default="", metadata=LATER)
 
 
 class SessionError(EngineError):
@@ -57,12 +60,21 @@ def write_session(path: Path, session: Session) -> None:
     atomically(path, json.dumps(to_json(session), ensure_ascii=False).encode("utf-8", "replace"), mode=0o600)
 
 
+def look_at_session(path: Path) -> Session | None:
+    """As it lies there, of a window that may be anybody's; None where there is none, or none that can be read."""
+    try:
+        data = _bytes(path)
+        return None if data is None else _parsed(data)
+    except UNREADABLE:
+        return None
+
+
 def read_session(path: Path) -> Session | None:
     """None where there is none. Raises SessionError; the file is kept beside the place then, and is not in the way."""
     try:
         data = _bytes(path)
         return None if data is None else _parsed(data)
-    except (OSError, ValueError, RecursionError, EngineError) as error:
+    except UNREADABLE as error:
         aside = path.with_name(f"{path.stem}-unread{path.suffix}")
         try:
             path.replace(aside)

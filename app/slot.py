@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -16,10 +17,11 @@ from pathlib import Path
 
 from PySide6.QtCore import QLockFile, QStandardPaths
 
+from app.command_line import MOST_WINDOWS
+from app.unfinished import rescue
 from engine.run_file_facts import SUFFIX
 
 VARIABLE = "FLUOROSCOPE_STATE"  # another folder, for this program
-MOST_WINDOWS = 16
 MOST_LEFT = 4  # runs of programs that ended badly; older ones are let go
 RUN, SESSION, MARK, LOCK, CRASH, LOG = f"run{SUFFIX}", "session.json", "running", "lock", "crash.txt", "log.txt"
 
@@ -27,13 +29,15 @@ RUN, SESSION, MARK, LOCK, CRASH, LOG = f"run{SUFFIX}", "session.json", "running"
 @dataclass
 class Slot:
     """``number`` counts from 1. ``crashed``: the last program did not end properly, here or in a folder that is free;
-    ``crash_text`` is what Python said then, "" where it was killed."""
+    ``crash_text`` is what Python said then, "" where it was killed; ``films``: what it left of those it was making."""
 
     folder: Path
     number: int
     lock: QLockFile = field(repr=False)
     crashed: bool = False
     crash_text: str = ""
+    films: list[Path] = field(default_factory=list)
+    endings: list[Callable[[], None]] = field(default_factory=list, repr=False)  # of what else writes into the folder
 
     @property
     def run(self) -> Path:
@@ -57,7 +61,9 @@ class Slot:
         return bool(path) and Path(path).parent == self.folder
 
     def leave(self) -> None:
-        """The program ends properly."""
+        """The program ends properly, and another one may have the folder at once."""
+        while self.endings:
+            self.endings.pop()()
         (self.folder / MARK).unlink(missing_ok=True)
         self.lock.unlock()
 
@@ -70,27 +76,45 @@ def state_folder() -> Path:
     return Path(QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericStateLocation), "fluoroscope")
 
 
-def take_slot(folder: Path) -> Slot:
-    """The first free one; it is this program's until ``leave``. Raises OSError where nothing can be written."""
+def folder_of(folder: Path, number: int) -> Path:
+    return folder / f"window-{number}"
+
+
+def take_slot(folder: Path, number: int | None = None, seconds: float = 0.0) -> Slot:
+    """The first free one, or this one, which may become free within so many seconds; it is this program's until
+    ``leave``. Raises OSError where nothing can be written, or it is not free."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)  # prompts are nobody else's business
-    for number in range(1, MOST_WINDOWS + 1):
-        own = folder / f"window-{number}"
-        lock = _locked(own)
+    for each in range(1, MOST_WINDOWS + 1) if number is None else [number]:
+        own = folder_of(folder, each)
+        lock = _locked(own, seconds)
         if lock is not None:
-            slot = Slot(own, number, lock)
+            slot = Slot(own, each, lock)
             _sweep(own)
             _look_back(slot, folder)
             _mark(slot)
             return slot
-    raise OSError(f"{MOST_WINDOWS} programs use it already")
+    raise OSError(f"{MOST_WINDOWS} programs use it already" if number is None else f"window {number} is open already")
 
 
-def _locked(folder: Path) -> QLockFile | None:
+def free_numbers(folder: Path, own: Path) -> list[int]:
+    """Of the folders that no program uses, the own one aside."""
+    found: list[int] = []
+    for number in range(1, MOST_WINDOWS + 1):
+        other = folder_of(folder, number)
+        with suppress(OSError):
+            lock = _locked(other) if other != own and other.is_dir() else None
+            if lock is not None:
+                lock.unlock()
+                found.append(number)
+    return found
+
+
+def _locked(folder: Path, seconds: float = 0.0) -> QLockFile | None:
     """None where another program has it. A lock of a program that is gone is none."""
     folder.mkdir(exist_ok=True, mode=0o700)
     lock = QLockFile(str(folder / LOCK))
     lock.setStaleLockTime(0)
-    if lock.tryLock(0):
+    if lock.tryLock(round(1000 * seconds)):
         return lock
     if lock.error() == QLockFile.LockError.LockFailedError:
         return None
@@ -104,7 +128,11 @@ def _look_back(slot: Slot, folder: Path) -> None:
             lock = None if other == slot.folder else _locked(other)
         except OSError:  # somebody else's, or no folder: this one can be used all the same
             continue
-        if (lock is not None or other == slot.folder) and (other / MARK).exists():
+        if lock is None and other != slot.folder:
+            continue
+        film = rescue(other)
+        slot.films += [film] if film is not None else []
+        if (other / MARK).exists():
             slot.crashed = True
             slot.crash_text = _text_of(other / CRASH) or slot.crash_text
             _put_aside(other, slot)

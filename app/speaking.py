@@ -1,4 +1,4 @@
-"""The command that chooses the language of the window; it is spoken from the next start on."""
+"""The command that chooses the language of the window; it is spoken from the next start on, which may be at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from app.preferences import Preferences
 class Speaking(QObject):
     """Each public method is the command of its name, but for ``choices``."""
 
-    said = Signal(str)  # one sentence for the notice bar
+    said = Signal(str)  # one sentence for the notice bar, with which one may start again; "": not any more
 
     def __init__(self, preferences: Preferences, spoken: str, parent: QObject) -> None:
         super().__init__(parent)
@@ -23,9 +23,8 @@ class Speaking(QObject):
         self.chosen = name
         self._preferences.set_language(name)
         language = language_of(name)
-        if language != self._spoken:
-            sentence = self.tr("From the next start on the window speaks {0}.")
-            self.said.emit(sentence.format(LANGUAGES[language]))
+        sentence = self.tr("From the next start on the window speaks {0}.").format(LANGUAGES[language])
+        self.said.emit("" if language == self._spoken else sentence)
 
     def choices(self) -> tuple[tuple[str, str], ...]:
         """Which of the commands of one name is the chosen one: the name, the argument."""

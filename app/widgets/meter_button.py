@@ -12,9 +12,9 @@ class MeterButton(QToolButton):
     """Keeps the room it once needed, as a StillLabel does: the bar is not laid out again with every figure."""
 
     def __init__(self) -> None:
+        self._room = QSize(0, 0)
         super().__init__()
         self._texts = ("", "")
-        self._room = QSize(0, 0)
         self.setAutoRaise(True)
         self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextOnly)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -44,6 +44,6 @@ class MeterButton(QToolButton):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_room"):
+        if event.type() == QEvent.Type.FontChange:
             self._room = QSize(0, 0)
             self.updateGeometry()

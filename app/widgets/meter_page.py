@@ -5,7 +5,6 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import (
     QAbstractItemView,
-    QFrame,
     QHeaderView,
     QLabel,
     QTreeWidget,
@@ -16,18 +15,20 @@ from PySide6.QtWidgets import (
 
 from app.cost_words import Figures, Group, Row, advice, groups, milliseconds, plain_text, share_text
 from app.theme import Theme
+from app.widgets.over_page import OverPage
 
 _TO_THE_RIGHT = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 LEAST_ROWS = 14  # of room, so that the page does not grow with the first figures
 
 
-class MeterPage(QFrame):
+class MeterPage(OverPage):
     """Every part with its time per token and its share; the largest first. ``titles``: of panels, by key."""
 
+    stays = True  # what is watched goes on
+
     def __init__(self, parent: QWidget, titles: dict[str, str]) -> None:
-        super().__init__(parent)
+        super().__init__(parent, "meter")
         self.titles = titles
-        self.setObjectName("meter")
         self.setAccessibleName(self.tr("What watching costs"))
         self.plain, self.advice = self._sentence(), self._sentence()
         self.table = self._make_table()
@@ -36,7 +37,6 @@ class MeterPage(QFrame):
         column.addWidget(self.plain)
         column.addWidget(self.table, 1)
         column.addWidget(self.advice)
-        self.hide()
 
     def _sentence(self) -> QLabel:
         label = QLabel(wordWrap=True)
@@ -119,15 +119,9 @@ class MeterPage(QFrame):
         self.setGeometry(window.width() - wide - letter, window.height() - high - 3 * letter, wide, high)
 
     def restyle(self, theme: Theme) -> None:
-        self.setStyleSheet(
-            f"#meter {{ background: {theme.raised}; border: 1px solid {theme.line}; }}"
-            f"#meter QTreeWidget {{ border: 1px solid {theme.line}; }}"
-        )
+        super().restyle(theme)
+        self.setStyleSheet(f"{self.styleSheet()} #meter QTreeWidget {{ border: 1px solid {theme.line}; }}")
 
-    def toggle(self) -> None:
-        self.setVisible(not self.isVisible())
-        if self.isVisible():
-            self._items = {}  # to be put in order again: the largest first
-            self.place()
-            self.raise_()
-            self.table.setFocus()
+    def begin(self) -> None:
+        self._items = {}  # to be put in order again: the largest first
+        self.table.setFocus()

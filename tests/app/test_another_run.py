@@ -9,7 +9,7 @@ import pytest
 
 from app.panels import PANELS
 from app.panels.panel import Panel
-from app.window import newest_answers
+from app.receiving import newest_answers
 from engine.frames import AnswerFrame, ModelFrame, Piece, RoutedTokens, RunFrame
 from tests.app.kinds import KindsOnDisk
 from tests.app.panel_runs import show
@@ -42,7 +42,7 @@ def test_answers_of_the_run_before_go(qtbot: Any, kinds: KindsOnDisk, panel: typ
     if panel.key != "strip":
         assert told[-1] == "", "the title bar hears that nothing is shown"
     left = {name: array for name, array in shown.panel.values().items() if array.size}
-    of_the_tokens = {"ids", "probabilities", "byte_ranges", "surprise", "entropy", "seconds"}
+    of_the_tokens = {"tokens", "ids", "probabilities", "byte_ranges", "surprise", "entropy", "seconds"}
     assert set(left) == (of_the_tokens if panel.key == "strip" else set())
     assert all(np.isnan(left[name]).all() for name in ("surprise", "entropy", "seconds") if name in left)
     if panel.key != "strip":

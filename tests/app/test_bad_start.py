@@ -144,7 +144,7 @@ def test_settings_that_cannot_be_kept_are_said_once(
     window.looks.use_theme("light")
     qtbot.mouseClick(window.notice_bar.dismiss, Qt.MouseButton.LeftButton)
     window.preferences._file.sync()
-    window._tell_about_settings()
+    window.tell_about_settings()
     assert not window.notice_bar.isVisible()
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from app.board import Board
 from app.mailbox import Mailbox
-from app.window import newest_answers
+from app.receiving import newest_answers
 from app.worker import RunRequest, Worker
 from engine import tensor_answers
 from engine.checkpoint import values

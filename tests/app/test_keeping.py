@@ -2,96 +2,28 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PySide6.QtCore import Qt
-from shiboken6 import isValid
 
 from app import keeping
 from app.application import as_held, beginning_of, make_window
-from app.beginning import begin
 from app.command_line import Options, parse
-from app.mailbox import Mailbox
 from app.notes import Note
 from app.notices import SavedFrame
 from app.preferences import Preferences
 from app.session import Session, read_session
 from app.slot import Slot, take_slot
 from app.window import Window
-from app.worker import Worker
 from engine.edits import Edit
 from engine.frames import ErrorFrame
 from engine.settings import Record
-from tests.app import leaks
-from tests.app.conftest import GREEDY, PLAIN_PANELS, slow_passes
-
-WAIT = 60_000
-Start = Callable[..., Window]
-
-
-@pytest.fixture
-def state(tmp_path: Path) -> Path:
-    return tmp_path / "state"
-
-
-@pytest.fixture
-def start(qtbot, no_leaks: None, state: Path, tiny_model: Path) -> Iterator[Start]:
-    """Starts the program's window as the command line says; without words it opens what it opened last, at first the
-    tiny model."""
-    windows: list[Window] = []
-
-    def make(*words: str) -> Window:
-        slot = take_slot(state)
-        options = replace(parse(list(words)), sampling=GREEDY)
-        if "model" not in options.given:
-            options = replace(options, model=str(tiny_model))  # in the place of the model that is built in
-        beginning = begin(slot, options)
-        box = Mailbox()
-        window = Window(Worker(box, threads=1), box, Preferences(), beginning.options, PLAIN_PANELS, beginning)
-        windows.append(window)
-        window.show()
-        window.worker.start()
-        qtbot.waitUntil(lambda: window.ready and not window.filing.loading, timeout=WAIT)
-        return window
-
-    yield make
-    while windows:
-        window = windows.pop()
-        if isValid(window):
-            close(window)
-        del window
-
-
-def close(window: Window) -> None:
-    """As the user does it."""
-    window.close()
-    assert window.closed_in_time
-    window.deleteLater()
-    leaks.settle()
-
-
-def run(window: Window, qtbot, prompt: str = "hello", tokens: int = 4) -> None:
-    window.bar.prompt.setPlainText(prompt)
-    window.bar.tokens.setValue(tokens)
-    window.run_prompt()
-    qtbot.waitUntil(lambda: bool(window.context.run.steps) and window.context.run.ended is not None, timeout=WAIT)
-
-
-def text_of(window: Window) -> str:
-    return "".join(piece.text for piece in window.context.run.pieces)
-
-
-def arrived(window: Window, n_tokens: int) -> bool:
-    return window.context.run.ended is not None and window.context.run.n_tokens == n_tokens
-
+from tests.app.conftest import GREEDY, slow_passes
+from tests.app.kept_windows import WAIT, Start, arrived, close, program, run, text_of, wait_for
 
 # ---- the session -----------------------------------------------------------------------------------------------------
 
@@ -178,6 +110,102 @@ def test_a_model_that_is_away_for_a_while_is_not_forgotten(start: Start, qtbot, 
     window = start()
     qtbot.waitUntil(lambda: len(window.context.notes) == 1, timeout=WAIT)
     assert window.bar.prompt.toPlainText() == "typed meanwhile"
+
+
+def test_a_model_that_stays_away_is_told_once_and_kept_until_another_is_opened(
+    start: Start, qtbot, tiny_model: Path, state: Path, embedded: Path, tmp_path: Path
+) -> None:
+    """The built-in one stands in for it (here: as tiny); with the prompt."""
+    gone = tmp_path / "gone"
+    shutil.copytree(tiny_model, gone)
+    window = start("--model", str(gone))
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    window.bar.prompt.setPlainText("what was typed")
+    window.context.notes.add(Note(0, "look here", layer=1))
+    close(window)
+    shutil.rmtree(gone)
+
+    window = start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    assert window.context.run.model.source == "demo"
+    assert str(gone) in window.error_bar.sentence.text(), "where it was looked for"
+    assert str(gone) in window.notice_bar.sentences.text()
+    assert window.bar.prompt.toPlainText() == "what was typed"
+    close(window)
+
+    window = start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    assert window.context.run.model.source == "demo"
+    assert window.error_bar.isHidden(), "it was said"
+    assert window.notice_bar.isHidden()
+    assert window.bar.prompt.toPlainText() == "what was typed"
+    window.filing.open_model(str(gone))
+    qtbot.waitUntil(window.error_bar.isVisible, timeout=WAIT)  # asked for, it is said
+    close(window)
+
+    shutil.copytree(tiny_model, gone)
+    window = start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    assert window.context.run.model.source == str(gone)
+    assert [note.text for note in window.context.notes] == ["look here"]
+    close(window)
+
+    shutil.rmtree(gone)
+    window = start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    assert window.error_bar.isVisible(), "it was there meanwhile"
+    window.filing.open_model(str(tiny_model))
+    qtbot.waitUntil(lambda: window.context.run.model.source == str(tiny_model), timeout=WAIT)
+    close(window)
+    session = read_session(state / "window-1" / "session.json")
+    assert session is not None
+    assert (session.model, session.trouble) == (str(tiny_model), "")
+
+
+def test_a_run_of_the_one_that_stands_in_is_the_session(
+    start: Start, qtbot, tiny_model: Path, embedded: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    shutil.copytree(tiny_model, gone)
+    close(start("--model", str(gone)))
+    shutil.rmtree(gone)
+    window = start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    run(window, qtbot)
+    close(window)
+    window = start()
+    qtbot.waitUntil(lambda: arrived(window, 9), timeout=WAIT)
+    assert window.context.run.model.source == "demo"  # type: ignore[union-attr]
+
+
+def test_where_nothing_stands_in_there_is_the_start_page(
+    start: Start, qtbot, tiny_model: Path, embedded: Path, tmp_path: Path
+) -> None:
+    gone = tmp_path / "gone"
+    shutil.copytree(tiny_model, gone)
+    close(start("--model", str(gone)))
+    shutil.rmtree(gone)
+    (embedded / "config.json").write_text("{")
+    window = start()
+    qtbot.waitUntil(lambda: window.keeping._in_vain and not window.filing.loading, timeout=WAIT)
+    assert window.pages.currentWidget() is window.start_page
+    close(window)
+
+
+def test_after_a_crash_it_is_the_built_in_model_that_is_missing(
+    start: Start, qtbot, tiny_model: Path, state: Path, embedded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The model of the session was not even tried."""
+    window = start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    close(window)
+    (state / "window-1" / "running").write_text("{}")
+    monkeypatch.setattr("tests.app.kept_windows.replace", lambda options, **changes: replace(options, sampling=GREEDY))
+    (embedded / "config.json").write_text("{")
+    window = start()
+    qtbot.waitUntil(window.error_bar.isVisible, timeout=WAIT)
+    assert "could not be opened" not in window.notice_bar.sentences.text()
+    assert window.left_bar.open.text() == f"Open {tiny_model.name} again"
 
 
 def test_a_run_that_came_back_goes_on(start: Start, qtbot) -> None:
@@ -341,7 +369,64 @@ def test_a_full_disk_is_told_as_a_notice_and_the_run_goes_on(start: Start, qtbot
     before = window.keeping._asked
     window.keeping._changes += 1
     window.keeping._keep_now()
-    assert window.keeping._asked == before, "it is not tried again for this run"
+    assert window.keeping._asked == before, "not at once"
+
+
+def test_what_could_not_be_saved_is_tried_again_and_each_is_told_once(
+    start: Start, qtbot, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder in the place of the file stands for a disk that takes nothing."""
+    window = start()
+    now = [1000.0]
+    window.keeping._saving.now = lambda: now[0]
+    monkeypatch.setattr(keeping, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(keeping, "REST_PER_SAVE", 0.0)
+    own, notice = state / "window-1" / "run.fluoro", window.notice_bar.sentences
+    for folder in (True, False, True, False):  # and once more, later
+        own.unlink(missing_ok=True)
+        if folder:
+            (own / "full").mkdir(parents=True)
+        run(window, qtbot, tokens=3)
+        if folder:
+            qtbot.waitUntil(lambda: "not saved by itself for now" in notice.text(), timeout=WAIT)
+            assert "by itself again" not in notice.text()
+            pauses = []
+            for _ in range(3):
+                asked = now[0]
+                while not window.keeping._saving.ready:
+                    window.keeping.keep()
+                    now[0] += 1.0
+                pauses.append(now[0] - asked)
+                window.keeping.keep()
+                qtbot.waitUntil(lambda: not window.worker.saves and not window.keeping._saving.ready, timeout=WAIT)
+            assert pauses == sorted(set(pauses)), "it waits longer every time"
+            assert notice.text().count("not saved") == 1
+            (own / "full").rmdir()
+            own.rmdir()
+            now[0] += 10_000.0
+            window.keeping.keep()
+        qtbot.waitUntil(lambda: own.is_file() and not window.keeping.pending, timeout=WAIT)
+        assert "not saved by itself" not in notice.text()
+        assert notice.text().count("This run is saved by itself again.") == 1
+
+
+def test_a_session_that_could_not_be_written_is_written_later(start: Start, qtbot, state: Path) -> None:
+    window = start()
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
+    path, notice = state / "window-1" / "session.json", window.notice_bar.sentences
+    path.unlink(missing_ok=True)
+    (path / "full").mkdir(parents=True)
+    window.bar.prompt.setPlainText("typed")
+    window.keeping.keep()
+    assert "The session is not kept" in notice.text()
+    (path / "full").rmdir()
+    path.rmdir()
+    window.keeping.keep()
+    assert not path.exists(), "not at once"
+    window.keeping.hurry()
+    window.keeping.keep()
+    assert read_session(path).prompt == "typed"  # type: ignore[union-attr]
+    assert notice.text() == "The session is kept again."
 
 
 def test_what_is_noted_makes_it_another_run_and_comes_back(start: Start, qtbot) -> None:
@@ -529,20 +614,6 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path, monkeypatch: py
 
 
 # ---- the real program ------------------------------------------------------------------------------------------------
-
-
-def program(state: Path, *words: str) -> subprocess.Popen:
-    settings = {"XDG_CONFIG_HOME": str(state.parent / "config"), "QT_QPA_PLATFORM": "offscreen"}
-    environment = {**os.environ, **settings, "FLUOROSCOPE_STATE": str(state), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen([sys.executable, "-m", "app.main", *words], env=environment, stderr=subprocess.DEVNULL)
-
-
-def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90.0) -> None:
-    until = time.monotonic() + seconds
-    while not path.exists():
-        assert process.poll() is None, "the program has ended"
-        assert time.monotonic() < until, f"{path} did not come"
-        time.sleep(0.05)
 
 
 def test_the_program_is_killed_and_the_next_one_finds_its_run(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PySide6.QtCore import QEvent, QMimeData, QPoint, Qt, QUrl
-from PySide6.QtGui import QDropEvent, QImage, QKeyEvent
+from PySide6.QtGui import QDragEnterEvent, QDropEvent, QImage, QKeyEvent
 from PySide6.QtWidgets import QApplication, QTabBar, QToolButton
 
 from app.command_line import Options, parse
@@ -21,7 +21,7 @@ from app.window import Window
 from engine.frames import EndFrame, ErrorFrame, ModelFrame, StepFrame, Where
 from engine.questions import AskCacheState
 from engine.settings import Sampling
-from tests.app.conftest import GREEDY, MakeWindow, panel_class, trigger
+from tests.app.conftest import GREEDY, Journal, MakeWindow, panel_class, trigger, with_journal
 
 LONG = 400
 
@@ -31,22 +31,10 @@ def window(make_window: MakeWindow) -> Window:
     return make_window()
 
 
-class Journal(list):
-    """Frames in the order in which the window took them in."""
-
-    def count_of(self, kind: type) -> int:
-        return sum(isinstance(frame, kind) for frame in self)
-
-
 @pytest.fixture
 def live(make_window: MakeWindow, qtbot, tiny_model: Path) -> tuple[Window, Journal]:
     """A window with the tiny model loaded, and its journal."""
-    window = make_window(Options(model=str(tiny_model), sampling=GREEDY, tokens=4), start=True)
-    journal = Journal()
-    window.received.connect(journal.append)
-    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
-    window.bar.prompt.setPlainText("hello")
-    return window, journal
+    return with_journal(make_window, qtbot, tiny_model, tokens=4)
 
 
 def panel(window: Window, key: str):
@@ -476,23 +464,50 @@ def test_copying_a_picture(live) -> None:
     assert not QApplication.clipboard().image().isNull()
 
 
-def drop(window: Window, path: Path) -> bool:
-    data = QMimeData()
-    data.setUrls([QUrl.fromLocalFile(str(path))])
-    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+def drop(window: Window, *paths: Path) -> bool:
+    """Whether it is taken."""
+    data, buttons, keys = QMimeData(), Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    data.setUrls([QUrl.fromLocalFile(str(path)) for path in paths])
+    entering = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, data, buttons, keys)
+    entering.ignore()
+    window.dragEnterEvent(entering)
+    assert entering.isAccepted(), "else the program could not say why it does not open it"
     event = QDropEvent(QPoint(5, 5).toPointF(), Qt.DropAction.CopyAction, data, buttons, keys)
     event.ignore()
     window.dropEvent(event)  # Qt delivers drops only after a real drag has entered
     return event.isAccepted()
 
 
-def test_dropping_a_folder_opens_it(live, qtbot, tiny_model: Path, tmp_path: Path) -> None:
+def test_dropping_a_folder_opens_it(live, qtbot, tiny_model: Path) -> None:
     window, journal = live
-    text = tmp_path / "text.txt"
-    text.write_text("x")
-    assert not drop(window, text)
     assert drop(window, tiny_model)
     qtbot.waitUntil(lambda: journal.count_of(ModelFrame) == 2, timeout=30_000)
+
+
+def test_a_drop_that_is_not_opened_says_why(live, tiny_model: Path) -> None:
+    window, journal = live
+    for paths, words in (
+        ([tiny_model / "model.safetensors"], ("model.safetensors", "weights alone", "config.json")),
+        ([Path("/none/<b>notes.txt")], ("<b>notes.txt", "no model or run")),
+        ([tiny_model, tiny_model], ("2 files", "one model or run is opened at a time")),
+    ):
+        assert not drop(window, *paths)
+        assert window.error_bar.isVisible()
+        for word in words:
+            assert word in window.error_bar.sentence.text()
+        window.error_bar.hide()
+    assert journal.count_of(ModelFrame) == 1, "nothing was opened"
+
+
+def test_a_dragged_text_is_no_file(live) -> None:
+    window, _ = live
+    data = QMimeData()
+    data.setText("hello")
+    buttons, keys = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.NoModifier
+    entering = QDragEnterEvent(QPoint(5, 5), Qt.DropAction.CopyAction, data, buttons, keys)
+    entering.ignore()
+    window.dragEnterEvent(entering)
+    assert not entering.isAccepted()
 
 
 def test_panels_of_the_same_kind_do_not_share_keys() -> None:
