@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from PySide6.QtCore import QCoreApplication
@@ -11,8 +12,8 @@ from app.widgets.values_model import Along
 HEAD, KV_HEAD, LAYER, EXPERT, POSITION, QUERY, KEY, DIMENSION, RANK, TOKEN, ROW, BIN = (
     "head", "KV head", "layer", "expert", "position", "query", "key", "dimension", "rank", "token", "row", "bin",
 )  # fmt: skip
-_TOKENS = ("ids", "probabilities", "surprise", "entropy", "seconds")
-_LENS = ("ids", "probabilities", "next_probability", "next_rank", "entropy", "divergence", "difference")
+_TOKENS = ("tokens", "ids", "probabilities", "surprise", "entropy", "seconds")
+_LENS = ("words", "ids", "probabilities", "next_probability", "next_rank", "entropy", "divergence", "difference")
 
 AXES: dict[str, dict[str, tuple[str, ...]]] = {
     "strip": {
@@ -21,7 +22,7 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
         "experts": (POSITION, RANK),
         "expert_weights": (POSITION, RANK),
     },
-    "layers": dict.fromkeys(("layer", "state"), (ROW,)),
+    "layers": dict.fromkeys(("stage", "layer", "state", "computed"), (ROW,)),
     "attention": {"grid": (HEAD, QUERY, KEY), "map": (QUERY, KEY), "row": (HEAD, KEY)},
     "experts": {
         **dict.fromkeys(("weights", "scores", "chosen", "chosen_b", "sets"), (EXPERT, POSITION)),
@@ -34,7 +35,7 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "lens": {
         **dict.fromkeys(_LENS, (LAYER, POSITION)),
-        **dict.fromkeys(("next_ids", "settled"), (POSITION,)),
+        **dict.fromkeys(("next_words", "next_ids", "settled"), (POSITION,)),
     },
     "cache": {
         **dict.fromkeys(("lengths", "firsts"), (LAYER,)),
@@ -43,20 +44,25 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
         "latent": (ROW, DIMENSION),
     },
     "activations": {"edges": (BIN,), "counts": (BIN,), "top": (RANK, "row and column"), "top_values": (RANK,)},
-    "sampling": dict.fromkeys(("ids", "raw", "final", "cut_by", "a", "b", "difference"), (RANK,)),
+    "sampling": dict.fromkeys(("tokens", "ids", "raw", "final", "cut_by", "stage", "a", "b", "difference"), (RANK,)),
     "branches": dict.fromkeys(("numbers", "parents", "starts", "tokens", "log_probabilities", "bytes"), ("branch",)),
     "breakpoints": dict.fromkeys(("number", "on", "hits"), ("breakpoint",)),
     "edits": dict.fromkeys(("on", "strength"), ("edit",)),
     "tensors": dict.fromkeys(("names", "bytes", "parameters"), ("tensor",)),
-    "models": dict.fromkeys(("size", "parameters", "active", "needed", "free"), ("model",)),
+    "models": dict.fromkeys(("names", "size", "parameters", "active", "needed", "free"), ("model",)),
     "glossary": {"terms": ("term",), "entry": ("line",)},
     "notes": dict.fromkeys(("positions", "layers", "heads", "bookmarks", "present", "texts"), ("note",)),
 }
 
 
-def axes_of(key: str) -> dict[str, tuple[Along, ...]]:
-    """The axes of a panel's arrays by the array's name, every entry of them one of the run's."""
-    return {array: tuple(Along(translate(name)) for name in names) for array, names in AXES.get(key, {}).items()}
+def axes_of(key: str, token: Callable[[int], str] | None = None) -> dict[str, tuple[Along, ...]]:
+    """The axes of a panel's arrays by the array's name, every entry of them one of the run's. ``token`` says what
+    stands at a position."""
+    words = dict.fromkeys((POSITION, QUERY, KEY), token)
+    return {
+        array: tuple(Along(translate(name), words=words.get(name)) for name in names)
+        for array, names in AXES.get(key, {}).items()
+    }
 
 
 def translate(name: str) -> str:

@@ -11,22 +11,31 @@ import io
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
-from PySide6.QtCore import QBuffer, QByteArray, QIODevice, QPoint, QRectF, QSize
-from PySide6.QtGui import QImage, QImageWriter, QPainter
-from PySide6.QtSvg import QSvgGenerator
-from PySide6.QtWidgets import QWidget
+from PySide6.QtCore import QBuffer, QByteArray, QIODevice
+from PySide6.QtGui import QImage, QImageWriter
 
+from app.csv_text import cell, cells
 from app.panels.panel import Panel
-from app.provenance import facts_of_panel, to_lines
+from app.provenance import Facts, facts_of_panel, to_lines
+from app.svg import svg_bytes
+from app.widgets.values_model import Along
+
+FIGURES = ("csv", "npy")  # the kinds of files that hold them
+NO_FIGURES = "This panel shows no figures yet."
+MOST_COPIED = 250_000  # figures; more of them on a clipboard help nobody, and take a while to write
 
 
 def write_png(panel: Panel, path: Path) -> None:
     """Raises OSError where the file cannot be written."""
-    atomically(path, png_bytes(panel.picture(), facts_of_panel(panel)))
+    atomically(path, png_bytes(panel.picture(), _facts_of_picture(panel)))
+
+
+def _facts_of_picture(panel: Panel) -> Facts:
+    return facts_of_panel(panel) | ({"picture": "a part; the rest is scrolled away"} if panel.scrolled() else {})
 
 
 def png_bytes(image: QImage, facts: Mapping[str, str] | None = None) -> bytes:
@@ -41,54 +50,81 @@ def png_bytes(image: QImage, facts: Mapping[str, str] | None = None) -> bytes:
 
 
 def write_svg(panel: Panel, path: Path) -> None:
-    """The panel painted as vectors (heatmaps stay pixels inside). Raises OSError."""
-    atomically(path, svg_bytes(panel, facts_of_panel(panel)))
-
-
-def svg_bytes(widget: QWidget, facts: Mapping[str, str] | None = None) -> bytes:
-    """The widget and its children, painted into an SVG document of its size; the facts are its description."""
-    data = QByteArray()
-    buffer = QBuffer(data)
-    generator = QSvgGenerator()
-    generator.setOutputDevice(buffer)
-    generator.setSize(QSize(widget.width(), widget.height()))
-    generator.setViewBox(QRectF(0, 0, widget.width(), widget.height()))
-    generator.setTitle(widget.accessibleName() or widget.objectName())
-    generator.setDescription("\n".join(to_lines(facts or {})))
-    painter = QPainter(generator)
-    widget.render(painter, QPoint())
-    painter.end()
-    return bytes(data.data())
+    """The panel painted as vectors; the cells of a heatmap are one image inside. Raises OSError."""
+    atomically(path, svg_bytes(panel, _facts_of_picture(panel)))
 
 
 def write_csv(panel: Panel, path: Path) -> None:
-    """The facts in lines that begin with "# ", then one row a number: array, its indices joined with spaces, value.
-    Raises OSError."""
+    """The facts and the axes in lines that begin with "# ", then one row a number: array, its indices joined with
+    spaces, value. Raises OSError, and ValueError, with a sentence, where there are no figures."""
+    arrays, axes = _figures(panel), panel.axes()
+    facts = facts_of_panel(panel) | {f"axes of {name}": _axes_text(axes[name]) for name in arrays if axes.get(name)}
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
-        file.writelines(f"# {line}\n" for line in to_lines(facts_of_panel(panel)))
+        file.writelines(f"# {line}\n" for line in to_lines(facts))
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("array", "index", "value"))
-        for name, array in panel.values().items():
-            shape, values = np.shape(array), np.ravel(array).tolist()
-            indices = (" ".join(map(str, index)) for index in np.ndindex(shape))
-            writer.writerows((name, index, value) for index, value in zip(indices, values, strict=True))
+        for name, array in arrays.items():
+            indices = (" ".join(map(str, index)) for index in np.ndindex(array.shape))
+            writer.writerows((name, *row) for row in zip(indices, map(cell, array.ravel().tolist()), strict=True))
         file.seek(0)
         atomically(path, file.read().encode())
 
 
 def write_npy(panel: Panel, path: Path) -> None:
     """One array: NPY. Several: each beside the other, as NAME-array.npy. Of all of them NAME.npy.json says what they
-    are. Raises OSError."""
-    arrays = {name: np.asarray(array) for name, array in panel.values().items()}
-    files = {name: path if len(arrays) == 1 else path.with_name(f"{path.stem}-{name}{path.suffix}") for name in arrays}
+    are. Raises OSError, and ValueError, with a sentence, where there are no figures."""
+    arrays, axes = _figures(panel), panel.axes()
+    files = _npy_files(arrays, path)
     for name, array in arrays.items():
         atomically(files[name], _npy_bytes(array))
     about = {
-        name: {"file": files[name].name, "shape": array.shape, "type": str(array.dtype)}
+        name: {
+            "file": files[name].name,
+            "shape": array.shape,
+            "type": str(array.dtype),
+            "axes": [_axis(axis, n) for axis, n in zip(axes.get(name, ()), array.shape, strict=False)],
+        }
         for name, array in arrays.items()
     }
     text = json.dumps({"about": facts_of_panel(panel), "arrays": about}, indent=1, ensure_ascii=False)
-    atomically(path.with_name(f"{path.name}.json"), text.encode())
+    atomically(_file_about(path), text.encode())
+
+
+def _npy_files(names: Collection[str], path: Path) -> dict[str, Path]:
+    return {name: path if len(names) == 1 else path.with_name(f"{path.stem}-{name}{path.suffix}") for name in names}
+
+
+def _file_about(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def files_of(panel: Panel, kind: str) -> Callable[[Path], list[Path]]:
+    """Which files WRITERS[kind] would write for a name. Raises ValueError, with a sentence, where there are no figures
+    that it could write."""
+    arrays = _figures(panel) if kind in FIGURES else {}
+    if kind == "npy":
+        return lambda path: [*_npy_files(arrays, path).values(), _file_about(path)]
+    return lambda path: [path]
+
+
+def _figures(panel: Panel) -> dict[str, np.ndarray]:
+    arrays = {name: np.asarray(array) for name, array in panel.values().items()}
+    if not any(array.size for array in arrays.values()):
+        raise ValueError(NO_FIGURES)
+    return arrays
+
+
+def _axis(axis: Along, n: int) -> dict[str, object]:
+    """An axis of n entries; its words only where an entry is one of the run's."""
+    words = [] if axis.words is None or axis.block > 1 else [axis.words(axis.first + entry) for entry in range(n)]
+    return {"name": axis.name, "first": axis.first, "block": axis.block} | ({"words": words} if any(words) else {})
+
+
+def _axes_text(axes: Iterable[Along]) -> str:
+    """ "layer, position from 8 by 2": where an axis begins if not at 0, and how many entries make one of its."""
+    return ", ".join(
+        axis.name + f" from {axis.first}" * bool(axis.first) + f" by {axis.block}" * (axis.block > 1) for axis in axes
+    )
 
 
 def _npy_bytes(array: np.ndarray) -> bytes:
@@ -96,9 +132,6 @@ def _npy_bytes(array: np.ndarray) -> bytes:
         np.save(file, array, allow_pickle=False)
         file.seek(0)
         return file.read()
-
-
-MOST_COPIED = 250_000  # figures; more of them on a clipboard help nobody, and take a while to write
 
 
 def table_text(arrays: Mapping[str, np.ndarray]) -> str:
@@ -110,7 +143,7 @@ def table_text(arrays: Mapping[str, np.ndarray]) -> str:
     known = {name: np.asarray(array) for name, array in arrays.items()}
     count = sum(array.size for array in known.values())
     if not count:
-        raise ValueError("This panel shows no figures yet.")
+        raise ValueError(NO_FIGURES)
     if count > MOST_COPIED:
         raise ValueError(f"The panel has {count:,} figures, too many for the clipboard; save them as CSV or NPY.")
     text = io.StringIO()
@@ -121,7 +154,7 @@ def table_text(arrays: Mapping[str, np.ndarray]) -> str:
             vectors.setdefault(len(array), []).append(name)
     for length, names in vectors.items():
         writer.writerow(("", *names))
-        writer.writerows(zip(range(length), *(known[name].tolist() for name in names), strict=True))
+        writer.writerows(map(cells, zip(range(length), *(known[name].tolist() for name in names), strict=True)))
         writer.writerow(())
     for name, array in known.items():
         if array.ndim != 1:
@@ -135,7 +168,7 @@ def _write_matrices(writer, name: str, array: np.ndarray) -> None:
         matrix = np.atleast_2d(array[index])
         place = f"[{', '.join(map(str, index))}]" if index else ""
         writer.writerow((f"{name}{place}", *(range(matrix.shape[1]) if array.ndim else ())))
-        writer.writerows((row, *cells) for row, cells in enumerate(matrix.tolist()))
+        writer.writerows(cells((row, *line)) for row, line in enumerate(matrix.tolist()))
         writer.writerow(())
 
 

@@ -11,7 +11,9 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
 
+from app.asking import ask_where
 from app.command_line import RUN_SUFFIX, is_run_file
+from app.engine_words import said
 from app.export import png_bytes
 from app.notices import CancelledFrame, DownloadFrame, OpenedFrame, SavedFrame
 from app.panels.panel import Context
@@ -23,7 +25,6 @@ from app.worker import OpenRequest, Worker
 from engine.checkpoint.catalog import catalog
 from engine.errors import EngineError
 from engine.frames import ErrorFrame, ModelFrame, ProgressFrame
-from engine.run_file_facts import with_suffix
 from engine.settings import Sampling
 
 THUMBNAIL_WIDTH = 480  # pixels of the picture of the window in a saved run
@@ -94,12 +95,11 @@ class Filing(QObject):
 
     def save_run(self) -> None:
         """Ask for a file and save the run up to its last finished step; it may go on meanwhile."""
-        suggestion = self.file or self._suggested_name()
-        title = self.tr("Save the run")
-        name, _ = QFileDialog.getSaveFileName(self._window, title, suggestion, self._kinds())
-        if name:
-            self._preferences.set_run_folder(str(Path(name).parent))
-            self.save_run_as(with_suffix(Path(name)))
+        suggestion, kinds = self.file or self._suggested_name(), {RUN_SUFFIX: self.tr("Runs")}
+        path = ask_where(self._window, self.tr("Save the run"), suggestion, kinds)
+        if path is not None:
+            self._preferences.set_run_folder(str(path.parent))
+            self.save_run_as(path)
 
     def cancel_file(self) -> None:
         """Give up saving and opening; what was there before is still there."""
@@ -220,7 +220,7 @@ class Filing(QObject):
         if awaited:
             self._awaited_moved(frame)
         if frame.state in ("done", "paused", "cancelled"):
-            states = {"done": frame.text, "paused": self.tr("paused"), "cancelled": self.tr("cancelled")}
+            states = {"done": said(frame.text, self.tr), "paused": self.tr("paused"), "cancelled": self.tr("cancelled")}
             self.said.emit(self.tr("download of {0}: {1}").format(frame.source, states[frame.state]))
             self.look_in_cache()
 
@@ -246,7 +246,7 @@ class Filing(QObject):
         if frame.state == "waiting":
             text = self.tr("waiting for other downloads")
         elif frame.state == "running":
-            text = frame.text or self.tr("asking for {0}").format(frame.source)
+            text = said(frame.text, self.tr) or self.tr("asking for {0}").format(frame.source)
         else:
             self._start_page.show_progress(None)
             return

@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
+from app.csv_text import cells
 from app.terminal import shown
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def csv_lines(entries: Iterable[Entry]) -> list[str]:
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(COLUMNS)
-    writer.writerows(map(_cells, entries))
+    writer.writerows(cells(_cells(entry)) for entry in entries)
     return table.getvalue().splitlines()
 
 

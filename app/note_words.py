@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Callable, Iterable, Mapping
 
+from app.csv_text import cells
 from app.notes import Note, branch_of, present
 from app.provenance import to_lines
 from app.run import Run
@@ -57,5 +58,5 @@ def as_csv(notes: Iterable[Note], facts: Mapping[str, str]) -> str:
         kind = "bookmark" if note.bookmark else "note"
         axes = ("" if axis is None else axis for axis in (note.layer, note.head))
         position = "" if note.position is None else note.position
-        writer.writerow((kind, position, note.word, *axes, note.text, note.once))
+        writer.writerow(cells((kind, position, note.word, *axes, note.text, note.once)))
     return text.getvalue()

@@ -12,6 +12,7 @@ from app.run import Run
 
 if TYPE_CHECKING:
     from app.panels.panel import Context, Panel
+    from engine.frames import StepFrame
 
 LONGEST_FACT = 20_000  # letters; what is longer (a prompt of a whole book) is cut
 
@@ -53,6 +54,7 @@ def _of_run(run: Run) -> Facts:
     edited = sum(step.edited for step in run.steps)
     return {
         "prompt": prompt,
+        "chat": "in the model's template" if run.chat else "",
         "tokens": f"{run.n_prompt} prompt + {len(run.steps)} generated",
         "branch": "" if run.tree is None or len(run.tree.branches) == 1 else str(run.tree.current),
         "edited steps": str(edited) if edited else "",
@@ -60,14 +62,18 @@ def _of_run(run: Run) -> Facts:
 
 
 def _of_place(context: Context) -> Facts:
-    """The pinned place, or the newest position that was read; the step is the one that chose its token."""
+    """The pinned place, or the newest position that was read; the step is the one that chose its token. ``sampling``:
+    how it was chosen, or the newest one where it is a token of the prompt."""
     run, look = context.run, context.cursor.pinned
     position = min(run.n_tokens - 1 if look.position is None else look.position, run.n_tokens - 1)
-    step = run.step_choosing(position)
+    step, reading = run.step_choosing(position), run.step_reading(position)
+    newest = run.steps[-1] if run.steps else None
     return {
         "position": str(position),
         "token": run.label(position),
         "step": "" if step is None else str(step.index),
+        "read by step": "" if reading is None else str(reading.index),
+        "sampling": _sampling_text(step or newest),
         "layer": str(look.layer),
         "head": str(look.head),
         "expert": "" if look.expert is None else str(look.expert),
@@ -75,6 +81,15 @@ def _of_place(context: Context) -> Facts:
         "depth": context.depth,
         "pass": _where(run),
     }
+
+
+def _sampling_text(step: StepFrame | None) -> str:
+    """ "temperature 0.8, top-k 40, seed 0": the stages that did something, and what the draw followed from."""
+    if step is None:
+        return ""
+    how = step.sampling
+    parts = [f"{stage.name} {stage.value:g}" for stage in how.stages if stage.active]
+    return ", ".join([*parts, "greedy" if how.greedy else f"seed {how.seed}"])
 
 
 def _where(run: Run) -> str:

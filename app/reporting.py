@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
-from PySide6.QtGui import QGuiApplication
+from PySide6.QtGui import QGuiApplication, QTextCursor
 from PySide6.QtWidgets import QWidget
 
 from app import log_file
+from app.about import about_text
 from app.log_page import LogPage
 from app.panels.panel import Context
 from app.report import report
@@ -51,6 +52,11 @@ class Reporting(QObject):
         about = self.tr("It is on the clipboard. Read it before you send it to anybody.")
         self.page.show_report(self.tr("Report"), about, self._made)
         self.said.emit(self.tr("the report is on the clipboard"))
+
+    def show_about(self) -> None:
+        """The program, what it is built from, and the licences."""
+        self.page.show_text(self.tr("About Fluoroscope"), about_text())
+        self.page.text.moveCursor(QTextCursor.MoveOperation.Start)
 
     def show_crash(self, text: str) -> None:
         """What Python said when the program ended."""

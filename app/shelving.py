@@ -8,9 +8,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtCore import QObject, Signal
+from PySide6.QtWidgets import QFileDialog, QWidget
 
+from app.asking import sure
 from app.backstage import Backstage, Check, Post
 from app.downloads import Downloads
 from app.mailbox import Mailbox
@@ -155,7 +156,8 @@ class Shelving(QObject):
         if (
             frame is not None
             and frame.done
-            and not self._sure(
+            and not sure(
+                self._window,
                 self.tr("Cancel the download?"),
                 self.tr("What arrived of {0} will be deleted. To keep it, pause the download instead.").format(source),
                 self.tr("Cancel download"),
@@ -166,21 +168,14 @@ class Shelving(QObject):
 
     def _delete(self, source: str) -> None:
         item = self._shelf.item(source)
-        if item is None or not self._sure(
+        if item is None or not sure(
+            self._window,
             self.tr("Delete this model?"),
             self.tr("{0} will be deleted from this computer. It can be downloaded again.").format(item.title),
             self.tr("Delete"),
         ):
             return
         self._backstage.do(f"delete {source}", partial(_delete, source, item.title))  # several may go on at once
-
-    def _sure(self, title: str, text: str, action: str) -> bool:
-        box = QMessageBox(QMessageBox.Icon.Question, title, text, parent=self._window)
-        box.setTextFormat(Qt.TextFormat.PlainText)  # names come from files and servers
-        yes = box.addButton(action, QMessageBox.ButtonRole.DestructiveRole)
-        box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
-        box.exec()
-        return box.clickedButton() is yes
 
     def _add_folder(self) -> None:
         folder = QFileDialog.getExistingDirectory(self._window, self.tr("Look for models in a folder"))

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
+from app.asking import ask_where
 from app.dock import PanelDock
 from app.export import atomically, png_bytes
 from app.layouts import Workspace
@@ -63,12 +64,10 @@ class Taking(QObject):
     def save_window(self) -> None:
         """Ask for a file for the picture of the whole window."""
         picture = self._window.grab().toImage()  # before the dialog takes the focus
-        suggestion = str(Path(self._preferences.run_folder(), "fluoroscope.png"))
-        title = self.tr("Save the window's picture")
-        name, _ = QFileDialog.getSaveFileName(self._window, title, suggestion, "PNG (*.png)")
-        if not name:
+        suggestion = Path(self._preferences.run_folder(), "fluoroscope.png")
+        path = ask_where(self._window, self.tr("Save the window's picture"), suggestion, {".png": "PNG"})
+        if path is None:
             return
-        path = Path(name) if Path(name).suffix else Path(name).with_suffix(".png")
         try:
             atomically(path, png_bytes(picture, facts_of_window(self._context)))
         except OSError as error:

@@ -10,6 +10,8 @@ import sys
 import textwrap
 from collections.abc import Iterable, Sequence
 
+from app.csv_text import cell
+
 GAP = "  "
 LEAST_WIDTH, WIDTH, MOST_WIDTH = 80, 100, 120  # columns; the middle one where there is no terminal
 UNLIMITED = 10_000  # what is piped on keeps its names whole
@@ -47,8 +49,8 @@ def shown(name: str) -> str:
 def csv_line(cells: Iterable[object]) -> str:
     """One line of comma-separated values, without its end; None is an empty cell."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow(cells)
-    return line.getvalue()
+    csv.writer(line, lineterminator="\n").writerow(map(cell, cells))
+    return line.getvalue().removesuffix("\n")
 
 
 def aligned(rows: Sequence[Sequence[str]], right: Iterable[int]) -> list[str]:

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QImage, QKeyEvent
+from PySide6.QtGui import QKeyEvent
 
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
 from app.widgets.canvas import outline_pen, pen
 from app.widgets.lettering import CENTRE, RIGHT, Painter, put, put_rotated
+from app.widgets.pixels import put_pixels
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import Scale, word
 
@@ -145,10 +146,10 @@ class BarChart(PlacePicture):
             high, low = np.maximum.reduceat(heights, edges), np.minimum.reduceat(heights, edges)
             heights = np.where(high - self._base() >= self._base() - low, high, low)
         step = self.plot.width() / len(heights)
-        image, corner = self._bars_image(heights, step, max(1.0, step * 0.8), painter.ratio)
-        painter.drawImage(corner, image)
+        words, corner = self._as_pixels(heights, step, max(1.0, step * 0.8), painter.ratio)
+        put_pixels(painter, corner, words)
 
-    def _bars_image(self, heights: np.ndarray, step: float, wide: float, ratio: float) -> tuple[QImage, QPointF]:
+    def _as_pixels(self, heights: np.ndarray, step: float, wide: float, ratio: float) -> tuple[np.ndarray, QPointF]:
         """Bars as pixels: those whose middle lies in a bar. There may be a thousand bars, and Qt is slow with many."""
         left, top = math.floor(self.plot.left() * ratio), math.floor(self.plot.top() * ratio)
         xs = (np.arange(left, math.ceil(self.plot.right() * ratio)) + 0.5) / ratio - self.plot.left()
@@ -157,10 +158,7 @@ class BarChart(PlacePicture):
         inside = np.abs(xs - (bars + 0.5) * step) <= wide / 2
         base, ends = self._base(), np.where(inside, heights[bars], self._base())
         filled = (ys[:, None] < np.maximum(ends, base)) & (ys[:, None] > np.minimum(ends, base))
-        words = filled * np.uint32(word(self.theme.attention))
-        image = QImage(words.tobytes(), len(xs), len(ys), len(xs) * 4, QImage.Format.Format_ARGB32_Premultiplied)
-        image.setDevicePixelRatio(ratio)
-        return image, QPointF(left / ratio, top / ratio)
+        return filled * np.uint32(word(self.theme.attention)), QPointF(left / ratio, top / ratio)
 
     def _draw_figures(self, painter: Painter) -> None:
         assert self.bars is not None

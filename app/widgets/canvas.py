@@ -25,6 +25,7 @@ from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.theme import Theme
 from app.widgets.lettering import Metrics, Painter, metrics_of
+from app.widgets.tips import plain_tip
 
 MOST_PARTS = 16  # pictures of parts that a canvas keeps
 HATCHING = 0.55  # how much of their colour the lines across what is not there yet have
@@ -53,12 +54,13 @@ class Canvas(QWidget):
     told = Signal(str)  # what the keys or a click have picked, while it has the focus: for the status bar
 
     def __init__(self, theme: Theme) -> None:
+        self._pictures: dict[float, QPixmap] = {}  # by device pixels to a pixel: the screen's, and an enlargement's
+        self._parts: dict[tuple[str, float], tuple[Hashable, QPointF, QPixmap]] = {}
         super().__init__()
         self.theme = theme
         self._stale = True
+        self._about = self._titles_tip = ""
         self._read_font()
-        self._pictures: dict[float, QPixmap] = {}  # by device pixels to a pixel: the screen's, and an enlargement's
-        self._parts: dict[tuple[str, float], tuple[Hashable, QPointF, QPixmap]] = {}
         self.setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # what lies behind need not be painted
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.setMouseTracking(True)
@@ -83,6 +85,22 @@ class Canvas(QWidget):
         super().setAccessibleDescription(description)
         if changed and self.hasFocus():
             self.told.emit(description)
+
+    def say_titles(self, across: str, down: str, *, whole: bool) -> None:
+        """A tip with the titles of the axes, where the picture has no room for the whole of them."""
+        forms = ((self.tr("Across: {0}"), across), (self.tr("Down: {0}"), down))
+        self._titles_tip = "" if whole else "\n".join(form.format(title) for form, title in forms if title)
+        self._show_tip()
+
+    def say_about(self, words: str) -> None:
+        """The first line of the tip."""
+        self._about = words
+        self._show_tip()
+
+    def _show_tip(self) -> None:
+        tip = "\n".join(filter(None, (self._about, self._titles_tip)))
+        if plain_tip(tip) != self.toolTip():
+            self.setToolTip(plain_tip(tip))
 
     def area(self) -> QRectF:
         return QRectF(0, 0, self.width(), self.height())
@@ -119,6 +137,9 @@ class Canvas(QWidget):
 
     def part(self, painter: Painter, name: str, box: QRectF, key: Hashable, draw: Callable[[Painter], None]) -> None:
         """A part of the picture that seldom changes: drawn anew only for another ``key``, another box or theme."""
+        if painter.vectors:
+            draw(painter)
+            return
         ratio = painter.ratio
         key = (key, box.getRect(), painter.metrics.face, ratio)
         kept = self._parts.get((name, ratio))
@@ -145,6 +166,12 @@ class Canvas(QWidget):
     def sizeHint(self) -> QSize:  # noqa: N802
         return self.minimumSizeHint() * 2
 
+    def _kept(self, ratio: float) -> QPixmap:
+        """The picture at so many device pixels to a pixel; the one before it is kept as well."""
+        if ratio not in self._pictures:
+            self._pictures = {**dict(list(self._pictures.items())[-1:]), ratio: self._draw_picture(ratio)}
+        return self._pictures[ratio]
+
     def _draw_picture(self, ratio: float) -> QPixmap:
         made = _blank(self.width(), self.height(), ratio)
         painter = Painter(made, self._metrics)
@@ -156,13 +183,13 @@ class Canvas(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         self.settle()
-        ratio = self.devicePixelRatioF() * _times
-        if ratio not in self._pictures:
-            self._pictures = {**dict(list(self._pictures.items())[-1:]), ratio: self._draw_picture(ratio)}
         painter = Painter(self, self._metrics)
-        painter.ratio = ratio
         painter.fillRect(self.rect(), tint(self.theme.panel))
-        painter.drawPixmap(0, 0, self._pictures[ratio])
+        if painter.vectors:
+            self.draw(painter)
+        else:
+            painter.ratio = self.devicePixelRatioF() * _times
+            painter.drawPixmap(0, 0, self._kept(painter.ratio))
         self.draw_marks(painter)
         painter.end()
 
@@ -172,7 +199,7 @@ class Canvas(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_parts"):  # Qt may tell while it is being built
+        if event.type() == QEvent.Type.FontChange:
             self._read_font()
             self.refresh()
 

@@ -14,6 +14,7 @@ from app.theme import Theme
 from app.widgets.canvas import Canvas, hatch, outline_pen, pen
 from app.widgets.heatmap import ABSENT, MASKED
 from app.widgets.lettering import LEFT, RIGHT, Painter, put
+from app.widgets.pixels import put_cells
 from app.widgets.scale import Scale, word
 
 
@@ -189,7 +190,7 @@ class HeadGrid(Canvas):
     def _draw_tile(self, painter: Painter, box: QRectF, head: int, source: QRectF) -> None:
         if self._image.hasAlphaChannel():
             hatch(painter, box, self.theme)
-        painter.drawImage(box, self._image, source)
+        put_cells(painter, box, self._image, source)
         painter.setPen(pen(self.theme.line))
         painter.setBrush(Qt.BrushStyle.NoBrush)
         painter.drawRect(box)

@@ -14,7 +14,8 @@ from app.theme import Theme, ink
 from app.widgets.axis import Axis, Labels, column_labels, row_labels
 from app.widgets.canvas import Canvas, hatch, outline_pen, pen, tint
 from app.widgets.legend import Legend, draw_legend, legend_width
-from app.widgets.lettering import CENTRE, Painter, put, put_rotated
+from app.widgets.lettering import CENTRE, Painter, put, put_rotated, title_in
+from app.widgets.pixels import put_cells
 from app.widgets.scale import word
 
 SHOWN, MASKED, ABSENT = 0, 1, 2  # states of a cell: a figure, blank by definition, not computed yet
@@ -31,6 +32,7 @@ _STEPS = {
     Qt.Key.Key_Home: (0, -(10**9)),
     Qt.Key.Key_End: (0, 10**9),
 }
+_CLICKER = (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown)  # where those keys are its, they come to no picture
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class Heatmap(Canvas):
         self._row_places: list[_Place] = []
         self._column_places: list[_Place] = []
         self._titled = True
+        self._titles: tuple[str, ...] = ("", "")  # below and beside the plot, as far as they have room
         self._fitting = 0  # cells that the longer axis can show, as it was last said
         self.setAccessibleName(name)
 
@@ -173,12 +176,21 @@ class Heatmap(Canvas):
             self._columns = column_labels(self.cells.columns, plot.width() / n_columns, metrics, self.height() * 0.28)
             plot = self._inside(self._rows, self._columns)
         self.plot = plot
+        self._fit_titles()
         wide = metrics.horizontalAdvance
         self._row_places = [self._row_place(row) for row in self._rows.cells]
         self._column_places = [
             self._column_place(column, wide(text) + 2)
             for column, text in zip(self._columns.cells, self._columns.texts, strict=True)
         ]
+
+    def _fit_titles(self) -> None:
+        """What can be read of the axes' titles; a tip has all of them where that is less."""
+        assert self.cells is not None
+        below, beside = self.cells.columns.title, self.cells.rows.title
+        rooms = ((below, self.plot.width()), (beside, self.plot.height()))
+        self._titles = tuple(title_in(title, self.metrics(), room) if self._titled else "" for title, room in rooms)
+        self.say_titles(below, beside, whole=self._titles == (below, beside))
 
     def _inside(self, rows: Labels, columns: Labels) -> QRectF:
         metrics = self.metrics()
@@ -217,7 +229,7 @@ class Heatmap(Canvas):
             return
         if self._image.hasAlphaChannel():
             hatch(painter, self.plot, self.theme)
-        painter.drawImage(self.plot, self._image)
+        put_cells(painter, self.plot, self._image)
         self._cross_out(painter)
         painter.setPen(pen(self.theme.line))
         painter.setBrush(Qt.BrushStyle.NoBrush)
@@ -256,15 +268,11 @@ class Heatmap(Canvas):
             self._write_column(painter, place, text, self.theme.text)
         if self._titled:
             high = self.metrics().height() * TITLE
-            put(
-                painter,
-                QRectF(self.plot.left(), self.height() - high - 2, self.plot.width(), high),
-                self.cells.columns.title,
-                CENTRE,
-                self.theme.faint,
-            )
+            below, beside = self._titles
+            foot = QRectF(self.plot.left(), self.height() - high - 2, self.plot.width(), high)
+            put(painter, foot, below, CENTRE, self.theme.faint)
             box = QRectF(2, self.plot.top(), high, self.plot.height())
-            put_rotated(painter, box, self.cells.rows.title, CENTRE, self.theme.faint)
+            put_rotated(painter, box, beside, CENTRE, self.theme.faint)
 
     def _row_place(self, row: int) -> _Place:
         assert self.cells is not None
@@ -334,6 +342,9 @@ class Heatmap(Canvas):
         text = axis.text(axis.entry(column), indexed=self._columns.indexed)
         needed = self.metrics().horizontalAdvance(text)
         x, y, wide, high = self._column_place(column, needed + 2)
+        if self._columns.indexed and self._columns.rotated and needed > self.height() - y:
+            text = str(axis.entry(column))
+            needed = self.metrics().horizontalAdvance(text)
         if self._columns.rotated:
             high = min(max(high, needed + 1), self.height() - y)
         self._cover(painter, (x, y, wide, high), self._column_places)
@@ -400,5 +411,6 @@ def _is_step(event: QEvent) -> bool:
     return (
         isinstance(event, QKeyEvent)
         and Qt.Key(event.key()) in _STEPS
+        and event.key() not in _CLICKER
         and event.modifiers() == Qt.KeyboardModifier.NoModifier
     )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from functools import lru_cache
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPaintDevice, QPainter, QPixmap, QTransform
+from PySide6.QtGui import QColor, QFont, QFontMetricsF, QPaintDevice, QPaintEngine, QPainter, QPixmap, QTransform
 
 _MOST_WORDS = 2000  # a kept word takes about 5 kB
+_FINE = 4.0  # parts of a pixel to which a vector picture is exact, where it is made of them
 
 
 class Metrics(QFontMetricsF):
@@ -98,11 +100,16 @@ def _lettering(face: str, colour: str, ratio: float) -> Lettering:
 
 
 class Painter(QPainter):
-    """A painter that writes: it begins in a font, whose metrics it has at hand."""
+    """A painter that writes: it begins in a font, whose metrics it has at hand.
+
+    ``vectors``: it paints into an SVG, also where ``device`` is a widget that is rendered into one; nothing may be
+    painted as pixels there that can be a shape or a text.
+    """
 
     def __init__(self, device: QPaintDevice, metrics: Metrics) -> None:
         super().__init__(device)
-        self.ratio = device.devicePixelRatioF()
+        self.vectors = self.isActive() and self.paintEngine().type() == QPaintEngine.Type.SVG
+        self.ratio = _FINE if self.vectors else device.devicePixelRatioF()
         self.use(metrics)
 
     def use(self, metrics: Metrics) -> None:
@@ -123,6 +130,10 @@ class Painter(QPainter):
             text = lettering.shortened(text, int(room) + 1)
             wide = metrics.horizontalAdvance(text)
         along, aside = share * (room - wide), (high - metrics.height()) / 2
+        if self.vectors:
+            start = QPointF(x + aside, y + room - along) if turned else QPointF(x + along, y + aside)
+            self._set_text(start, text, lettering.colour, turned)
+            return
         x, y = (x + aside, y + room - wide - along) if turned else (x + along, y + aside)
         ratio = self.ratio
         x, y = math.floor(x * ratio + 0.5) / ratio, math.floor(y * ratio + 0.5) / ratio
@@ -133,10 +144,30 @@ class Painter(QPainter):
             self.setPen(lettering.colour)
             self.drawText(QPointF(x, y + metrics.ascent()), text)
 
+    def _set_text(self, start: QPointF, text: str, colour: QColor, turned: bool) -> None:
+        """As a text, from the corner where it begins."""
+        self.save()
+        self.translate(start)
+        self.rotate(-90 if turned else 0)
+        self.setPen(colour)
+        self.drawText(QPointF(0, self.metrics.ascent()), text)
+        self.restore()
+
 
 def put(painter: Painter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str) -> None:
     """Text in the middle line of a box, cut with … if it does not fit. ``where``: LEFT, CENTRE or RIGHT."""
     painter.write(box.x(), box.y(), box.width(), box.height(), text, SHARES[where], colour)
+
+
+_ASIDE = re.compile(r"\s*[:：(（,，]")  # what follows says more of what is named before
+
+
+def title_in(text: str, metrics: Metrics, room: float) -> str:
+    """As much of a title as can be read in so many pixels: all of it, what it names, or nothing: no half words."""
+    for title in (text, _ASIDE.split(text, maxsplit=1)[0]):
+        if metrics.horizontalAdvance(title) <= room:
+            return title
+    return ""
 
 
 def put_rotated(painter: Painter, box: QRectF, text: str, where: Qt.AlignmentFlag, colour: str) -> None:

@@ -122,7 +122,8 @@ def dash_mask(spread: Pixels, values: np.ndarray, top: float, thick: int, joined
     usable = np.maximum(spread.height - thick, 0)
     y = (1 - np.clip(values / top, 0, 1)) * usable  # from above; NaN stays
     at = y[spread.column]
-    before = np.concatenate((at[:1], at[:-1])) if joined else at
+    wide = max(1, thick // 2)  # of what joins two dashes
+    before = np.concatenate((at[:wide], at[:-wide])) if joined else at
     low, high = np.fmin(at, before), np.fmax(at, before) + thick
     rows = np.arange(spread.height)[:, None] + 0.5
     return (rows >= np.where(np.isnan(at), np.inf, low)) & (rows < high)

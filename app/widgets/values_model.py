@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from PySide6.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex, Qt
+
+from app.widgets.tips import plain_tip
 
 MOST_LINES = 20_000_000  # Qt counts the pixels of a table in 32 bits
 _NONE = QModelIndex()
@@ -16,16 +18,23 @@ _Index = QModelIndex | QPersistentModelIndex
 
 @dataclass(frozen=True)
 class Along:
-    """An axis: its translated name, the number of its first entry, and how many entries of the run one stands for."""
+    """An axis: its translated name, the number of its first entry, and how many entries of the run one stands for.
+
+    ``words`` says what an entry of the run is, a position's token for example; "" for nothing.
+    """
 
     name: str
     first: int = 0
     block: int = 1
+    words: Callable[[int], str] | None = field(default=None, compare=False, repr=False)
 
     def entry(self, index: int) -> str:
-        """ "10", or "10–11" where one stands for two."""
+        """ "10", "10 “the”", or "10–11" where one stands for two."""
         start = self.first + index * self.block
-        return str(start) if self.block == 1 else f"{start}–{start + self.block - 1}"
+        if self.block > 1:
+            return f"{start}–{start + self.block - 1}"
+        words = "" if self.words is None else self.words(start)
+        return f"{start} “{words}”" if words else str(start)
 
 
 class ValuesModel(QAbstractTableModel):
@@ -115,8 +124,9 @@ class ValuesModel(QAbstractTableModel):
             return int(side | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.DisplayRole:
             return self.text(row, column)
-        said = (Qt.ItemDataRole.AccessibleTextRole, Qt.ItemDataRole.ToolTipRole)
-        return self.describe(row, column) if role in said else None
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return plain_tip(self.describe(row, column))
+        return self.describe(row, column) if role == Qt.ItemDataRole.AccessibleTextRole else None
 
     def headerData(  # noqa: N802
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole

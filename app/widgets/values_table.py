@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Mapping
 
 import numpy as np
@@ -18,6 +20,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.csv_text import cells
 from app.widgets.flow import FlowLayout
 from app.widgets.follow_font import follow_font
 from app.widgets.values_model import MOST_LINES, Along, ValuesModel
@@ -97,7 +100,9 @@ class ValuesTable(QWidget):
         self.choice.clear()
         for text, names in choices.items():
             self.choice.addItem(text, names)
-        found = next((row for row, names in enumerate(choices.values()) if names == chosen), 0 if choices else -1)
+        first = next(iter(self._arrays), "")
+        fitting = [row for row, names in enumerate(choices.values()) if first in names]
+        found = next((row for row, names in enumerate(choices.values()) if names == chosen), min(fitting, default=-1))
         self.choice.setCurrentIndex(found)
         self.choice.blockSignals(False)
 
@@ -160,12 +165,14 @@ class ValuesTable(QWidget):
         rows = range(min(one.top() for one in ranges), max(one.bottom() for one in ranges) + 1)
         columns = range(min(one.left() for one in ranges), max(one.right() for one in ranges) + 1)
         if len(ranges) == 1:
-            return "\n".join("\t".join(self.model.text(row, column) for column in columns) for row in rows)
+            return "\n".join("\t".join(self._cell(row, column) for column in columns) for row in rows)
         chosen = {(index.row(), index.column()) for index in self.view.selectionModel().selectedIndexes()}
-        lines = (
-            [self.model.text(*at) if (at := (row, column)) in chosen else "" for column in columns] for row in rows
-        )
+        lines = ([self._cell(*at) if (at := (row, column)) in chosen else "" for column in columns] for row in rows)
         return "\n".join("\t".join(line) for line in lines)
+
+    def _cell(self, row: int, column: int) -> str:
+        figure, text = self.model.figure(row, column), self.model.text(row, column)
+        return _quoted(text) if isinstance(figure, str) and text else text
 
     def _tell(self, index: QModelIndex) -> None:
         text = self.model.describe(index.row(), index.column())
@@ -212,3 +219,10 @@ class ValuesTable(QWidget):
 
 def _shape(array: np.ndarray) -> str:
     return " × ".join(map(str, array.shape)) or "1"
+
+
+def _quoted(text: str) -> str:
+    """A text as one cell, whatever is in it."""
+    line = io.StringIO()
+    csv.writer(line, dialect="excel-tab", lineterminator="\n").writerow(cells((text,)))
+    return line.getvalue().removesuffix("\n")

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QApplication, QFileDialog
+from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QScrollArea
 
 from app.command_line import Options, program_version
-from app.export import MOST_COPIED, png_bytes, svg_bytes, table_text, write_csv, write_npy, write_png, write_svg
+from app.export import MOST_COPIED, WRITERS, files_of, png_bytes, table_text, write_csv, write_npy, write_png, write_svg
+from app.inventory_csv import csv_lines
+from app.note_words import as_csv
+from app.notes import Note
 from app.panels import PANELS
 from app.provenance import LONGEST_FACT, facts_of_panel, facts_of_window, to_lines
-from engine.frames import Where
+from app.svg import svg_bytes
+from app.terminal import csv_line
+from app.widgets.values_model import Along
+from engine.checkpoint.entries import Entry
+from engine.frames import RunFrame, StageFrame, Where
 from tests.app.conftest import GREEDY, MakeWindow, PlainPanel
 from tests.app.made_runs import ODD, context, generated, grow, prompted
 
@@ -48,6 +57,7 @@ def test_facts_name_model_prompt_and_the_pinned_place(panel: PlainPanel) -> None
     assert facts["prompt"] == "The capital of France is"
     assert facts["tokens"] == "5 prompt + 3 generated"
     assert [facts[name] for name in ("position", "token", "step")] == ["6", panel.context.run.label(6), "1"]
+    assert (facts["read by step"], facts["sampling"]) == ("2", "seed 0")
     assert [facts[name] for name in ("layer", "head", "expert", "point")] == ["2", "4", "1", "hook_resid_mid"]
     assert facts["depth"] == panel.context.depth
     assert "pass" not in facts
@@ -61,7 +71,30 @@ def test_without_a_pin_it_is_the_newest_token(panel: PlainPanel) -> None:
 
 def test_a_token_of_the_prompt_was_chosen_by_no_step(panel: PlainPanel) -> None:
     panel.context.cursor.pin(position=0)
-    assert "step" not in facts_of_panel(panel)
+    facts = facts_of_panel(panel)
+    assert "step" not in facts
+    assert facts["read by step"] == "0"
+
+
+def test_what_no_pass_has_read_says_so(panel: PlainPanel) -> None:
+    panel.context.cursor.pin(position=7)
+    assert "read by step" not in facts_of_panel(panel)
+
+
+def test_how_a_token_was_chosen_can_be_read(panel: PlainPanel) -> None:
+    step, none = panel.context.run.steps[1], np.zeros(0)
+    stages = (
+        StageFrame("temperature", 0.8, True, 9, 0.0, none),
+        StageFrame("top-k", 0, False, 9, 0.0, none),
+        StageFrame("top-p", 0.95, True, 4, 0.1, none),
+    )
+    panel.context.run.steps[1] = replace(step, sampling=replace(step.sampling, stages=stages, greedy=False, seed=7))
+    assert facts_of_panel(panel)["sampling"] == "temperature 0.8, top-p 0.95, seed 7"
+    panel.context.run.steps[1] = replace(step, sampling=replace(step.sampling, stages=(), greedy=True))
+    assert facts_of_panel(panel)["sampling"] == "greedy"
+    assert "chat" not in facts_of_panel(panel)
+    panel.context.run.absorb(RunFrame(panel.context.run.prompt, 4, True))
+    assert facts_of_panel(panel)["chat"] == "in the model's template"
 
 
 def test_before_a_run_there_is_the_program_only(qtbot) -> None:
@@ -139,6 +172,21 @@ def test_an_svg_is_sound_xml_and_describes_itself(panel: PlainPanel, tmp_path: P
     assert without_time(from_lines(text.splitlines())) == without_time(facts_of_panel(shown))
 
 
+@pytest.mark.parametrize("high", [40, 400])
+def test_a_picture_of_a_part_says_so(panel: PlainPanel, tmp_path: Path, high: int) -> None:
+    area, inner = QScrollArea(panel), QLabel("all of it")
+    inner.setFixedSize(40, high)
+    area.setWidget(inner)
+    area.setGeometry(0, 0, 100, 70)
+    panel.show()
+    QApplication.processEvents()
+    write_png(panel, tmp_path / "a.png")
+    write_svg(panel, tmp_path / "a.svg")
+    told = "a part; the rest is scrolled away" if high == 400 else ""
+    assert QImage(str(tmp_path / "a.png")).text("picture") == told
+    assert ("picture: " + told in (tmp_path / "a.svg").read_text("utf-8")) == bool(told)
+
+
 @pytest.mark.parametrize("odd", [False, True])
 def test_a_csv_begins_with_the_facts(panel: PlainPanel, tmp_path: Path, odd: bool) -> None:
     shown = hostile(panel) if odd else panel
@@ -155,13 +203,76 @@ def test_a_json_beside_an_npy_says_what_it_is(panel: PlainPanel, tmp_path: Path)
     write_npy(panel, tmp_path / "a.npy")
     about = json.loads((tmp_path / "a.npy.json").read_text("utf-8"))
     assert without_time(about["about"]) == without_time(facts_of_panel(panel))
-    assert about["arrays"] == {"numbers": {"file": "a.npy", "shape": [2, 3], "type": "float32"}}
+    assert about["arrays"] == {"numbers": {"file": "a.npy", "shape": [2, 3], "type": "float32", "axes": []}}
     panel.values = lambda: {"x": np.zeros(2), "y": np.zeros((1, 3), np.int64)}  # type: ignore[method-assign]
     write_npy(panel, tmp_path / "b.npy")
     about = json.loads((tmp_path / "b.npy.json").read_text("utf-8"))["arrays"]
     for name, entry in about.items():
         array = np.load(tmp_path / entry["file"])
         assert (list(array.shape), str(array.dtype)) == (entry["shape"], entry["type"]), name
+
+
+def test_axes_say_where_they_begin_and_what_an_entry_stands_for(panel: PlainPanel, tmp_path: Path) -> None:
+    axes = (Along("layer", 0, 1, lambda entry: "ab"[entry]), Along("position", 8, 2, str))
+    panel.axes = lambda: {"numbers": axes}  # type: ignore[method-assign]
+    write_npy(panel, tmp_path / "a.npy")
+    about = json.loads((tmp_path / "a.npy.json").read_text("utf-8"))["arrays"]["numbers"]["axes"]
+    assert about == [
+        {"name": "layer", "first": 0, "block": 1, "words": ["a", "b"]},
+        {"name": "position", "first": 8, "block": 2},
+    ]
+    write_csv(panel, tmp_path / "a.csv")
+    lines = (tmp_path / "a.csv").read_text("utf-8").splitlines()
+    assert from_lines(lines)["axes of numbers"] == "layer, position from 8 by 2"
+    names = [name for name, _ in _read(lines)]
+    assert "axes of other" not in names
+
+
+@pytest.mark.parametrize("kind", ["csv", "npy"])
+@pytest.mark.parametrize("arrays", [{}, {"x": np.zeros((0, 3))}])
+def test_a_file_of_no_figures_is_refused(panel: PlainPanel, tmp_path: Path, kind: str, arrays: dict) -> None:
+    panel.values = lambda: arrays  # type: ignore[method-assign]
+    for attempt in (lambda: WRITERS[kind](panel, tmp_path / f"a.{kind}"), lambda: files_of(panel, kind)):
+        with pytest.raises(ValueError, match="This panel shows no figures yet"):
+            attempt()
+    assert not list(tmp_path.iterdir())
+    assert files_of(panel, "png")(tmp_path / "a.png") == [tmp_path / "a.png"]
+
+
+@pytest.mark.parametrize("kind", ["png", "svg", "csv", "npy"])
+@pytest.mark.parametrize("several", [False, True])
+def test_the_files_that_are_written_are_known_before(
+    panel: PlainPanel, tmp_path: Path, kind: str, several: bool
+) -> None:
+    if several:
+        panel.values = lambda: {"x": np.zeros(2), "y": np.zeros((1, 3))}  # type: ignore[method-assign]
+    known = files_of(panel, kind)(tmp_path / f"a.{kind}")
+    WRITERS[kind](panel, tmp_path / f"a.{kind}")
+    assert sorted(known) == sorted(tmp_path.iterdir())
+
+
+FORMULAS = {
+    **{text: f"'{text}" for text in ('=HYPERLINK("x")', "+1", "-1+1", "@SUM(A1)", "\t=1", "\n=1", "＝1")},
+    "\r=1": "\\x0d=1",
+    "a\r=1": "a\\x0d=1",  # where it is not quoted a new line of the table would begin
+    "a=1": "a=1",
+}
+
+
+@pytest.mark.parametrize(("text", "kept"), FORMULAS.items())
+def test_no_text_is_a_formula_in_a_spreadsheet(panel: PlainPanel, tmp_path: Path, text: str, kept: str) -> None:
+    panel.values = lambda: {"names": np.array([text, "plain"]), "n": np.array([-1.5, 2])}  # type: ignore[method-assign]
+    write_csv(panel, tmp_path / "a.csv")
+    with open(tmp_path / "a.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.reader(line for line in file if not line.startswith("# ")))
+    assert rows[1][2] == kept
+    assert [row[2] for row in rows[2:]] == ["plain", "-1.5", "2.0"], "figures stay figures"
+    copied = list(csv.reader(io.StringIO(table_text(panel.values())), dialect="excel-tab"))
+    assert copied[1] == ["0", kept, "-1.5"]
+    assert next(csv.reader(io.StringIO(csv_line((text, -1)), newline=""))) == [kept, "-1"]
+    entry = Entry(text, "", "", None, None, (2,), (), "F32", 8, 2, "a.safetensors", "unknown")
+    assert not csv_lines([entry])[1].lstrip('"').startswith(("=", "+", "-", "@", "＝"))
+    assert kept in next(csv.reader(io.StringIO(as_csv([Note(1, text)], {}).split("\n", 1)[1])))
 
 
 def test_pictures_without_facts_are_as_before(panel: PlainPanel) -> None:
@@ -259,12 +370,15 @@ def test_every_panel_says_where_it_comes_from(window, tmp_path: Path) -> None:
         window.workspace.bring_up(key)
         for kind in ("png", "svg", "csv", "npy"):
             dock.save(kind, tmp_path / f"{key}.{kind}")
+        if not any(np.size(array) for array in dock.panel.values().values()):
+            continue
         assert QImage(str(tmp_path / f"{key}.png")).text("panel") == dock.panel.title(), key
         ElementTree.parse(tmp_path / f"{key}.svg")
         about = json.loads((tmp_path / f"{key}.npy.json").read_text("utf-8"))
         assert about["about"]["model"] == window.context.run.model.name, key
         assert ("prompt" in about["about"]) == dock.panel.of_a_run, key
-    assert not window.error_bar.isVisible()
+        told = {name: [axis["name"] for axis in entry["axes"]] for name, entry in about["arrays"].items()}
+        assert told == {name: [axis.name for axis in dock.panel.axes().get(name, ())] for name in told}, key
 
 
 def test_the_whole_window_as_a_picture(window, tmp_path: Path, monkeypatch) -> None:

@@ -169,6 +169,8 @@ def test_bars_and_dashes_reach_their_heights() -> None:
     assert dashes[:, 13].sum() == 0
     assert np.nonzero(dashes[:, 23])[0].tolist() == [8, 9]
     assert np.nonzero(dashes[:, 33])[0].tolist() == [0, 1]
+    joined = cut.dash_mask(spread, np.array([0.0, 10.0, 10.0, 10.0]), 10.0, 4, joined=True)
+    assert [int(joined[:, pixel].sum()) for pixel in (9, 10, 11, 12)] == [4, 10, 10, 4], "half as wide as thick"
     beyond = cut.beyond_mask(spread, np.array([5.0, 0.0, np.nan, 20.0]), 10.0, 3)
     assert beyond[:, :30].sum() == 0
     assert beyond[:3, 33].all()

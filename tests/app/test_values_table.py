@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import time
 
 import numpy as np
@@ -11,10 +13,12 @@ from PySide6.QtWidgets import QApplication
 
 from app.command_line import Options
 from app.panels import PANELS
+from app.panels.lens import LensPanel
+from app.run import written
 from app.widgets.values_model import MOST_LINES, Along, ValuesModel
 from app.widgets.values_table import MOST_COPIED, ValuesTable
 from app.window import Window
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, with_run
 
 HEADS = (Along("head"), Along("query", 10, 1), Along("key", 4, 2))
 DOWN, ACROSS = Qt.Orientation.Vertical, Qt.Orientation.Horizontal
@@ -146,6 +150,15 @@ def test_selected_cells_are_copied_with_tabs(table: ValuesTable, qtbot) -> None:
     assert QApplication.clipboard().text() == "0.0\t\n\t3.0"
 
 
+def test_a_text_is_copied_as_one_cell_and_as_no_formula(table: ValuesTable) -> None:
+    words = ["plain", "=1+1", "", "a\tb", "c\n=1", "d\r=1"]
+    table.show_values({"words": np.array(words)}, {})
+    table.view.selectAll()
+    table.copy.click()
+    rows = list(csv.reader(io.StringIO(QApplication.clipboard().text()), dialect="excel-tab"))
+    assert [row[0] if row else "" for row in rows] == ["plain", "'=1+1", "", "a\tb", "c\n=1", "d\\x0d=1"]
+
+
 def test_too_many_cells_for_the_clipboard_are_refused(table: ValuesTable, qtbot) -> None:
     QApplication.clipboard().setText("before")
     table.show_values({"large": np.broadcast_to(np.float32(1), (MOST_COPIED + 1,))}, {})
@@ -172,13 +185,7 @@ def test_new_figures_leave_the_choice_and_the_cell(table: ValuesTable) -> None:
 @pytest.fixture
 def live(make_window: MakeWindow, qtbot, tiny_model) -> Window:
     """A run of six tokens on the tiny model, every panel on screen."""
-    options = Options(model=str(tiny_model), sampling=GREEDY, tokens=6, size=(1600, 900), layout="all")
-    window = make_window(options, PANELS, start=True)
-    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
-    window.bar.prompt.setPlainText("hello")
-    window.run_prompt()
-    qtbot.waitUntil(lambda: window.context.run.ended is not None and window.complete, timeout=60_000)
-    return window
+    return with_run(make_window, qtbot, tiny_model, PANELS, tokens=6, size=(1600, 900), layout="all")
 
 
 def test_every_panel_has_a_table_of_its_figures(live: Window, qtbot) -> None:
@@ -215,6 +222,36 @@ def test_the_table_of_attention_shows_what_the_panel_has_and_follows_the_run(liv
     wanted = dock.panel.values()["map"]
     assert not np.array_equal(wanted, table)
     qtbot.waitUntil(lambda: np.array_equal(np.array(shown(dock.table.model), np.float32), wanted))  # type: ignore[union-attr]
+
+
+def test_tables_say_tokens_names_and_states_in_words(live: Window, qtbot) -> None:
+    """Whoever cannot see the picture learns as much from the table as the picture's read-out says."""
+    run = live.context.run
+    live.context.cursor.pin(position=run.n_tokens - 1)
+    found = {}
+    for key in ("strip", "sampling", "lens", "layers", "attention", "models"):
+        live.workspace.bring_up(key)
+        qtbot.waitUntil(lambda key=key: live.workspace.docks[key].shown and live.complete)
+        found[key] = live.workspace.docks[key].panel.values()
+    step = run.steps[-1]
+    assert found["strip"]["tokens"].tolist() == [run.label(place) for place in range(run.n_tokens)]
+    assert found["sampling"]["tokens"].tolist() == [written(piece) for piece in step.candidates]
+    assert found["sampling"]["stage"].shape == found["sampling"]["ids"].shape
+    lens = live.board.find(LensPanel)
+    assert lens is not None
+    texts = dict(zip(found["lens"]["ids"].ravel().tolist(), found["lens"]["words"].ravel().tolist(), strict=True))
+    assert all(text == lens._words.text(id) for id, text in texts.items())
+    assert set(texts.values()) != {""}
+    assert set(found["layers"]["computed"].tolist()) == {"computed"}
+    assert found["layers"]["stage"][0]
+    assert len(found["models"]["names"]) == len(found["models"]["size"]) > 0
+    query = live.workspace.docks["attention"].panel.axes()["map"][0]
+    assert query.entry(0) == f"0 “{run.label(0)}”"
+    table = ValuesTable("Lens")
+    qtbot.addWidget(table)
+    table.show_values(found["lens"], live.workspace.docks["lens"].panel.axes())
+    assert table.choice.currentData() == ("words",), "what the picture shows comes first"
+    assert f"“{run.label(lens._lens.start)}”" in table.model.describe(0, 0)  # type: ignore[union-attr]
 
 
 def test_the_place_of_a_zoomed_map_is_told_in_positions(live: Window, qtbot) -> None:
