@@ -11,9 +11,10 @@ from shiboken6 import isValid
 from app.board import Board
 from app.depth import following, known
 from app.depth_texts import complaint
+from app.dock import PanelDock
 from app.layouts import Workspace
 from app.panels.glossary import FIRST, GlossaryPanel
-from app.panels.panel import Context, Panel
+from app.panels.panel import Context
 from app.preferences import Preferences
 
 TERM = "term"  # the property of a widget that has an entry of its own
@@ -90,7 +91,7 @@ class Explaining(QObject):
         if focused is not None and self.panel.isAncestorOf(focused):
             self.panel.list.field.setFocus()
             return
-        self.show_term(self.term_of(focused) or self.panel.shown or FIRST)
+        self.show_term(self.term_of(focused) or FIRST)
 
     def show_term(self, key: str) -> None:
         """An entry, in front; Esc goes back."""
@@ -110,8 +111,8 @@ class Explaining(QObject):
             told = widget.property(TERM)
             if isinstance(told, str) and told:
                 return told
-            if isinstance(widget, Panel):
-                return widget.term()
+            if isinstance(widget, PanelDock):  # also where nothing in it takes the focus
+                return widget.panel.term()
             widget = widget.parentWidget()
         return ""
 

@@ -45,6 +45,11 @@ def begins(text: Sequence[str], place: int) -> bool:
     return text[place].isalnum() and not before.isalnum() and before not in _IN_WORDS
 
 
+def tidy(text: str, places: Sequence[int]) -> bool:
+    """Whether the letters at these places are beginnings of words, as of "sl" in "Step layer"."""
+    return all(place - 1 in places or begins(text, place) for place in places)
+
+
 def _in_order(wanted: list[str], given: list[str]) -> bool:
     rest = iter(given)
     return all(letter in rest for letter in wanted)
@@ -55,10 +60,13 @@ def _one_more(letter: str, given: list[str], ends: dict[int, Match]) -> dict[int
     longer: dict[int, Match] = {}
     far: Match | None = None  # the best that ends before the place before
     for place, there in enumerate(given):
-        far = max(filter(None, (far, ends.get(place - 2))), key=lambda end: end.score, default=None)
-        near = ends.get(place - 1)
-        ways = [(end.score + step, end) for end, step in ((far, _GAP), (near, _NEXT)) if end is not None]
-        if there == letter and ways:
+        passed = ends.get(place - 2)
+        if passed is not None and (far is None or passed.score > far.score):
+            far = passed
+        if there != letter:
+            continue
+        ways = [(end.score + step, end) for end, step in ((far, _GAP), (ends.get(place - 1), _NEXT)) if end is not None]
+        if ways:
             score, end = max(ways, key=lambda way: way[0])
             longer[place] = Match(score + _LETTER + _WORD * begins(given, place), (*end.places, place))
     return longer

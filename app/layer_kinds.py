@@ -94,15 +94,15 @@ def layer_facts_text(model: ModelFrame, layer: int, tr: Translate) -> str:
 
 
 def heads_text(facts: LayerFacts, tr: Translate) -> str:
-    """Who reads whose keys and values, in numbers."""
+    """Who reads whose keys and values, in numbers. A width says so: "9 heads of 64" reads as nine out of 64."""
     if facts.attention == "latent":
-        form = tr("{0} heads of {1}: every head has keys and values of its own, made from one latent")
+        form = tr("{0} heads, each {1} wide; all have keys and values of their own, made from one latent")
     elif facts.n_kv_heads == facts.n_heads:
-        form = tr("{0} heads of {1}, each with its own keys and values")
+        form = tr("{0} heads, each {1} wide and with its own keys and values")
     elif facts.n_kv_heads == 1:
-        form = tr("{0} query heads of {1} share one KV head")
+        form = tr("{0} query heads, each {1} wide, share one KV head")
     else:
-        form = tr("{0} query heads of {1} share {2} KV heads: each is read by {3}")
+        form = tr("{0} query heads, each {1} wide, share {2} KV heads: {3} query heads read each")
     return form.format(facts.n_heads, facts.d_head, facts.n_kv_heads, facts.n_heads // facts.n_kv_heads)
 
 

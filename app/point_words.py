@@ -48,7 +48,7 @@ def shape_text(facts: PointFacts) -> str:
 def facts_text(name: str, facts: PointFacts, tr: Tr) -> str:
     """What a point is, in two lines: its meaning; its formula and shape."""
     lazy = tr(" · formed in the pass only when a hook asks") if facts.lazy else ""
-    second = [part for part in (facts.formula, f"{shape_text(facts)} {said(facts.dtype, tr)}{lazy}") if part]
+    second = [part for part in (said(facts.formula, tr), f"{shape_text(facts)} {said(facts.dtype, tr)}{lazy}") if part]
     return f"{name}: {said(facts.meaning, tr)}\n{'    '.join(second)}"
 
 
@@ -58,7 +58,7 @@ def point_text(name: str, facts: PointFacts, depth: Depth, story: str, tr: Tr) -
     if depth == "story":
         return f"{whole}\n{story}" if story else whole
     if depth == "formula" and facts.formula:
-        return f"{whole}\n{facts.formula}"
+        return f"{whole}\n{said(facts.formula, tr)}"
     if depth == "code" and facts.code:
         return facts.code
     return facts_text(name, facts, tr)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from app.notices import GoesOnFrame
+from app.notices import BranchFrame, GoesOnFrame
 from engine.frames import (
     BackFrame,
     EndFrame,
@@ -32,6 +33,7 @@ class Run:
     where: Where = field(default_factory=lambda: Where("idle"))
     ended: EndFrame | None = None
     max_new_tokens: int = 0
+    chat: bool = False  # whether the prompt was put into the model's template
     record: RecordUse = field(default_factory=RecordUse)  # what the record takes by now
     tree: TreeFrame | None = None  # None: the run has one branch
     of_branches: dict[int, list[StepFrame]] = field(default_factory=dict)  # the steps of each, by its number
@@ -53,6 +55,10 @@ class Run:
     def pieces(self) -> tuple[Piece, ...]:
         """Every token of the run: the prompt, then one per step."""
         return self.prompt + tuple(step.piece for step in self.steps)
+
+    def piece(self, position: int) -> Piece:
+        """One of ``pieces``, without making them all."""
+        return self.prompt[position] if position < self.n_prompt else self.steps[position - self.n_prompt].piece
 
     @property
     def n_prompt(self) -> int:
@@ -89,12 +95,28 @@ class Run:
         index = position - self.n_prompt
         return self.steps[index] if 0 <= index < len(self.steps) else None
 
+    def step_reading(self, position: int) -> StepFrame | None:
+        """The step whose pass read the token at ``position``; None while none has."""
+        return next((step for step in self.steps if step.start <= position < step.end), None)
+
     def label(self, position: int) -> str:
-        """The token text at a position with white space visible."""
-        if position < len(self.prompt):
-            return visible(self.prompt[position].text)
-        step = self.step_choosing(position)
-        return visible(step.piece.text) if step is not None else ""
+        """The token at a position as ``written`` has it, "" for none."""
+        return written(self.piece(position)) if 0 <= position < self.n_tokens else ""
+
+
+def written(piece: Piece) -> str:
+    """A token as it is written everywhere: white space drawn, bytes that are no character as \\xNN, never empty."""
+    text = piece.text
+    if "\ufffd" in text and piece.raw:
+        text = piece.raw.decode("utf-8", "backslashreplace")
+    if text and unicodedata.category(text[0]).startswith("M"):
+        text = "◌" + text  # a mark that combines needs something to stand on
+    return visible(text)
+
+
+def whole_text(pieces: Iterable[Piece]) -> str:
+    """Tokens in a row as one text: characters that are split over them are whole again, other bytes are \\xNN."""
+    return b"".join(piece.raw or piece.text.encode() for piece in pieces).decode("utf-8", "backslashreplace")
 
 
 @lru_cache(maxsize=8192)  # the same tokens are asked for with every delivery
@@ -112,7 +134,7 @@ def _model(run: Run, frame: ModelFrame) -> None:
 
 def _run(run: Run, frame: RunFrame) -> None:
     run.prompt, run.steps, run.ended, run.record = frame.prompt, [], None, RecordUse()
-    run.max_new_tokens = frame.max_new_tokens
+    run.max_new_tokens, run.chat = frame.max_new_tokens, frame.chat
     run.tree, run.of_branches = None, {}
 
 
@@ -137,6 +159,10 @@ def _switched(run: Run, frame: SwitchedFrame) -> None:
 def _other_steps(run: Run, steps: list[StepFrame]) -> None:
     """The pass that was under way is none of this run; where the next one stands is told when it begins."""
     run.steps, run.where = steps, Where("idle")
+
+
+def _branch(run: Run, frame: BranchFrame) -> None:
+    run.of_branches[frame.number] = list(frame.steps)
 
 
 def _tree(run: Run, frame: TreeFrame) -> None:
@@ -166,6 +192,7 @@ _TAKERS: dict[type, Callable[[Run, Any], None]] = {
     StepFrame: _step,
     BackFrame: _back,
     SwitchedFrame: _switched,
+    BranchFrame: _branch,
     TreeFrame: _tree,
     RecordUse: _record,
     Where: _where,

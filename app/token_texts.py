@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import QCoreApplication
 
-from app.run import Run, visible
+from app.run import Run, written
 from engine.errors import EngineError
 from engine.frames import ModelFrame, TokenFound
 
@@ -60,7 +60,8 @@ class TokenTexts:
             self._ids[answer.text] = answer.id
 
     def _seen(self, bare: str) -> int | None:
-        """Among the tokens that have come up in the run, whose spaces are shown."""
+        """Among the tokens that have come up in the run, as they are or as they are written."""
         run = self._run()
         known = (*run.pieces, *(piece for step in run.steps for piece in step.candidates))
-        return next((piece.id for piece in known if bare in (piece.text, visible(piece.text))), None)
+        raw = bare.encode("utf-8", "replace")
+        return next((piece.id for piece in known if bare == written(piece) or raw == piece.raw), None)

@@ -67,6 +67,15 @@ class PointFacts:
 
 
 @dataclass(frozen=True)
+class StageFacts:
+    """A stage of a layer's attention as it is shown: its formula, and the PyTorch that computes it."""
+
+    stage: AttentionStage
+    formula: str
+    code: str
+
+
+@dataclass(frozen=True)
 class LayerFacts:
     """What a panel must know about one layer.
 
@@ -93,6 +102,7 @@ class LayerFacts:
     softcap: float | None = None  # cap · tanh(scores / cap)
     alibi: bool = False  # scores fall with distance
     tempered: bool = False  # queries grow with their position
+    attention_stages: tuple[StageFacts, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Loaded:
 def layer_facts(config: ModelConfig, index: int) -> LayerFacts:
     """What a panel must know about one layer."""
     from engine.hooks import layer_stages
-    from engine.point_table import layer_points
+    from engine.point_table import attention_stages, layer_points
 
     spec, mlp = config.layers[index].attention, config.layers[index].mlp
     experts = mlp if isinstance(mlp, MoESpec) else None
@@ -121,6 +121,7 @@ def layer_facts(config: ModelConfig, index: int) -> LayerFacts:
         softcap=getattr(spec, "softcap", None),
         alibi=getattr(spec, "alibi", False),
         tempered=getattr(spec, "temperature", None) is not None,
+        attention_stages=attention_stages(config, index),
     )
 
 

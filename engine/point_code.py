@@ -20,6 +20,7 @@ from engine.config import (
     NormSpec,
     RopeSpec,
 )
+from engine.questions import AttentionStage
 
 _Code = str | Callable[[ModelConfig, LayerSpec], str]
 Attention = AttentionSpec | LatentAttentionSpec
@@ -281,32 +282,45 @@ def _cached(which: str, kept: str) -> Callable[[ModelConfig, LayerSpec], str]:
 
 
 def _scores(config: ModelConfig, spec: LayerSpec) -> str:
-    attention = spec.attention
+    return _lines(_unmasked(spec.attention), *_mask(spec.attention))
+
+
+def _unmasked(attention: Attention) -> str:
+    """Scores before later positions are hidden."""
+    before, product = _product(attention)
+    product = f"({product})" if " + " in product else product
+    lines = [before, f"scores = {product} * {_figure(attention.scale)}"]
+    if isinstance(attention, AttentionSpec) and attention.alibi:
+        lines.append("bias = (slopes[:, None, None] * key_positions).to(scores.dtype)")
+        lines.append(f"scores = scores + bias * {_figure(attention.scale)}")
+    if isinstance(attention, AttentionSpec) and attention.softcap is not None:
+        lines.append(f"scores = {attention.softcap:g} * torch.tanh(scores / {attention.softcap:g})")
+    return _lines(*lines)
+
+
+def _product(attention: Attention) -> tuple[str, str]:
+    """The statements that q · k takes first, and q · k: every query with every key of the head's KV head."""
     if isinstance(attention, LatentAttentionSpec):
-        return _lines(*_latent_scores(attention), *_mask(attention))
-    q, lines = _last_of("q", attention), []
+        return _lines(*_latent_products(attention)), "by_content + by_position"
+    q, before = _last_of("q", attention), ""
     if attention.temperature is not None:
         scale, floor = attention.temperature
         grown = f"1 + {scale:g} * torch.log1p(torch.floor((positions + 1) / {floor:g}))"
-        lines.append(f"q_grown = {q} * ({grown})[:, None, None]")
-        q = "q_grown"
-    keys = f"keys.repeat_interleave({attention.group}, dim=2)" if attention.group > 1 else "keys"
-    lines.append(f'scores = torch.einsum("bphd,bkhd->bhpk", {q}, {keys}) * {_figure(attention.scale)}')
-    if attention.alibi:
-        lines.append("bias = (slopes[:, None, None] * key_positions).to(scores.dtype)")
-        lines.append(f"scores = scores + bias * {_figure(attention.scale)}")
-    if attention.softcap is not None:
-        lines.append(f"scores = {attention.softcap:g} * torch.tanh(scores / {attention.softcap:g})")
-    return _lines(*lines, *_mask(attention))
+        before, q = f"q_grown = {q} * ({grown})[:, None, None]", "q_grown"
+    return before, f'torch.einsum("bphd,bkhd->bhpk", {q}, {_by_query_head("keys", attention)})'
 
 
-def _latent_scores(attention: LatentAttentionSpec) -> tuple[str, ...]:
+def _by_query_head(heads: str, attention: AttentionSpec) -> str:
+    """What there is per KV head, once for each query head that reads it; its heads are dimension 2."""
+    return f"{heads}.repeat_interleave({attention.group}, dim=2)" if attention.group > 1 else heads
+
+
+def _latent_products(attention: LatentAttentionSpec) -> tuple[str, ...]:
     return (
         _latent_parts(attention),
         'q_absorbed = torch.einsum("bphd,hdc->bphc", q_nope, W_UK)',
         'by_content = torch.einsum("bphc,bkc->bhpk", q_absorbed, latent)',
         'by_position = torch.einsum("bphr,bkr->bhpk", rot_q, shared_key)',
-        f"scores = (by_content + by_position) * {_figure(attention.scale)}",
     )
 
 
@@ -337,8 +351,31 @@ def _z(config: ModelConfig, spec: LayerSpec) -> str:
     if isinstance(attention, LatentAttentionSpec):
         mixed = 'mixed = torch.einsum("bhpk,bkc->bphc", pattern, latent)'
         return _lines(_latent_parts(attention), mixed, 'z = torch.einsum("bphc,hvc->bphv", mixed, W_UV)')
-    values = f"values.repeat_interleave({attention.group}, dim=2)" if attention.group > 1 else "values"
-    return f'z = torch.einsum("bhpk,bkhd->bphd", pattern, {values})'
+    return f'z = torch.einsum("bhpk,bkhd->bphd", pattern, {_by_query_head("values", attention)})'
+
+
+def attention_stage_code(stage: AttentionStage, config: ModelConfig, spec: LayerSpec) -> str:
+    """The statements for what a stage of attention shows, in the names of points; the last gives
+    ``[batch, n_heads, pos, key]``."""
+    before, product = _product(spec.attention)
+    by_stage = {
+        "products": _lines(before, f"products = {product}"),
+        "scaled": _unmasked(spec.attention),
+        "masked": _scores(config, spec),
+        "pattern": _lines(_scores(config, spec), _pattern(config, spec)),
+        "contribution": _contribution(spec.attention),
+    }
+    return by_stage[stage]
+
+
+def _contribution(attention: Attention) -> str:
+    """The share of a key times the L2 norm of the value that the head reads there."""
+    if isinstance(attention, LatentAttentionSpec):
+        made = 'values = torch.einsum("bkc,hvc->bkhv", latent, W_UV)'
+        before, norms = _lines(_latent_parts(attention), made), "values.norm(dim=-1)"
+    else:
+        before, norms = "", _by_query_head("values.norm(dim=-1)", attention)
+    return _lines(before, f"norms = {norms}", "contribution = pattern * norms.transpose(1, 2)[:, :, None]")
 
 
 def _result(config: ModelConfig, spec: LayerSpec) -> str:

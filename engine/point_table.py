@@ -12,9 +12,10 @@ from functools import lru_cache
 
 from engine.config import AttentionSpec, LatentAttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec, NormSpec
 from engine.errors import EngineError
-from engine.frames import PointFacts, PointKind
+from engine.frames import PointFacts, PointKind, StageFacts
 from engine.hooks import ADDITIVE, PointInfo, hook_table
-from engine.point_code import point_code
+from engine.point_code import attention_stage_code, point_code
+from engine.questions import AttentionStage
 
 ANY_EXPERT = "mlp.experts.*."  # instead of the number, where a point stands for those of all experts
 _STAYING = {"cache": ("kv.", "attn."), "mix": ("attn.",)}  # what follows these stages belongs to them still
@@ -258,12 +259,52 @@ def _scores(config: ModelConfig, spec: LayerSpec) -> str:
         return formula
     if attention.alibi:  # the same for softmax as slope · (j − p), since p is one number a row
         formula = "s[p, j] = (q[p] · k[j] + slope[h] · j) · scale"
-    return f"c · tanh(({formula.removeprefix('s[p, j] = ')}) / c)" if attention.softcap is not None else formula
+    cap, inner = attention.softcap, formula.removeprefix("s[p, j] = ")
+    return formula if cap is None else f"s[p, j] = {cap:g} · tanh({inner} / {cap:g})"
 
 
 def _pattern(config: ModelConfig, spec: LayerSpec) -> str:
     sunk = getattr(spec.attention, "sinks", False)
     return "a[p, j] = exp(s[p, j]) / (Σ exp(s[p, ·])" + (" + exp(sink[h]))" if sunk else ")")
+
+
+def attention_stages(config: ModelConfig, layer: int) -> tuple[StageFacts, ...]:
+    """What the stages of a layer's attention show, in the order of the pass."""
+    spec = config.layers[layer]
+    return tuple(
+        StageFacts(stage, formula, attention_stage_code(stage, config, spec))
+        for stage, formula in _stage_formulas(config, spec).items()
+    )
+
+
+def _stage_formulas(config: ModelConfig, spec: LayerSpec) -> dict[AttentionStage, str]:
+    scores, value = _scores(config, spec), _value(spec.attention)
+    return {
+        "products": "d[p, j] = q[p] · k[j]",
+        "scaled": scores,
+        "masked": f"{scores}\ns[p, j] = −∞,  {_hidden(spec.attention)}",
+        "pattern": f"{scores}\n{_pattern(config, spec)}",
+        "contribution": f"‖a[h, p, j] · {value}‖ = a[h, p, j] · ‖{value}‖",
+    }
+
+
+def _value(attention: AttentionSpec | LatentAttentionSpec) -> str:
+    """What head h reads of a key: the value of its KV head."""
+    if isinstance(attention, LatentAttentionSpec) or attention.group == 1:
+        return "v[h, j]"
+    return "v[j]" if attention.n_kv_heads == 1 else f"v[⌊h / {attention.group}⌋, j]"
+
+
+def _hidden(attention: AttentionSpec | LatentAttentionSpec) -> str:
+    """Which keys j a query at p does not see."""
+    window, chunk = getattr(attention, "window", None), getattr(attention, "chunk", None)
+    if window:
+        return f"j > p ∨ j ≤ p − {window}"
+    return f"j > p ∨ ⌊j / {chunk}⌋ ≠ ⌊p / {chunk}⌋" if chunk else "j > p"
+
+
+def _values(config: ModelConfig, spec: LayerSpec) -> str:
+    return "v[j] = W_UV c[j]" if isinstance(spec.attention, LatentAttentionSpec) else "v = W_V x"
 
 
 def _added(what: str, norm: str) -> Callable[[ModelConfig, LayerSpec], str]:
@@ -275,7 +316,7 @@ def _added(what: str, norm: str) -> Callable[[ModelConfig, LayerSpec], str]:
 
 
 def _leaving(config: ModelConfig, spec: LayerSpec) -> str:
-    return "x + Δ(attention) + Δ(MLP)" if spec.parallel else "x = x_mid + Δ(MLP)"
+    return "x_post = x + Δ(attention) + Δ(MLP)" if spec.parallel else "x_post = x_mid + Δ(MLP)"
 
 
 def _post(config: ModelConfig, spec: LayerSpec) -> str:
@@ -288,37 +329,45 @@ def _pre(config: ModelConfig, spec: LayerSpec) -> str:
 
 def _activated(spec: MLPSpec) -> str:
     if not spec.gated:
-        return f"{spec.activation}(u)"
+        return f"post = {spec.activation}(u)"
     if spec.activation == "clamped_swiglu":
-        return f"g · σ({spec.alpha:g} g) · (u + 1), g and u clamped at {spec.limit:g}"
-    return f"{spec.activation}(g) · u"
+        return f"post = g · σ({spec.alpha:g} g) · (u + 1), g and u clamped at {spec.limit:g}"
+    return f"post = {spec.activation}(g) · u"
+
+
+_SHARES = {"softmax": "softmax", "sigmoid": "σ"}
 
 
 def _router_scores(config: ModelConfig, spec: LayerSpec) -> str:
-    return "σ(ℓ)" if isinstance(spec.mlp, MoESpec) and spec.mlp.score == "sigmoid" else "softmax(ℓ)"
+    assert isinstance(spec.mlp, MoESpec)
+    return f"s = {_SHARES[spec.mlp.score]}(ℓ)"
 
 
 def _router_choice(config: ModelConfig, spec: LayerSpec) -> str:
     assert isinstance(spec.mlp, MoESpec)
-    chosen_by = "ℓ" if spec.mlp.score_chosen else "scores"
-    return chosen_by + (" + bias" if spec.mlp.choice_bias else "")
+    return f"r = {'ℓ' if spec.mlp.score_chosen else 's'}" + (" + b" if spec.mlp.choice_bias else "")
+
+
+def _chosen(config: ModelConfig, spec: LayerSpec) -> str:
+    assert isinstance(spec.mlp, MoESpec)
+    return f"E = top-{spec.mlp.top_k} r"
 
 
 def _expert_weights(config: ModelConfig, spec: LayerSpec) -> str:
     assert isinstance(spec.mlp, MoESpec)
-    formula = f"{spec.mlp.score}(ℓ of the chosen)" if spec.mlp.score_chosen else "scores of the chosen"
-    formula += " / their sum" if spec.mlp.renormalise else ""
+    taken = f"{_SHARES[spec.mlp.score]}(ℓ[E])" if spec.mlp.score_chosen else "s[E]"
+    formula = f"w = {taken}" + (f" / Σ {taken}" if spec.mlp.renormalise else "")
     return formula + (f" · {spec.mlp.weight_scale:g}" if spec.mlp.weight_scale != 1 else "")
 
 
 def _routed(config: ModelConfig, spec: LayerSpec) -> str:
     inside = isinstance(spec.mlp, MoESpec) and spec.mlp.scale_input
-    return "Σ over chosen e: expert_e(w_e · x)" if inside else "Σ over chosen e: w_e · expert_e(x)"
+    return f"routed = Σ {'expert_e(w[e] · x)' if inside else 'w[e] · expert_e(x)'},  e ∈ E"
 
 
 def _shared(config: ModelConfig, spec: LayerSpec) -> str:
     gated = isinstance(spec.mlp, MoESpec) and spec.mlp.shared_gate
-    return "gate · shared(x)" if gated else "shared(x)"
+    return "shared = gate · MLP(x)" if gated else "shared = MLP(x)"
 
 
 def _mlp_out(config: ModelConfig, spec: LayerSpec) -> str:
@@ -330,7 +379,7 @@ def _mlp_out(config: ModelConfig, spec: LayerSpec) -> str:
 def _final_logits(config: ModelConfig, spec: object) -> str:
     inner = "logits" + (f" / {config.logits_divisor:g}" if config.logits_divisor != 1 else "")
     cap = config.logits_softcap
-    return inner if cap is None else f"{cap:g} · tanh({inner} / {cap:g})"
+    return f"logits_final = {inner if cap is None else f'{cap:g} · tanh({inner} / {cap:g})'}"
 
 
 def _embed_scaled(config: ModelConfig, spec: object) -> str:
@@ -348,24 +397,24 @@ _FORMULAS: dict[str, _Formula] = {
     "hook_resid_pre": "x",
     "attn.hook_q": "q = W_Q x",
     "attn.hook_k": "k = W_K x",
-    "attn.hook_v": "v = W_V x",
-    "attn.hook_q_normed": "norm(q)",
-    "attn.hook_k_normed": "norm(k)",
-    "attn.hook_rot_q": "R(p) q",
-    "attn.hook_rot_k": "R(p) k",
+    "attn.hook_v": _values,
+    "attn.hook_q_normed": "q = norm(q)",
+    "attn.hook_k_normed": "k = norm(k)",
+    "attn.hook_rot_q": "q = R(p) q",
+    "attn.hook_rot_k": "k = R(p) k",
     "attn.hook_q_latent": "norm(W_DQ x)",
     "attn.hook_q_nope": "q = W_UQ c, without position",
     "attn.hook_kv_latent": "c = norm(W_DKV x)",
     "attn.hook_k_nope": "k[j] = W_UK c[j]",
     "kv.hook_append": "first position, how many, bytes",
-    "kv.hook_k": "k[0 … p]",
-    "kv.hook_v": "v[0 … p]",
-    "kv.hook_latent": "c[0 … p], then the rotated key",
+    "kv.hook_k": "keys = k[0 … p]",
+    "kv.hook_v": "values = v[0 … p]",
+    "kv.hook_latent": "stored = (c[j], R(j) k[j]),  j ≤ p",
     "attn.hook_attn_scores": _scores,
-    "attn.hook_sink": "exp(sink[h]) / (Σ exp(s[p, ·]) + exp(sink[h]))",
+    "attn.hook_sink": "sink = exp(sink[h]) / (Σ exp(s[p, ·]) + exp(sink[h]))",
     "attn.hook_pattern": _pattern,
     "attn.hook_z": "z[h] = Σ a[p, j] · v[j]",
-    "attn.hook_result": "z[h] · W_O[h]",
+    "attn.hook_result": "result[h] = W_O[h] z[h]",
     "hook_attn_out": _added("W_O z", "norm1_post"),
     "hook_resid_mid": "x_mid = x + Δ(attention)",
     "mlp.hook_pre": _pre,
@@ -374,14 +423,14 @@ _FORMULAS: dict[str, _Formula] = {
     "mlp.hook_router_logits": "ℓ = W_router x",
     "mlp.hook_router_scores": _router_scores,
     "mlp.hook_router_choice": _router_choice,
-    "mlp.hook_expert_indices": "the highest of what is chosen by",
+    "mlp.hook_expert_indices": _chosen,
     "mlp.hook_expert_weights": _expert_weights,
     "mlp.hook_routed_out": _routed,
-    "mlp.hook_shared_gate": "σ(w · x)",
+    "mlp.hook_shared_gate": "gate = σ(w · x)",
     "mlp.hook_shared_out": _shared,
     "hook_mlp_out": _mlp_out,
     "hook_resid_post": _leaving,
-    "hook_logits": "W_U norm(x)",
+    "hook_logits": "logits = W_U norm(x)",
     "hook_logits_final": _final_logits,
     "sampler.hook_penalised": "logits less penalties for tokens that occurred",
     "sampler.hook_tempered": "penalised / temperature",

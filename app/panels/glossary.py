@@ -7,6 +7,7 @@ from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QToolButton, QWidget
 
+from app.engine_words import said
 from app.glossary import Glossary, Term, glossary
 from app.panels.panel import Context, Panel
 from app.term_rows import TextsError
@@ -149,7 +150,7 @@ class GlossaryPanel(Panel):
     def _list(self) -> tuple[Term, ...]:
         """What fits the search, or why there is nothing."""
         if self._glossary is None:
-            self.page.show_sentence(self._complaint)
+            self.page.show_sentence(said(self._complaint, self.tr))
         found = self._found(self.list.field.text())
         self.list.show_terms(found, self.shown)
         return found

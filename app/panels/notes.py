@@ -138,9 +138,7 @@ class NotesPanel(Panel):
     def begin(self) -> None:
         """To the list, or where a note is written while there is none."""
         (self.form.field if self._pages.empty else self.table).setFocus()
-        if self.table.current is None and self.context.notes.notes:
-            first = self.context.notes.notes[0].number
-            self.table.pick((first,), first)
+        self.table.pick_current()
 
     def show_one(self, number: int) -> None:
         """Pick it in the list."""
@@ -187,7 +185,10 @@ class NotesPanel(Panel):
         self.table.show_rows([self._row(note) for note in notes])
         if self._changed is not None and notes.find(self._changed) is None:
             self._leave()
-        self.form.field.setReadOnly(len(notes) >= MOST_NOTES and self._changed is None)
+        full = self.tr("There are {0} notes and bookmarks, as many as are kept; delete one to write another.")
+        is_full = len(notes) >= MOST_NOTES
+        self.form.show_full(full.format(len(notes)) if is_full else "")
+        self.form.field.setReadOnly(is_full and self._changed is None)
         self._fit_buttons()
         self.caption_changed.emit()
 

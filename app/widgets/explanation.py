@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QCursor, QResizeEvent
+from PySide6.QtCore import QEvent, QObject, QPoint, QRect, QSize, Qt, Signal
+from PySide6.QtGui import QCursor, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QToolTip
 
 from app.depth import USUAL, Depth
@@ -11,13 +11,17 @@ from app.glossary import readable
 from app.theme import Theme, mono_font
 from app.widgets.term_words import TERM, marked, term_tip, tip_html, told
 
-_SHARE = 6  # it takes one part in so many of a panel's height; the rest of a long text is in the tip
+SHARE = 6  # it takes one part in so many of a panel's height; the rest of a long text is in the tip
 _LOW_LINES = 18  # a panel of fewer gives it one line
 _MARGIN = 6  # pixels at its sides
 
 
 class Explanation(QLabel):
-    """Hidden where there is nothing to say. ``term_asked``: a word that the glossary explains was chosen."""
+    """Hidden where there is nothing to say. ``term_asked``: a word that the glossary explains was chosen.
+
+    What there is no room for is in the tip, which Space opens too. Of formulas and code the end stays: it is what the
+    rest leads to.
+    """
 
     term_asked = Signal(str)
 
@@ -64,26 +68,45 @@ class Explanation(QLabel):
     def _show(self) -> None:
         depth, text = self._said
         plain = depth in ("code", "formula")
-        whole = text if plain else told(text)
+        whole = text if depth == "code" else told(text)
         self.setFont(mono_font() if plain else self.window().font())
-        shown = self._fitting(whole, "\n" if plain else " ")
+        shown = self._last_lines(whole) if plain else self._first_words(whole)
         self.setTextFormat(Qt.TextFormat.PlainText if plain else Qt.TextFormat.RichText)
         self.setText(shown if plain else marked(shown, readable(), self._theme))
         self.setToolTip("" if shown == whole else tip_html(whole, code=plain))
         self.setAccessibleDescription(whole)
         self.setVisible(bool(text))
 
-    def _fitting(self, text: str, between: str) -> str:
-        """As much of a text as there is room for: its first words, or its first lines."""
-        metrics, parts = self.fontMetrics(), text.split(between)
-        lines = self._size.height() // metrics.lineSpacing()
-        room = (1 if lines < _LOW_LINES else lines // _SHARE) * metrics.lineSpacing()
-        box = QRect(0, 0, max(1, self._size.width() - 2 * _MARGIN - metrics.averageCharWidth()), 10_000)
-        shown, count = text, len(parts)
-        while count > 1 and metrics.boundingRect(box, Qt.TextFlag.TextWordWrap, shown).height() > room:
-            count -= 1
-            shown = between.join(parts[:count]) + ("\n…" if between == "\n" and count > 1 else " …")
+    def _first_words(self, text: str) -> str:
+        """As many as there is room for."""
+        words, shown = text.split(" "), text
+        for count in range(len(words) - 1, 0, -1):
+            if self._fits(shown):
+                break
+            shown = " ".join(words[:count]) + " …"
         return shown
+
+    def _last_lines(self, text: str) -> str:
+        """As many as there is room for, below a sign of those before; one by itself stands behind it."""
+        lines, shown = text.splitlines(), text
+        for first in range(1, len(lines)):
+            if self._fits(shown):
+                break
+            shown = ("…\n" if first + 1 < len(lines) else "… ") + "\n".join(lines[first:])
+        return shown
+
+    def _fits(self, text: str) -> bool:
+        metrics = self.fontMetrics()
+        lines = self._size.height() // metrics.lineSpacing()
+        room = (1 if lines < _LOW_LINES else lines // SHARE) * metrics.lineSpacing()
+        box = QRect(0, 0, max(1, self._size.width() - 2 * _MARGIN - metrics.averageCharWidth()), 10_000)
+        return metrics.boundingRect(box, Qt.TextFlag.TextWordWrap, text).height() <= room
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
+        if event.key() == Qt.Key.Key_Space and self.toolTip():
+            QToolTip.showText(self.mapToGlobal(QPoint(0, self.height())), self.toolTip(), self)
+        else:
+            super().keyPressEvent(event)
 
     def _tell(self, address: str) -> None:
         QToolTip.showText(QCursor.pos(), term_tip(address), self)

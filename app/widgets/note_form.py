@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QKeyEvent
-from PySide6.QtWidgets import QCheckBox, QPlainTextEdit, QPushButton, QWidget
+from PySide6.QtWidgets import QCheckBox, QLabel, QPlainTextEdit, QPushButton, QWidget
 
+from app.notes import LONGEST_TEXT
 from app.theme import Theme
 from app.widgets.flow import FlowLayout
+from app.widgets.line_breaks import break_long_words
 from app.widgets.pages import fill
 
 LINES = 3  # of text that are seen without scrolling
+_MARGIN = 8  # pixels at the sides of a sentence, as of the buttons
 
 
 class NoteForm(QWidget):
@@ -24,8 +27,12 @@ class NoteForm(QWidget):
     def __init__(self) -> None:
         super().__init__()
         self._changing = False  # a note that is there already, in place of a new one
+        self._full = ""  # why there is no room for another one
         self.axes = {name: QCheckBox() for name in ("token", "layer", "head")}
-        self.field = NoteField()
+        self.field, self.refusal = NoteField(), QLabel()
+        self.refusal.setTextFormat(Qt.TextFormat.PlainText)
+        self.refusal.setWordWrap(True)
+        self.refusal.setContentsMargins(_MARGIN, 0, _MARGIN, 0)
         self.keep, self.bookmark = QPushButton(), QPushButton(self.tr("Bookmark here"))
         self.leave = QPushButton(self.tr("Cancel"))
         self.keep.clicked.connect(self.kept)
@@ -43,7 +50,7 @@ class NoteForm(QWidget):
             flow = FlowLayout(bar)
             for part in parts:
                 flow.addWidget(part)
-        fill(self, above, self.field, below)
+        fill(self, above, self.field, self.refusal, below)
         self.show_new()
 
     def show_place(self, words: dict[str, str]) -> None:
@@ -65,6 +72,11 @@ class NoteForm(QWidget):
         self.field.selectAll()
         self.field.setFocus()
 
+    def show_full(self, why: str) -> None:
+        """Why no other one can be kept, a sentence; "" where it can."""
+        self._full = why
+        self._fit()
+
     def restyle(self, theme: Theme) -> None:
         self.field.setFixedHeight(round(self.field.fontMetrics().lineSpacing() * (LINES + 0.8)))
 
@@ -77,8 +89,14 @@ class NoteForm(QWidget):
         self._fit()
 
     def _fit(self) -> None:
-        """A new note needs words; a head belongs to a layer."""
-        self.keep.setEnabled(self._changing or bool(self.field.toPlainText().strip()))
+        """A new note needs words, and no more than are kept; a head belongs to a layer."""
+        letters = len(self.field.toPlainText().strip())
+        too_long = self.tr("{0} letters; a note has up to {1}: shorten it.").format(f"{letters:,}", f"{LONGEST_TEXT:,}")
+        why = too_long if letters > LONGEST_TEXT else "" if self._changing else self._full
+        self.refusal.setText(why)
+        self.refusal.setVisible(bool(why))
+        self.field.setAccessibleDescription(why)
+        self.keep.setEnabled(not why and (self._changing or letters > 0))
         self.axes["head"].setEnabled(self.axes["layer"].isChecked() and not self._changing)
 
     def _submit(self) -> None:
@@ -94,6 +112,7 @@ class NoteField(QPlainTextEdit):
     def __init__(self) -> None:
         super().__init__()
         self.setTabChangesFocus(True)
+        break_long_words(self)
         self.setPlaceholderText(self.tr("A note about what is pinned"))
         self.setAccessibleName(self.tr("Text of the note"))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QColor, QKeyEvent
+from PySide6.QtGui import QColor, QFocusEvent, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView
 
 from app.theme import Theme, icon
@@ -95,12 +95,14 @@ class NoteTable(QTableView):
         self.restyle(theme)
 
     def show_rows(self, rows: Sequence[Row]) -> None:
-        """What is picked stays picked, where it is still there."""
+        """What is picked stays picked, where it is still there; else what has come into its place."""
         if tuple(rows) == self.notes.rows:
             return
-        current, picked = self.current, self.picked
+        current, picked, row = self.current, self.picked, self.currentIndex().row()
         self.notes.show_rows(rows)
         self.pick(picked, current)
+        if picked and not self.picked:
+            self._pick_row(min(row, len(rows) - 1))
         self.moved.emit()
 
     def restyle(self, theme: Theme) -> None:
@@ -131,6 +133,21 @@ class NoteTable(QTableView):
                 self.scrollTo(index)
             if each.number in numbers:
                 self.selectionModel().select(index, flags.Select | flags.Rows)
+
+    def pick_current(self) -> None:
+        """Where nothing is picked, the row that the keys have come to, or else the first: it looks picked."""
+        if not self.picked:
+            self._pick_row(self.currentIndex().row())
+
+    def _pick_row(self, row: int) -> None:
+        """That row, or the first, where there are rows."""
+        for each in self.notes.rows[max(row, 0) :][:1]:
+            self.pick((each.number,), each.number)
+
+    def focusInEvent(self, event: QFocusEvent) -> None:  # noqa: N802
+        super().focusInEvent(event)
+        if event.reason() != Qt.FocusReason.MouseFocusReason:  # a click picks by itself, where the list is
+            self.pick_current()
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         if event.key() in (Qt.Key.Key_Return, Qt.Key.Key_Enter) and self.current is not None:

@@ -64,7 +64,7 @@ def term_html(term: Term, glossary: Glossary, theme: Theme, panels: Mapping[str,
     near = [link(TERM + key, told(glossary.terms[key].short_name), theme) for key in term.see]
     sections = (
         (translate("glossary", "Exactly"), marked(told(term.definition), glossary, theme, term.key)),
-        (translate("glossary", "Formula"), code_html(term.formula) if term.formula else ""),
+        (translate("glossary", "Formula"), code_html(told(term.formula)) if term.formula else ""),
         (translate("glossary", "Often told wrong"), marked(told(term.mistake), glossary, theme, term.key)),
         (translate("glossary", "Seen in"), "<br>".join(seen)),
         (translate("glossary", "See also"), " · ".join(near)),

@@ -49,6 +49,12 @@ def test_every_key_is_known_to_qt() -> None:
             assert portable(key), key
 
 
+def test_no_key_is_one_that_types_a_letter_or_opens_a_terminal() -> None:
+    """Ctrl+Alt is AltGr on Windows ("ś" of a Polish keyboard), and GNOME's own with T."""
+    letters = [key for each in COMMANDS for key in keys_of(each) if re.fullmatch(r"Ctrl\+Alt\+(Shift\+)?.", key)]
+    assert letters == []
+
+
 def test_keys_that_are_also_typed_work_only_with_a_picture_focused() -> None:
     for command in COMMANDS:
         assert not any(map(alone, command.keys)), command.name

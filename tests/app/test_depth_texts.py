@@ -123,6 +123,42 @@ def test_formulas_and_code_of_a_panel_are_those_of_the_layer() -> None:
     assert "stored" not in panel_text("cache", "", "code", plain, 0)
 
 
+def test_the_formulas_of_attention_s_stages_are_those_of_the_layer() -> None:
+    def told(name: str, stage: str, layer: int = 0) -> str:
+        return panel_text("attention", stage, "formula", variant(name), layer)
+
+    assert told("llama-default", "contribution") == "‖a[h, p, j] · v[⌊h / 2⌋, j]‖ = a[h, p, j] · ‖v[⌊h / 2⌋, j]‖"
+    assert "‖v[j]‖" in told("falcon-7b", "contribution"), "all heads read one KV head"
+    assert "‖v[h, j]‖" in told("gpt2-default", "contribution")
+    assert told("llama-default", "masked").endswith("s[p, j] = −∞,  j > p")
+    assert told("gemma2-default", "masked").endswith("j > p ∨ j ≤ p − 12")
+    assert told("gemma2-default", "scaled") == "s[p, j] = 3 · tanh((q[p] · k[j]) · scale / 3)"
+    assert "⌊j / 16⌋ ≠ ⌊p / 16⌋" in told("llama4_text-default", "masked")
+    assert "slope[h] · j" in told("falcon-rw", "scaled")
+
+
+def test_the_formulas_of_the_router_can_be_read_in_a_row() -> None:
+    def told(name: str) -> list[str]:
+        model = variant(name)
+        return panel_text("experts", "experts", "formula", model, model.n_layers - 1).splitlines()
+
+    assert told("mixtral-default") == ["ℓ = W_router x", "s = softmax(ℓ)", "r = s", "E = top-3 r", "w = s[E] / Σ s[E]"]
+    chosen_by_logits = told("gpt_oss-default")
+    assert chosen_by_logits[2:] == ["r = ℓ", "E = top-3 r", "w = softmax(ℓ[E])"]
+    biased = told("deepseek_v3-default")
+    assert biased[1:3] == ["s = σ(ℓ)", "r = s + b"]
+    assert " · " in biased[-1]
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_every_formula_that_a_panel_shows_says_what_it_gives(name: str) -> None:
+    model = variant(name)
+    for row in read_texts().panels:
+        for layer in range(model.n_layers):
+            for line in panel_text(row.panel, row.mode, "formula", model, layer).splitlines() if row.points else ():
+                assert " = " in line or line == row.formula, (row.panel, line)
+
+
 def test_without_a_model_a_panel_still_has_its_story() -> None:
     assert panel_text("attention", "pattern", "story", None, 0)
     assert panel_text("attention", "pattern", "code", None, 0) == ""

@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PySide6.QtCore import QPoint, QPointF, Qt, QUrl
+from PySide6.QtCore import QPoint, QPointF, QSize, Qt, QUrl
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 
 from app.command_line import Options
 from app.depth import DEPTHS
 from app.panels import PANELS
+from app.panels.glossary import FIRST
 from app.preferences import Preferences
 from app.term_rows import TextsError
 from app.theme import DARK
@@ -126,7 +127,7 @@ def test_tips_of_the_map_and_its_card_obey(window: Window) -> None:
         told[depth] = view.describe(0, "rope")
     assert told["numbers"] == numbers
     assert "turned by an angle" in told["story"]
-    assert "R(p) q" in told["formula"]
+    assert "q = R(p) q" in told["formula"]
     assert "rot_q = torch.cat(" in told["code"]
     window.explaining.use_depth("story")
     assert "floor of the model" in view.tip(QPointF(20, view.row_box(2).center().y()))
@@ -187,15 +188,39 @@ def test_what_has_no_room_is_cut_and_its_tip_has_all_of_it(window: Window, qtbot
     dock, line = window.workspace.docks["attention"], line_of(window, "attention")
     line.say("code", "\n".join(f"step_{index} = 0" for index in range(40)))
     room = dock.content.height() // 6
-    assert line.text().endswith("…")
+    assert line.text().startswith("…\n")
+    assert line.text().endswith("step_39 = 0"), "what the rest leads to"
     assert 1 < len(line.text().splitlines()) <= room // line.fontMetrics().lineSpacing()
-    assert "step_39" in line.toolTip()
+    assert "step_0 " in line.toolTip()
     line.say("story", "word " * 600)
     assert line.text().endswith(" …")
     assert line.heightForWidth(line.width()) <= room + line.fontMetrics().lineSpacing()
     line.say("code", "a = 1")
     assert line.toolTip() == ""
     assert line.text() == "a = 1"
+
+
+def test_the_keyboard_opens_what_there_was_no_room_for(window: Window, monkeypatch: Any) -> None:
+    monkeypatch.setattr(explanation, "QToolTip", Tips)
+    line = line_of(window, "attention")
+    line.say("code", "\n".join(f"step_{index} = 0" for index in range(40)))
+    assert line.focusPolicy() & Qt.FocusPolicy.TabFocus
+    Tips.text = ""
+    QTest.keyClick(line, Qt.Key.Key_Space)
+    assert "step_0 " in Tips.text
+    assert "step_39" in Tips.text
+    line.say("code", "a = 1")
+    Tips.text = ""
+    QTest.keyClick(line, Qt.Key.Key_Space)
+    assert Tips.text == ""
+
+
+def test_in_one_line_the_last_statement_stays(qtbot: Any) -> None:
+    line = Explanation(DARK)
+    qtbot.addWidget(line)
+    line._size = QSize(500, 120)
+    line.say("code", "scores = q @ k\nseen = p\npattern = scores.softmax(dim=-1)")
+    assert line.text() == "… pattern = scores.softmax(dim=-1)"
 
 
 def test_a_low_panel_gives_the_line_one_line(qtbot: Any) -> None:
@@ -375,3 +400,14 @@ def test_hovering_a_link_of_the_page_tells_its_short_text(window: Window, qtbot:
     assert "single set of keys" in Tips.text
     panel.page.highlighted.emit(QUrl(""))
     assert Tips.text == ""
+
+
+def test_f1_in_a_panel_is_about_it_also_where_nothing_in_it_takes_the_focus(window: Window) -> None:
+    for key, term in (("branches", "branch"), ("edits", "edit"), ("notes", FIRST)):
+        window.explaining.show_term("seed")
+        press(window, Qt.Key.Key_Escape)
+        window.workspace.bring_up(key)
+        window.workspace.docks[key].take_focus()
+        window.explaining.show_glossary()
+        assert window.explaining.panel.shown == term, key
+        press(window, Qt.Key.Key_Escape)

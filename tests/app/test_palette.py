@@ -13,8 +13,10 @@ from shiboken6 import isValid
 from app.command_line import Options
 from app.commands import COMMANDS, identity
 from app.keys import portable
+from app.languages import speak
 from app.palette import NOT_LISTED, Entry, Found, find
 from app.palette_page import PalettePage
+from app.panels import PANELS
 from app.preferences import MOST_USED, Preferences
 from app.widgets.palette_rows import FOUND, FoundRows
 from app.window import Window
@@ -70,6 +72,85 @@ def test_the_typed_letters_are_known() -> None:
     assert find("lay st", [LAYER])[0].places == (0, 1, 5, 6, 7)
 
 
+def test_other_words_are_better_than_scattered_letters() -> None:
+    scattered = replace(LAYER, name="scattered", text="Explore parts", help="", keys=())
+    also = replace(LAYER, name="also", text="Save the picture", also="screenshot export")
+    helped = replace(LAYER, name="helped", text="Save", help="To export it", keys=())
+    assert names(find("export", (scattered, helped, also))) == ["also", "helped", "scattered"]
+    assert find("export", (also,))[0].places == ()
+    assert names(find("port", (also,))) == [], "no word begins so"
+
+
+FIRST_FOUND = {
+    # to take along
+    "screenshot": "save_window", "save picture": "save_window", "print": "save_window", "export": "save_run",
+    "export csv": "save_panel.csv", "save csv": "save_panel.csv", "csv": "save_panel.csv", "excel": "copy_table",
+    "svg": "save_panel.svg", "npy": "save_panel.npy", "png": "save_panel.png", "numpy": "save_panel.npy",
+    "clipboard": "copy_window", "table": "copy_table", "vector": "save_panel.svg",
+    # to show and to record
+    "projector": "project", "presentation": "project", "beamer": "project", "second screen": "show_audience",
+    "monitor": "show_audience", "freeze": "freeze_audience", "spotlight": "spotlight", "blank": "black_screen",
+    "video": "record_window", "mp4": "record_window", "gif": "record_window", "film": "record_window",
+    "fullscreen": "maximise", "maximize": "maximise", "maximise": "maximise", "undock": "float_panel",
+    "speaker notes": "show_presenter", "lecture": "use_layout.teach",
+    # looks
+    "zoom": "larger_text", "bigger": "larger_text", "font": "larger_text", "font size": "larger_text",
+    "zoom out": "smaller_text", "dark": "use_theme.dark", "night": "use_theme.dark", "light mode": "use_theme.light",
+    "high contrast": "use_theme.contrast", "colour blind": "use_sequential.viridis",
+    "colors": "use_sequential.viridis", "chinese": "use_language.zh_CN", "language": "use_language.system",
+    "layout": "use_layout.explore", "teach": "use_layout.teach", "hidden": "show_hidden", "lost": "show_hidden",
+    "beginner": "use_depth.story", "pytorch": "use_depth.code", "code": "use_depth.code", "maths": "use_depth.formula",
+    # to run
+    "play": "run", "rerun": "run", "continue": "run", "resume": "go_on", "pause": "pause", "f5": "run",
+    "next token": "panel.sampling", "step": "step_layer", "rewind": "step_back", "cancel": "cancel_file",
+    "abort": "cancel_file", "halt": "pause", "stop": "stop", "what if": "branch", "speed": "slower",
+    "load model": "show_models", "download": "show_models", "search": "show_models", "llama": "open_file",
+    "recent": "show_models", "exit": "close", "quit": "close", "sample": "show_examples",
+    # to change and to note
+    "ablate": "new_edit", "zero head": "new_edit", "steer": "term.steering", "knock out": "term.knock-out",
+    "bookmark": "bookmark", "ctrl+b": "bookmark", "annotate": "show_marks", "compare": "show_branches",
+    # help
+    "preferences": "change_keys", "options": "change_keys", "shortcuts": "change_keys", "hotkeys": "show_keys",
+    "settings": "reset_settings", "safe mode": "reset_settings", "crash": "show_log", "log": "show_log",
+    "about": "show_about", "version": "show_about", "license": "show_about", "bug": "copy_report",
+    "manual": "show_glossary", "help": "show_glossary",
+    # panels and terms
+    "attention": "panel.attention", "heatmap": "panel.attention", "kv": "panel.cache", "moe": "panel.experts",
+    "neurons": "panel.experts", "router": "term.router", "logit lens": "term.logit-lens",
+    "softmax": "term.softmax", "temperature": "term.temperature", "top-p": "term.top-p", "top p": "term.top-p",
+    "greedy": "term.greedy", "gqa": "term.gqa", "nucleus": "term.top-p", "swiglu": "term.gate",
+    "yarn": "term.rope-scaling", "perplexity": "term.perplexity",
+}  # fmt: skip
+
+
+def test_what_people_type_finds_what_they_mean(make_window: MakeWindow) -> None:
+    """As if everything were possible: what is not now stands behind what is."""
+    window = make_window(panels=PANELS)
+    entries = [replace(entry, why="") for entry in window.commanding.entries()]
+    found = {typed: find(typed, entries)[:1] for typed in FIRST_FOUND}
+    assert {typed: "".join(names(first)) for typed, first in found.items()} == FIRST_FOUND
+
+
+WORDS_OF_BOTH = (
+    ("截图", "save_window"),
+    ("screenshot", "save_window"),
+    ("save run", "save_run"),
+    ("residual", "panel.residual"),
+    ("温度", "term.temperature"),
+)
+
+
+def test_other_words_are_found_in_the_user_s_language_and_in_english(make_window: MakeWindow) -> None:
+    speak("zh_CN")
+    try:
+        entries = [replace(entry, why="") for entry in make_window(panels=PANELS).commanding.entries()]
+        for typed, name in WORDS_OF_BOTH:
+            assert find(typed, entries)[0].entry.name == name
+        assert "term.temperature" in names(find("temperature", entries))
+    finally:
+        speak("en")
+
+
 # ---- the page --------------------------------------------------------------------------------------------------------
 
 
@@ -114,6 +195,18 @@ def test_it_lists_saved_layouts_and_examples(window: Window, page: PalettePage, 
     page.choose()
     assert window.bar.prompt.toPlainText() == example.text
     assert window.focusWidget() is window.bar.prompt
+
+
+def test_a_term_opens_its_entry_and_esc_goes_back(make_window: MakeWindow, qtbot) -> None:
+    window = make_window(panels=PANELS)
+    window.bar.prompt.setFocus()
+    window.actions_by_name["show_palette"].trigger()
+    page = window.commanding.palette
+    type_in(qtbot, page, "top p")
+    qtbot.keyClick(page.field, Qt.Key.Key_Return)
+    assert window.explaining.panel.shown == "top-p"
+    assert window.explaining.panel.page.isVisible()
+    assert "Top-p" in window.explaining.panel.page.toPlainText()
 
 
 def test_typing_and_return_do_it_and_the_focus_is_where_it_was(window: Window, page: PalettePage, qtbot) -> None:

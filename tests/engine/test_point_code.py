@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.attention_stages import StageRows
 from engine.cache import KVCache
 from engine.config import LatentAttentionSpec, ModelConfig
 from engine.families import read_config
@@ -17,11 +18,12 @@ from engine.model.decoder import Decoder
 from engine.model.mask import alibi_bias
 from engine.model.rope import inverse_frequencies
 from engine.point_code import SAMPLING_CODE
-from engine.point_table import ANY_EXPERT, full_name, layer_points, outer_points
+from engine.point_table import ANY_EXPERT, attention_stages, full_name, layer_points, outer_points
 from engine.sampling import choose
 from engine.sampling_draw import draw_number
 from engine.sampling_stages import STAGES, Context
 from engine.settings import Sampling
+from engine.trace import Trace
 from tests.engine.families.variants import VARIANTS
 
 PREFILL = 40  # beyond windows, chunks and original contexts
@@ -38,23 +40,36 @@ def random_model(config: ModelConfig) -> Decoder:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.normal_(0.0, 0.25)
-    return model.eval()
+    return model.eval().requires_grad_(False)
 
 
-def passes(model: Decoder) -> list[tuple[int, int, dict[str, Tensor], list[tuple[Tensor, ...]]]]:
+Passed = tuple[int, int, dict[str, Tensor], list[tuple[Tensor, ...]]]
+
+
+def passes(model: Decoder) -> list[Passed]:
     """A prefill and a decode step: start, end, every point's tensor, what each layer had stored before."""
+    return recorded_passes(model)[0]
+
+
+def recorded_passes(model: Decoder) -> tuple[list[Passed], Trace, KVCache]:
+    """The same, as a session records them."""
     config, seen = model.config, {}
-    cache = KVCache(config)
+    cache, trace = KVCache(config), Trace(config, torch.float32, torch.device("cpu"))
+    detach = trace.attach(model.points)
     ids = torch.randint(3, config.d_vocab - 10, (1, PREFILL + 1), generator=torch.Generator().manual_seed(7))
     hooks = {name: lambda tensor, point: seen.__setitem__(point.name, tensor.clone()) for name in model.hook_points}
     made = []
     for start, end in ((0, PREFILL), (PREFILL, PREFILL + 1)):
         before = [tuple(part.clone() for part in cache.parts(layer)) for layer in range(config.n_layers)]
         seen.clear()
+        trace.begin_pass(start, end)
         with model.hooks(hooks):
             model(ids[:, start:end], cache)
+        trace.end_pass()
         made.append((start, end, dict(seen), before))
-    return made
+    for undo in detach:
+        undo()
+    return made, trace, cache
 
 
 def close(found: Tensor, tensor: Tensor) -> bool:
@@ -64,12 +79,24 @@ def close(found: Tensor, tensor: Tensor) -> bool:
     return torch.allclose(found, tensor, rtol=1e-4, atol=2e-5 * max(largest, 1.0))
 
 
+def target_of(code: str) -> str:
+    """The name that the last statement gives something to."""
+    return code.splitlines()[-1].partition("=")[0].split("+")[0].split("[")[0].strip()
+
+
 class Names(dict):
     """What the statements may use, as they have it after the points before."""
 
+    def given(self, code: str, what: str) -> Tensor:
+        """What statements give with these names, which they leave as they are."""
+        inner = Names(self)
+        with torch.inference_mode():
+            exec(compile(code, what, "exec"), inner)
+        return inner[target_of(code)]
+
     def take(self, code: str, tensor: Tensor, what: str) -> None:
         """Run the statements of a point; they must give its tensor, with which what follows goes on."""
-        target = code.splitlines()[-1].partition("=")[0].split("+")[0].split("[")[0].strip()
+        target = target_of(code)
         with torch.inference_mode():
             exec(compile(code, what, "exec"), self)
         found = self[target]
@@ -182,6 +209,25 @@ def test_the_code_of_every_point_gives_what_the_pass_gave(name: str) -> None:
         for point in behind:
             if not point.name.startswith("sampler."):
                 names.take(point.code, tensors[point.name], point.name)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_code_of_every_stage_of_attention_gives_what_its_map_shows(name: str) -> None:
+    model = random_model(config_of(name))
+    made, trace, cache = recorded_passes(model)
+    for start, end, tensors, before in made:
+        names = outer_names(model, tensors, start, end)
+        names["x"] = tensors["hook_embed_scaled"]
+        for layer in range(model.config.n_layers):
+            check_layer(model, layer, names, tensors, before[layer], end)
+            names["x"] = names["resid_post"]
+            for stage in attention_stages(model.config, layer):
+                reader = StageRows(model, trace, cache, layer, stage.stage)
+                list(reader.prepare(start, end))
+                shown = reader.rows(start, end)[None, ..., int(names["key_positions"][0]) :]
+                found = names.given(stage.code, name)
+                assert found.shape == shown.shape, (layer, stage)
+                assert close(found.masked_fill(found.isinf(), 0.0), shown), (layer, stage)
 
 
 @pytest.mark.parametrize("name", VARIANTS)
