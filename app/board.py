@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from app.compare import Other
 from app.compare_pairs import Pairs, is_of_other
 from app.detail import reduced
+from app.engine_words import said
 from app.ledger import BARS
 from app.panels.panel import Panel
 from engine.frames import AnswerFrame, NeedsModel
@@ -289,7 +290,8 @@ class Board:
         """What of a panel's questions only a model that is not here could answer."""
         own = [sentence for key, sentence in self._needs.items() if _asker(key) == panel.key]
         watched = [key for key in self._watches if _asker(key) == panel.key]
-        panel.set_need(own[0] if own else "", nothing=bool(watched) and set(watched) <= self._needs.keys())
+        need = said(own[0], panel.tr) if own else ""
+        panel.set_need(need, nothing=bool(watched) and set(watched) <= self._needs.keys())
 
     def sync(self) -> None:
         """Tell the worker which watches the visible panels have now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from app.engine_words import said, stage_title
 from app.run import visible
 from engine.breakpoints import Breakpoint, HitFrame, Test, TestKind
 
@@ -37,14 +38,15 @@ def test_text(test: Test, tr: Translate) -> str:
 
 def hit_text(hit: HitFrame, tr: Translate) -> str:
     """ "Breakpoint 3 (hit 2): entropy 3.21 nats > 2.5"."""
-    return tr("Breakpoint {0} (hit {1}): {2}").format(hit.number, hit.hits, hit.sentence)
+    return tr("Breakpoint {0} (hit {1}): {2}").format(hit.number, hit.hits, said(hit.sentence, tr))
 
 
 def place_text(layer: int | None, stage: str, tr: Translate) -> str:
     """ "layer 3 · rope", "the end of layer 3", "final norm"."""
+    name = stage_title(stage, tr)
     if layer is None:
-        return stage
-    return tr("layer {0} · {1}").format(layer, stage) if stage else tr("the end of layer {0}").format(layer)
+        return name
+    return tr("layer {0} · {1}").format(layer, name) if stage else tr("the end of layer {0}").format(layer)
 
 
 def _layer(test: Test, tr: Translate) -> str:
@@ -54,7 +56,8 @@ def _layer(test: Test, tr: Translate) -> str:
 def _stage(test: Test, tr: Translate) -> str:
     if test.layer is not None:
         return place_text(test.layer, test.stage, tr)
-    return tr("{0}, wherever it comes").format(test.stage) if test.stage else tr("the end of any layer")
+    name = stage_title(test.stage, tr)
+    return tr("{0}, wherever it comes").format(name) if name else tr("the end of any layer")
 
 
 def _told(test: Test, tr: Translate) -> str:

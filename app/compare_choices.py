@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from app.run import visible
+from app.run import visible, written
 from engine.frames import StepFrame
 
 _MOST = 64
@@ -31,12 +31,12 @@ class Compared:
 def compared(a: StepFrame, b: StepFrame) -> tuple[Compared, ...]:
     """The tokens recorded of either step, by falling difference of their raw probabilities, either way; ties by id."""
     of_a, of_b = _raw(a), _raw(b)
-    texts = {piece.id: piece.text for step in (b, a) for piece in step.candidates}
+    texts = {piece.id: written(piece) for step in (b, a) for piece in step.candidates}
     least = [min(of_one.values(), default=0.0) for of_one in (of_a, of_b)]
     rows = [
         Compared(
             token,
-            visible(texts.get(token, "")),
+            texts.get(token, visible("")),
             of_a.get(token, least[0]),
             of_b.get(token, least[1]),
             (token in of_a, token in of_b),

@@ -14,7 +14,7 @@ from app.depth import Depth
 from app.engine_words import said
 from app.glossary import glossary
 from app.term_rows import TextsError, damaged, read_rows, text, texts
-from engine.frames import ModelFrame, PointFacts
+from engine.frames import LayerFacts, ModelFrame, PointFacts, StageFacts
 from engine.point_code import SAMPLING_CODE
 
 STAGES, PANELS, SAMPLING = "depths/stages.json", "depths/panels.json", "depths/sampling.json"
@@ -33,7 +33,8 @@ class StageText:
 
 @dataclass(frozen=True)
 class PanelText:
-    """``mode``: what the panel shows of several things. Formula and code are given, or those of ``points``."""
+    """``mode``: what the panel shows of several things. Formula and code are given, or those of ``points``; of a stage
+    of attention they are the layer's."""
 
     panel: str
     mode: str
@@ -142,7 +143,7 @@ def _stage_text(model: ModelFrame, layer: int | None, stage: str) -> StageText |
 
 def formulas_text(points: Iterable[PointFacts], tr: Callable[[str], str]) -> str:
     """What each point is, and its formula: a line each."""
-    return "\n".join(f"{point.formula}    {said(point.meaning, tr)}" for point in points if point.formula)
+    return "\n".join(f"{said(point.formula, tr)}    {said(point.meaning, tr)}" for point in points if point.formula)
 
 
 def code_text(points: Iterable[PointFacts]) -> str:
@@ -163,6 +164,8 @@ def panel_text(key: str, mode: str, depth: Depth, model: ModelFrame | None, laye
         return ""
     if depth == "story":
         return row.story
+    if (stage := _attention_stage(model, layer, mode)) is not None:
+        return stage.formula if depth == "formula" else stage.code
     points = named_points(model, layer, row.points)
     if depth == "formula":
         return row.formula or "\n".join(point.formula for point in points if point.formula)
@@ -180,12 +183,22 @@ def _panel_text(key: str, mode: str) -> PanelText | None:
     return next((row for row in rows if row.mode == mode), rows[0] if rows else None)
 
 
+def _attention_stage(model: ModelFrame | None, layer: int, mode: str) -> StageFacts | None:
+    """What a layer has of a stage of attention; None for what is none, and without a model."""
+    stages = () if model is None else _layer(model, layer).attention_stages
+    return next((stage for stage in stages if stage.stage == mode), None)
+
+
+def _layer(model: ModelFrame, layer: int) -> LayerFacts:
+    """The nearest one that there is."""
+    return model.layers[min(max(layer, 0), model.n_layers - 1)]
+
+
 def named_points(model: ModelFrame | None, layer: int, names: Sequence[str]) -> list[PointFacts]:
     """Those of the names that a layer, or what lies around the layers, has; in their order."""
     if model is None:
         return []
-    of_layer = model.layers[min(max(layer, 0), model.n_layers - 1)].points
-    known = {point.name: point for point in (*model.points_before, *of_layer, *model.points_behind)}
+    known = {point.name: point for point in (*model.points_before, *_layer(model, layer).points, *model.points_behind)}
     return [known[name] for name in names if name in known]
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QKeyEvent, QMouseEvent
+from PySide6.QtGui import QCloseEvent, QContextMenuEvent, QGuiApplication, QKeyEvent, QMouseEvent
 from PySide6.QtWidgets import (
     QDockWidget,
-    QFileDialog,
     QHBoxLayout,
     QLabel,
     QMenu,
@@ -18,14 +17,17 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.export import WRITERS, table_text
+from app.asking import MOST_NAMED, ask_where
+from app.export import WRITERS, files_of, table_text
 from app.keys import alone, pressed
 from app.panels.panel import Panel
 from app.theme import Theme, icon
 from app.widgets.canvas import Canvas
 from app.widgets.explanation import Explanation
+from app.widgets.least import least_height, least_width
 from app.widgets.room import Room
 from app.widgets.still_label import StillLabel
+from app.widgets.tips import plain_tip
 from app.widgets.values_table import ValuesTable
 
 
@@ -37,6 +39,8 @@ class PanelDock(QDockWidget):
     shown_changed = Signal(bool)  # on screen: open, and its tab on top
     said = Signal(str)  # what is picked in the table, for the status bar
     failed = Signal(str)  # an export that could not be written, one sentence
+    saved = Signal(str)  # as which files, for the status bar
+    left = Signal()  # it is closed while it has the focus
     menu_opening = Signal(QMenu)  # what can be done with the panel: whoever knows more of it adds to the menu
 
     def __init__(self, panel: Panel, theme: Theme) -> None:
@@ -65,6 +69,7 @@ class PanelDock(QDockWidget):
     def refresh(self) -> None:
         """Title, badge and caption as the panel gives them now."""
         self.setWindowTitle(self.panel.title())
+        self.setAccessibleName(self.panel.title())
         badge = " · ".join(filter(None, (self.panel.side(), self.panel.badge(), self._note)))
         self.bar.show_texts(self.panel.title(), badge, self.panel.caption())
         self.explain()
@@ -72,6 +77,8 @@ class PanelDock(QDockWidget):
         self.need.say("" if self.panel.stands_alone else need, whole=self.panel.shows_nothing)
         for part in (self.room, self.panel):
             part.setVisible(not self.panel.shows_nothing and self.table is None)
+        if self.hasFocus():  # it was given the keyboard before it had a picture
+            self.take_focus()
 
     def explain(self) -> None:
         """What is shown, at the depth that is chosen."""
@@ -118,12 +125,24 @@ class PanelDock(QDockWidget):
             self._stack.show()
 
     def take_focus(self) -> None:
-        """To what had the focus here last, else to the picture, else to what takes it."""
+        """To what had the focus here last, else to the main picture, else to what takes it; the dock keeps it until
+        there is something."""
         parts = self._stack.findChildren(QWidget)
-        table = None if self.table is None else self.table.view
-        wanted = (table, self._stack.focusWidget(), *(part for part in parts if isinstance(part, Canvas)), *parts)
+        table, main = None if self.table is None else self.table.view, self.panel.main_picture()
+        pictures = (part for part in parts if isinstance(part, Canvas))
+        wanted = (table, self._stack.focusWidget(), main, *pictures, *parts)
         fitting = (part for part in wanted if part is not None and part.isEnabled() and _takes_focus(part))
         next(fitting, self).setFocus(Qt.FocusReason.OtherFocusReason)
+
+    def least_width(self) -> int:
+        """Pixels in which its picture and its title are not cut off, also while there is no picture yet."""
+        return max(self.bar.minimumSizeHint().width(), least_width(self.panel, filled=True))
+
+    def least_height(self, width: int) -> int:
+        """Pixels that its picture needs at a width, with the title and what is said above it."""
+        above = sum(least_height(part, width) for part in (self.explanation, self.need) if not part.isHidden())
+        picture = max(self.panel.whole_height(), least_height(self.panel, width, filled=True))
+        return self.bar.sizeHint().height() + above + picture
 
     def restyle(self, theme: Theme) -> None:
         self.bar.restyle(theme)
@@ -145,18 +164,37 @@ class PanelDock(QDockWidget):
 
     def save_as(self, kind: str) -> None:
         """Ask for a file and write the panel there."""
-        suggestion = f"{self.panel.key}.{kind}"
-        name, _ = QFileDialog.getSaveFileName(self, self.tr("Save panel"), suggestion, f"{kind.upper()} (*.{kind})")
-        if name:
-            self.save(kind, Path(name))
+        try:
+            written = files_of(self.panel, kind)
+        except ValueError as error:
+            self.failed.emit(str(error))
+            return
+        suggestion, kinds = f"{self.panel.key}.{kind}", {f".{kind}": kind.upper()}
+        path = ask_where(self, self.tr("Save panel"), suggestion, kinds, written)
+        if path is not None:
+            self.save(kind, path)
 
     def save(self, kind: str, path: Path) -> None:
         """Write the panel; what goes wrong is told by ``failed``."""
-        target = path if path.suffix else path.with_suffix(f".{kind}")
         try:
-            WRITERS[kind](self.panel, target)
+            files = files_of(self.panel, kind)(path)
+            WRITERS[kind](self.panel, path)
+        except ValueError as error:
+            self.failed.emit(str(error))
         except OSError as error:
-            self.failed.emit(self.tr("The file {0} could not be written: {1}.").format(target, error.strerror or error))
+            self.failed.emit(self.tr("The file {0} could not be written: {1}.").format(path, error.strerror or error))
+        else:
+            self._tell_saved([file.name for file in files])
+
+    def _tell_saved(self, names: list[str]) -> None:
+        many = self.tr("{0} and {1} more").format(names[0], len(names) - 1)
+        named = many if len(names) > MOST_NAMED else ", ".join(names)
+        self.saved.emit(self.tr("saved {0} as {1}").format(self.panel.title(), named))
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
+        if self.isAncestorOf(self.window().focusWidget()):
+            self.left.emit()
+        super().closeEvent(event)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         key = pressed(event)
@@ -164,6 +202,10 @@ class PanelDock(QDockWidget):
             self.key_pressed.emit(key)
         else:
             super().keyPressEvent(event)
+
+    def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: N802
+        """Wherever nothing in the panel has a menu of its own."""
+        self.bar.contextMenuEvent(event)
 
     def _visibility_changed(self, visible: bool) -> None:
         if visible != self.shown:
@@ -243,10 +285,10 @@ class TitleBar(QWidget):
         self._texts = (title, badge, caption)
         self._title.setText(title)
         self._badge.setText(badge)
-        self._badge.setToolTip(badge)
+        self._badge.setToolTip(plain_tip(badge))
         self._badge.setVisible(bool(badge))
         self._caption.setText(caption)
-        self._caption.setToolTip(caption)
+        self._caption.setToolTip(plain_tip(caption))
         self._export.setAccessibleName(self.tr("Export {0}").format(title))
         self._maximise.setAccessibleName(self.tr("Maximise or restore {0}").format(title))
 

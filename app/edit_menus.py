@@ -12,6 +12,7 @@ from PySide6.QtWidgets import QMenu, QWidget
 
 from app.edit_tray import Tray
 from app.edit_words import CHOICE, LOGITS, PATTERN, SCORES, Tr, Z, edit_text, span_text
+from app.widgets.tips import plain_tip
 from engine.edits import Edit
 
 _BIAS = 5.0  # nats: a token of a thousandth is then about as likely as all others together
@@ -85,7 +86,7 @@ def edit_menu(parent: QWidget, tray: Tray, choices: Sequence[Choice], tr: Tr) ->
     menu = QMenu(parent)
     for choice in choices:
         action = menu.addAction(choice.text)
-        action.setToolTip(edit_text(choice.edit, tr))
+        action.setToolTip(plain_tip(edit_text(choice.edit, tr)))
         action.triggered.connect(partial(tray.add, choice.edit))
     if choices:
         menu.addAction(tr("Edit…")).triggered.connect(partial(tray.asked.emit, choices[0].edit))

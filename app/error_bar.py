@@ -9,6 +9,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QPlainTextEdit, QToolButton, QVBoxLayout
 
+from app.engine_words import said
 from app.theme import Theme, icon
 from app.widgets.bar_parts import name_button, sentence_label
 from engine.frames import ErrorFrame
@@ -22,11 +23,12 @@ class Known:
     """An error, as it came last, and how often it came."""
 
     error: ErrorFrame
+    sentence: str  # in the user's language
     count: int = 1
 
     @property
     def line(self) -> str:
-        line = self.error.sentence.partition("\n")[0]
+        line = self.sentence.partition("\n")[0]
         line = line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]}…"
         return f"{line} (×{self.count})" if self.count > 1 else line
 
@@ -55,14 +57,14 @@ class ErrorBar(QFrame):
             self._known.clear()
         key = (error.task, error.sentence)
         before = self._known.pop(key, None)
-        self._known[key] = Known(error, 1 if before is None else before.count + 1)
+        self._known[key] = Known(error, said(error.sentence, self.tr), 1 if before is None else before.count + 1)
         while len(self._known) > MOST_KNOWN:
             del self._known[next(iter(self._known))]
         self._show(self._known[key], again=before is not None and before is self._shown)
 
     def text(self) -> str:
         """What Copy puts on the clipboard."""
-        return "" if self._shown is None else f"{self._shown.error.sentence}\n{self._shown.error.details}".strip()
+        return "" if self._shown is None else f"{self._shown.sentence}\n{self._shown.error.details}".strip()
 
     def restyle(self, theme: Theme) -> None:
         self.dismiss.setIcon(icon("close", theme))
@@ -72,12 +74,12 @@ class ErrorBar(QFrame):
 
     def _show(self, known: Known, again: bool = False) -> None:
         error, self._shown = known.error, known
-        long = known.line.removesuffix(f" (×{known.count})") != error.sentence
+        long = known.line.removesuffix(f" (×{known.count})") != known.sentence
         self.sentence.setText(known.line)
         self.advice.setVisible(bool(error.details))
         self.report.setVisible(bool(error.details))
         if not again:  # whoever reads the details of one that comes all the time goes on reading
-            self.details.setPlainText(f"{error.sentence}\n\n{error.details}".strip())
+            self.details.setPlainText(f"{known.sentence}\n\n{error.details}".strip())
             self.more.setChecked(False)
         self.more.setVisible(bool(error.details) or long)
         self.others.setText(self.tr("{0} more").format(len(self._known) - 1))

@@ -12,6 +12,7 @@ from app.breakpoint_words import hit_text
 from app.breaks import Breaks
 from app.theme import Theme, icon
 from app.widgets.bar_parts import name_button, sentence_label
+from app.widgets.tips import plain_tip
 
 
 class HitBar(QFrame):
@@ -42,7 +43,7 @@ class HitBar(QFrame):
         if standing:
             text = " · ".join(hit_text(hit, self.tr) for hit in standing)
             self.sentence.setText(text.replace("\n", " "))
-            self.sentence.setToolTip(text)
+            self.sentence.setToolTip(plain_tip(text))
             self.show()
         self.sentence.setEnabled(bool(standing))
 

@@ -9,8 +9,9 @@ from typing import Protocol
 
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
-from PySide6.QtWidgets import QFileDialog, QWidget
+from PySide6.QtWidgets import QWidget
 
+from app.asking import ask_where
 from app.export import atomically
 from app.layouts import Workspace
 from app.note_words import as_csv, as_text, place_text
@@ -188,12 +189,11 @@ class Noting(QObject):
         self.said.emit(self.tr("copied all notes"))
 
     def _save(self) -> None:
-        suggestion = str(Path(self._preferences.run_folder(), "notes.txt"))
-        kinds = self.tr("Text ({0});;Table ({1})").format("*.txt", "*.csv")
-        name, kind = QFileDialog.getSaveFileName(self._window, self.tr("Save all notes"), suggestion, kinds)
-        if name:
-            path = Path(name)
-            self.save(path if path.suffix else path.with_suffix(".csv" if "*.csv" in kind else ".txt"))
+        suggestion = Path(self._preferences.run_folder(), "notes.txt")
+        kinds = {".txt": self.tr("Text"), ".csv": self.tr("Table")}
+        path = ask_where(self._window, self.tr("Save all notes"), suggestion, kinds)
+        if path is not None:
+            self.save(path)
 
     def save(self, path: Path) -> None:
         """All of them: .csv as a table, every other name as text."""

@@ -216,6 +216,13 @@ class Preferences:
     def set_audience_panels(self, keys: Iterable[str]) -> None:
         self._write("presenter/panels", " ".join(keys))
 
+    def audience_readable(self) -> bool:
+        """Whether the audience sees panels in a shape in which the back row can read them."""
+        return str(self._read("presenter/readable", "yes")) != "no"
+
+    def set_audience_readable(self, readable: bool) -> None:
+        self._write("presenter/readable", "yes" if readable else "no")
+
     def run_folder(self) -> str:
         """Where runs were last saved to or opened from; "" at first."""
         return str(self._read("run_folder", ""))

@@ -9,6 +9,7 @@ from PySide6.QtCore import QEvent, QPoint, Qt, Signal
 from PySide6.QtGui import QAction, QActionGroup
 from PySide6.QtWidgets import QInputDialog, QMenu, QToolButton
 
+from app.engine_words import said
 from app.record_sizes import offered, size_of, use_text
 from engine.amounts import bytes_text
 from engine.frames import RecordUse
@@ -73,7 +74,7 @@ class RecordButton(QToolButton):
             ),
             self.tr("Tokens and how they were chosen are never dropped."),
             *([self.tr("A token takes {0}.").format(bytes_text(each))] if each else []),
-            *([self.use.trouble] if self.use.trouble else []),
+            *([said(self.use.trouble, self.tr)] if self.use.trouble else []),
             self.tr("Press to choose how much memory it may take."),
         ]
         return "\n".join(rows)

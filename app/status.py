@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
 
 import psutil
-from PySide6.QtCore import QSize, Qt
+from PySide6.QtCore import QSize, Qt, QTimer
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QLabel, QSizePolicy, QStatusBar
+from PySide6.QtWidgets import QLabel, QStatusBar, QWidget
 
-from app.engine_words import said
+from app.engine_words import said, stage_title
 from app.layer_kinds import model_facts_text
 from app.long_work import LongWork
 from app.record_button import RecordButton
@@ -20,9 +21,12 @@ from app.widgets.hidden_chip import Hidden, HiddenChip
 from app.widgets.long_work import LongWorkView
 from app.widgets.meter_button import MeterButton
 from app.widgets.still_label import StillLabel
+from app.widgets.tips import plain_tip
+from app.widgets.value_label import ValueLabel
 from engine.frames import ModelFrame, StepFrame
 
 MEMORY_EVERY_S = 1.0
+READ_OUT_MS = 1000  # after the mouse has left, the room of a value stays: it moves from picture to picture
 Translate = Callable[[str], str]
 RECENT_STEPS = 16  # decode speed is the mean over this many steps
 
@@ -38,18 +42,24 @@ class StatusBar(QStatusBar):
         self.state = self._still(self.tr("State"))
         self.work = LongWorkView(self._work.now)
         self.addWidget(self.work)
-        self.value = self._label(self.tr("Value under the mouse"), stretch=1)
+        self.value = ValueLabel()
+        self.value.setContentsMargins(self.fontMetrics().averageCharWidth(), 0, 0, 0)
+        self.value.setAccessibleName(self.tr("Value under the mouse"))
+        self.addWidget(self.value, 1)
         self.hidden = HiddenChip()
         self.addPermanentWidget(self.hidden)
-        self.model = self._label(self.tr("Model"), permanent=True)
+        self.model = self._label(self.tr("Model"))
         self.speed = self._still(self.tr("Speed"), permanent=True)
         self.record = RecordButton()
         self.addPermanentWidget(self.record)
-        self.memory = self._label(self.tr("Memory"), permanent=True)
+        self.memory = self._label(self.tr("Memory"))
         self.meter = MeterButton()
         self.addPermanentWidget(self.meter)
+        self._read_out = 0  # pixels that are kept for the value
+        self._left = QTimer(self, interval=READ_OUT_MS, singleShot=True)
+        self._left.timeout.connect(self._give_back)
         self._shown_model: ModelFrame | None = None
-        self._where = ""
+        self._where, self._speed = "", Speed()
         self._process = psutil.Process()
         self._memory_read = float("-inf")
         self._work.changed.connect(self._show_work)
@@ -58,12 +68,19 @@ class StatusBar(QStatusBar):
     def show_run(self, run: Run, activity: str) -> None:
         """``activity`` is what the program does when no pass is under way."""
         self._where = where_text(run, self.tr)
-        self.state.setText(self._where or activity)
+        self._show_state(self._where or activity)
         self._show_model(run.model)
-        self.speed.setText(speed_text(run.steps, self.tr))
+        self.speed.setText(self._speed.text(run.steps, self.tr))
         self.record.show_use(run.record)
         self._show_memory()
         self._fit()
+
+    def _show_state(self, text: str) -> None:
+        """While a pass is under way its room only grows."""
+        if text != self.state.text():
+            self.state.setText(text)
+            if not self._where:
+                self.state.start_afresh()
 
     def restyle(self, theme: Theme) -> None:
         self.work.restyle(theme)
@@ -76,16 +93,35 @@ class StatusBar(QStatusBar):
             self._fit()
 
     def _fit(self) -> None:
-        """Where there is no room for all, the model gives way first, which the tool bar names too, then the memory."""
+        """Where there is no room for all, the model gives way first, which the tool bar names too, then the memory. A
+        value that is read out comes before what stands there at all times."""
         self.state.setVisible(self.work.isHidden() or bool(self._where))
-        shown = [self.state] if self.work.isHidden() else [self.work, *([self.state] if self._where else [])]
-        chips = [*([self.meter] if self.meter.text() else []), *([self.hidden] if self.hidden.hidden else [])]
-        kept = [*shown, self.record, *chips]
-        gap = self.fontMetrics().height()
-        room = self.width() - sum(part.sizeHint().width() + gap for part in kept)
-        for part in (self.speed, self.memory, self.model):
-            room -= part.sizeHint().width() + gap
+        room = self._room()
+        self.hidden.limit(room - sum(map(self._wide, self._less())) - self._gap() if self._read_out else None)
+        room -= self._wide(self.hidden) if self.hidden.hidden else 0
+        for part in self._less():
+            room -= self._wide(part)
             part.setVisible(room >= 0)
+
+    def _room(self) -> int:
+        """Pixels that are left by what gives way to nothing, and the value."""
+        shown = [self.state] if self.work.isHidden() else [self.work, *([self.state] if self._where else [])]
+        fixed = [*shown, self.record, *([] if self._read_out else self._metered())]
+        value = self._read_out + self._gap() if self._read_out else 0
+        return self.width() - value - sum(map(self._wide, fixed))
+
+    def _less(self) -> list[QWidget]:
+        """What gives way, the last one first."""
+        return [*(self._metered() if self._read_out else []), self.speed, self.memory, self.model]
+
+    def _metered(self) -> list[QWidget]:
+        return [self.meter] if self.meter.text() else []
+
+    def _wide(self, part: QWidget) -> int:
+        return part.sizeHint().width() + self._gap()
+
+    def _gap(self) -> int:
+        return self.fontMetrics().height()
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """It never widens the window."""
@@ -99,7 +135,7 @@ class StatusBar(QStatusBar):
         if model is not self._shown_model:
             self._shown_model = model
             self.model.setText(model_text(model))
-            self.model.setToolTip("" if model is None else model_facts_text(model, self.tr))
+            self.model.setToolTip("" if model is None else plain_tip(model_facts_text(model, self.tr)))
 
     def show_hidden(self, closed: Sequence[Hidden], rest: Sequence[Hidden]) -> None:
         """Panels that are closed, and what is left out in others."""
@@ -108,7 +144,19 @@ class StatusBar(QStatusBar):
 
     def show_value(self, text: str) -> None:
         self.value.setText(text)
-        self.value.setToolTip(text)
+        self.value.setToolTip(plain_tip(text))
+        if not text:
+            self._left.start()
+            return
+        self._left.stop()
+        if self.value.needed() > self._read_out:
+            self._read_out = self.value.needed()
+            self._fit()
+
+    def _give_back(self) -> None:
+        """The room of the value, to all that gave way to it."""
+        self._read_out = 0
+        self._fit()
 
     def _show_memory(self) -> None:
         now = time.monotonic()
@@ -124,13 +172,11 @@ class StatusBar(QStatusBar):
         (self.addPermanentWidget if permanent else self.addWidget)(still)
         return still
 
-    def _label(self, name: str, stretch: int = 0, permanent: bool = False) -> QLabel:
+    def _label(self, name: str) -> QLabel:
         label = QLabel()
         label.setAccessibleName(name)
         label.setTextFormat(Qt.TextFormat.PlainText)
-        if stretch:
-            label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        (self.addPermanentWidget if permanent else self.addWidget)(label, stretch)
+        self.addPermanentWidget(label)
         return label
 
 
@@ -142,7 +188,7 @@ def where_text(run: Run, tr: Translate) -> str:
     layer = "" if where.layer is None else tr("layer {0}/{1}").format(where.layer, run.model.n_layers)
     kind = said(where.kind, tr)
     paused = tr("paused") if where.state == "paused" else ""
-    parts = (tr("token {0}").format(where.end), kind, layer, where.stage, paused)
+    parts = (tr("token {0}").format(where.end), kind, layer, stage_title(where.stage, tr), paused)
     return " · ".join(part for part in parts if part)
 
 
@@ -163,16 +209,31 @@ def model_text(model: ModelFrame | None) -> str:
     return "" if model is None else f"{model.name} · {model.device} · {model.dtype}"
 
 
-def speed_text(steps: Sequence[StepFrame], tr: Translate) -> str:
-    """Tokens per second of prefill, and of the last steps of decode."""
-    prefill = [step for step in steps if step.kind == "prefill"]
-    decode = [step for step in steps if step.kind == "decode"][-RECENT_STEPS:]
-    texts = (tr("prefill {0} tokens/s"), tr("decode {0} tokens/s"))
-    parts = ((text, _speed(some)) for text, some in zip(texts, (prefill, decode), strict=True))
-    return " · ".join(text.format(f"{speed:.1f}") for text, speed in parts if speed)
+class Speed:
+    """Tokens per second of prefill, and of the last steps of decode. Only steps that are new are looked at."""
+
+    def __init__(self) -> None:
+        self._last: StepFrame | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._seen, self._last = 0, None
+        self._prefill: list[StepFrame] = []
+        self._decode: deque[StepFrame] = deque(maxlen=RECENT_STEPS)
+
+    def text(self, steps: Sequence[StepFrame], tr: Translate) -> str:
+        """Of a run that has gone on, was taken back, or is another one."""
+        if self._seen > len(steps) or (self._seen and steps[self._seen - 1] is not self._last):
+            self._forget()
+        for step in steps[self._seen :]:
+            (self._prefill if step.kind == "prefill" else self._decode).append(step)
+        self._seen, self._last = len(steps), steps[-1] if steps else None
+        texts = (tr("prefill {0} tokens/s"), tr("decode {0} tokens/s"))
+        parts = ((text, _speed(some)) for text, some in zip(texts, (self._prefill, self._decode), strict=True))
+        return " · ".join(text.format(f"{speed:.1f}") for text, speed in parts if speed)
 
 
-def _speed(steps: Sequence[StepFrame]) -> float:
+def _speed(steps: Collection[StepFrame]) -> float:
     seconds = sum(step.seconds for step in steps)
     return sum(step.end - step.start for step in steps) / seconds if seconds > 0 else 0.0
 

@@ -161,7 +161,9 @@ def apply(theme: Theme, application: QApplication, points: float | None = None) 
     if unheard:  # before exec() only a change from one sheet to another tells the widgets that exist of the font
         application.setStyleSheet(_NO_SHEET)
     mark = round(QFontMetricsF(application.font()).ascent())  # a box to tick is as high as a capital with its accent
-    sheet = _SHEET.format(**asdict(theme), on_accent=ink(theme.accent).name(), mark=mark)
+    sheet = _SHEET.format(
+        **asdict(theme), on_accent=ink(theme.accent).name(), on_line=ink(theme.line).name(), mark=mark
+    )
     application.setStyleSheet(sheet)
     pyqtgraph.setConfigOptions(
         background=theme.panel, foreground=theme.text, imageAxisOrder="row-major", antialias=False
@@ -211,8 +213,9 @@ def palette(theme: Theme) -> QPalette:
     made = QPalette()
     for role, colour in _roles(theme).items():
         made.setColor(role, QColor(colour))
-    for role in (_Role.WindowText, _Role.Text, _Role.ButtonText, _Role.ToolTipText, _Role.HighlightedText):
+    for role in (_Role.WindowText, _Role.Text, _Role.ButtonText, _Role.ToolTipText):
         made.setColor(QPalette.ColorGroup.Disabled, role, QColor(theme.off))
+    made.setColor(QPalette.ColorGroup.Disabled, _Role.HighlightedText, ink(theme.line))
     made.setColor(QPalette.ColorGroup.Disabled, _Role.Highlight, QColor(theme.line))
     made.setColor(QPalette.ColorGroup.Disabled, _Role.Base, QColor(theme.window))
     return made
@@ -290,7 +293,7 @@ QPushButton {{ icon-size: {mark}px; }}
 QCheckBox::indicator, QRadioButton::indicator, QGroupBox::indicator {{ width: {mark}px; height: {mark}px; }}
 QPushButton:checked, QToolButton:checked {{ background: {accent}; color: {on_accent}; border: 1px solid {accent};
     border-radius: 3px; padding: 2px 5px; }}
-QPushButton:checked:disabled, QToolButton:checked:disabled {{ background: {line}; color: {text};
+QPushButton:checked:disabled, QToolButton:checked:disabled {{ background: {line}; color: {on_line};
     border: 1px solid {line}; }}
 """
 

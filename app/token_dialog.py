@@ -5,6 +5,8 @@ from __future__ import annotations
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QCheckBox, QDialog, QDialogButtonBox, QLabel, QLineEdit, QVBoxLayout, QWidget
 
+from app.engine_words import said
+
 
 class TokenDialog(QDialog):
     """``accepted``: ``take`` gives what was typed."""
@@ -21,7 +23,7 @@ class TokenDialog(QDialog):
         self.buttons.rejected.connect(self.reject)
         self.field.textChanged.connect(self._look)
         column = QVBoxLayout(self)
-        for text in filter(None, (why, self._help())):
+        for text in filter(None, (said(why, self.tr), self._help())):
             label = QLabel(text)
             label.setTextFormat(Qt.TextFormat.PlainText)
             label.setWordWrap(True)

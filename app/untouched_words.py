@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app.run import visible
+from app.run import written
 from engine.frames import Untouched
 
 Tr = Callable[[str], str]
@@ -29,7 +29,7 @@ class Compared:
 
 def compared(found: Untouched, tr: Tr) -> tuple[Compared, ...]:
     """The most probable tokens of both sides by falling larger probability, then those whose logits moved most."""
-    texts = {piece.id: visible(piece.text) for piece in found.pieces}
+    texts = {piece.id: written(piece) for piece in found.pieces}
     order = np.argsort(-found.probabilities.max(axis=0), kind="stable") if len(found.ids) else ()
     rows = [
         Compared(
@@ -52,7 +52,7 @@ def compared(found: Untouched, tr: Tr) -> tuple[Compared, ...]:
 
 def verdict(found: Untouched, tr: Tr) -> str:
     """What the edits did to the choice, in one sentence."""
-    texts = {piece.id: visible(piece.text) for piece in found.pieces}
+    texts = {piece.id: written(piece) for piece in found.pieces}
     if found.end <= found.start:
         return tr("This position has not been read yet.")
     span = tr("position {0}") if found.end == found.start + 1 else tr("positions {0}–{1}")

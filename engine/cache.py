@@ -138,6 +138,16 @@ class CacheTail:
         """Of all parts."""
         return sum(part.numel() * part.element_size() for _, parts in self.layers for part in parts)
 
+    def joined(self, behind: CacheTail) -> CacheTail | None:
+        """With the positions that follow; None where a layer has some of these, and not the first ones behind them."""
+        layers = []
+        for (first, parts), (next_first, more) in zip(self.layers, behind.layers, strict=True):
+            if self.end not in (first, next_first) or len(parts) != len(more):
+                return None
+            both = tuple(torch.cat(pair, dim=2) for pair in zip(parts, more, strict=True))
+            layers.append((first if next_first == self.end else next_first, both))
+        return CacheTail(self.start, behind.end, tuple(layers))
+
     def split(self, at: int) -> tuple[CacheTail, CacheTail]:
         """The positions before ``at``, and those from it on: copies, so that each goes with its memory."""
         before, behind = [], []

@@ -32,6 +32,7 @@ from engine.questions import AskExactValue, AskPoint, AskPointOver, AskPoints, A
 
 DEFAULT = "attn.hook_z"  # the point that every kind of layer has, and that shows heads
 _NO_FIGURES = ("tokens", "ids", "event", "mask")  # kinds that cannot be subtracted
+LEAST_EMS = 15  # of the height in which its picture can be read
 _MOST_OVER = 512  # columns of positions, where the screen could show more: each is recomputed
 
 
@@ -105,6 +106,9 @@ class ActivationsPanel(Panel):
 
     # --- the contract -----------------------------------------------------------------------------------------
 
+    def main_picture(self) -> QWidget:
+        return self.view.main_picture()
+
     def title(self) -> str:
         return self.tr("Activations")
 
@@ -144,6 +148,10 @@ class ActivationsPanel(Panel):
         if row is not None:
             found["activations.tensor"] = self._question(row, position)
         return found
+
+    def whole_height(self) -> int:
+        """Controls, what is shown, its links, a picture and its figures."""
+        return LEAST_EMS * self.fontMetrics().height()
 
     def show_run(self) -> None:
         if self.another_run():
@@ -200,7 +208,7 @@ class ActivationsPanel(Panel):
         return {} if self._pages.empty else self.view.values()
 
     def axes(self) -> dict[str, tuple[Along, ...]]:
-        found, shown = axes_of(self.key), self.view.tensor
+        found, shown = axes_of(self.key, self.context.run.label), self.view.tensor
         if shown is not None and len(shown.symbols) <= shown.values.ndim:
             names = (self.tr("row"), *shown.symbols)[-shown.values.ndim :]
             pairs = zip(names, shown.first, shown.block, strict=True)

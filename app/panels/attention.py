@@ -11,6 +11,7 @@ from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QSpinBox, QSplitter, QWidget
 
+from app.attention_stops import made_grid, made_map, made_row, stage_of_stop, unmade_of
 from app.attention_words import stage_texts
 from app.axis_words import axes_of, scaled
 from app.break_menus import BREAK_AT, with_breaks
@@ -25,6 +26,7 @@ from app.widgets.flow import FlowLayout
 from app.widgets.head_grid import HeadGrid, Heads
 from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
 from app.widgets.hidden_chip import Hidden
+from app.widgets.least import Part
 from app.widgets.pages import Pages, fill, labelled, limit
 from app.widgets.pattern import attention_scale, closest_cell, map_cells, map_state, padded, pattern_state
 from app.widgets.scale import Scale, beyond, exact, figure, signed_scale
@@ -46,6 +48,8 @@ from engine.questions import (
     Question,
 )
 
+Pattern = AttentionGrid | AttentionMap | AttentionRow
+
 
 class AttentionPanel(Panel):
     """The heads show weights, 0 to 1; the large map and the bars the stage that is chosen, of everything or of a part.
@@ -57,11 +61,13 @@ class AttentionPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
+        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._grid: AttentionGrid | None = None
         self._map: AttentionMap | None = None
         self._row: AttentionRow | None = None
         self._exact: ExactValue | None = None
+        self._given: dict[type, tuple[Pattern, int | None]] = {}  # whole answers, and what the pass has yet to make
         self._asked = (0, 0)
         self._picked: tuple[int, int] | None = None  # query, key
         theme = context.theme
@@ -76,6 +82,7 @@ class AttentionPanel(Panel):
         fill(self, self._pages)
         self._connect()
         self._resized = QTimer(self, interval=200, singleShot=True)
+        self._built = True
         self._resized.timeout.connect(self._size_settled)
         self.show_run()
 
@@ -109,13 +116,13 @@ class AttentionPanel(Panel):
         return bar
 
     def _make_content(self) -> QWidget:
-        below = QWidget()
+        below = Part()
         fill(below, self._row_title, self._bars).setStretch(1, 1)
         right = QSplitter(Qt.Orientation.Vertical)
         right.addWidget(self._large)
         right.addWidget(below)
         right.setSizes([600, 400])
-        left = QWidget()
+        left = Part()
         self._sharing = QLabel(wordWrap=True)
         self._sharing.setMargin(self.fontMetrics().height() // 3)
         fill(left, self._heads, self._sharing).setStretch(0, 1)
@@ -151,6 +158,9 @@ class AttentionPanel(Panel):
 
     def title(self) -> str:
         return self.tr("Attention")
+
+    def main_picture(self) -> QWidget:
+        return self._large
 
     def badge(self) -> str:
         shown, grid = self._map, self._grid
@@ -236,11 +246,14 @@ class AttentionPanel(Panel):
         run = self.context.run
         if self.another_run():
             self._grid = self._map = self._row = self._exact = self._picked = None
+            self._given.clear()
+            self._stages.forget()
             self._fit_switches()
             self._keep_view()
             self._redraw()
         if run.model is not None:
             self._limit_controls()
+            self._follow_pass()
         self._say_what_is_missing()
 
     def show_answer(self, key: str, answer: Answer) -> None:
@@ -252,6 +265,7 @@ class AttentionPanel(Panel):
     def show_cursor(self) -> None:
         if self.context.run.model is not None:
             self._limit_controls()
+            self._follow_pass()
         self._mark()
 
     def restyle(self) -> None:
@@ -270,7 +284,7 @@ class AttentionPanel(Panel):
         return found
 
     def axes(self) -> dict[str, tuple[Along, ...]]:
-        found = axes_of(self.key)
+        found = axes_of(self.key, self.context.run.label)
         if self._grid is not None:
             found["grid"] = scaled(found["grid"], (0, 1), (0, self._grid.block), (0, self._grid.block))
         if self._map is not None:
@@ -319,7 +333,7 @@ class AttentionPanel(Panel):
         if depth != "numbers":
             model = self.context.run.model
             deeper = {stage: panel_text(self.key, stage, depth, model, layer) for stage in texts}
-            texts = {stage: told(text) if depth == "story" else text for stage, text in deeper.items()}
+            texts = {stage: text if depth == "code" else told(text) for stage, text in deeper.items()}
         self._stages.explain(texts, depth)
 
     def show_depth(self) -> None:
@@ -333,20 +347,37 @@ class AttentionPanel(Panel):
         self._pages.say(missing)
 
     def _take_grid(self, answer: AttentionGrid) -> None:
-        if answer is not self._grid:
-            self._grid = answer
+        if self._is_new(answer):
+            self._grid = made_grid(answer, self._first_unmade(answer))
             self._draw_grid()
             self.caption_changed.emit()
 
     def _take_map(self, answer: AttentionMap) -> None:
-        if answer is not self._map:
-            self._map = answer
+        if self._is_new(answer):
+            self._map = made_map(answer, self._first_unmade(answer))
             self._draw_map()
 
     def _take_row(self, answer: AttentionRow) -> None:
-        if answer is not self._row:
-            self._row = answer
+        if self._is_new(answer):
+            self._row = made_row(answer, self._first_unmade(answer))
             self._draw_row()
+
+    def _is_new(self, answer: Pattern) -> bool:
+        """Or the pass, which stands in its layer, has come further."""
+        before, now = self._given.get(type(answer)), (answer, self._first_unmade(answer))
+        self._given[type(answer)] = now
+        return before is None or answer is not before[0] or now[1] != before[1]
+
+    def _first_unmade(self, answer: Pattern) -> int | None:
+        return None if self.differs else unmade_of(self.context.run, answer)
+
+    def _follow_pass(self) -> None:
+        """Look at the stage where the pass stands; what it has not made yet there is not shown."""
+        run = self.context.run
+        if run.where.state != "running" or run.where.layer != self._place()[0]:  # between two stops nothing flickers
+            self._stages.follow(stage_of_stop(run, replace(self.context.cursor.pinned, layer=self._place()[0])))
+        for answer, _ in list(self._given.values()):
+            self.show_answer("", answer)
 
     def _take_exact(self, answer: ExactValue) -> None:
         self._exact = answer
@@ -475,6 +506,8 @@ class AttentionPanel(Panel):
 
     def _not_yet_text(self, answer: AttentionRow) -> str:
         form = self.tr("Position {0} “{1}” has not reached layer {2} yet.")
+        if self._first_unmade(answer) is not None:
+            form = self.tr("Position {0} “{1}” has not come to this stage of layer {2} yet.")
         return form.format(answer.position, self.context.run.label(answer.position), answer.layer)
 
     def _first_bar(self, answer: AttentionRow) -> int:
@@ -661,7 +694,7 @@ class AttentionPanel(Panel):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_resized"):
+        if event.type() == QEvent.Type.FontChange and self._built:
             self._resized.start()
 
     def _size_settled(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from PySide6.QtCore import QEvent, Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QComboBox, QMenu, QSpinBox, QSplitter, QStackedWidget, QTabWidget, QWidget
+from PySide6.QtWidgets import QCheckBox, QComboBox, QMenu, QSpinBox, QSplitter, QTabWidget, QWidget
 
 from app.axis_words import axes_of, scaled
 from app.break_menus import with_breaks
@@ -30,9 +30,11 @@ from app.widgets.experts_map import (
     widened,
     with_shared,
 )
-from app.widgets.experts_pages import PAGES, Page
+from app.widgets.experts_page import Page
+from app.widgets.experts_pages import PAGES
 from app.widgets.flow import FlowLayout
 from app.widgets.heatmap import ABSENT, MASKED, SHOWN, Cells
+from app.widgets.least import OneOf
 from app.widgets.neurons_view import NeuronsView
 from app.widgets.pages import Pages, fill, fill_box, joined_sources, labelled, limit
 from app.widgets.pattern import closest_cell
@@ -55,12 +57,14 @@ class ExpertsPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
+        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._routing: Routing | None = None
         self._exact: ExactValue | None = None
         theme, run, cursor = context.theme, context.run, context.cursor
         self._map = ExpertMap(theme, self.tr("Experts by position"), self._describe_cell)
         self._words = StillLabel(wrap=True)
+        self._built = True
         self._words.label.setTextFormat(Qt.TextFormat.PlainText)
         self._words.label.setMargin(self.fontMetrics().height() // 3)
         self.pages: tuple[Page, ...] = tuple(make(run, cursor, theme) for make in PAGES)
@@ -110,7 +114,7 @@ class ExpertsPanel(Panel):
         self._split.addWidget(self._tabs)
         self._split.setSizes([420, 580])
         self._split.setChildrenCollapsible(False)
-        self._kinds = QStackedWidget()
+        self._kinds = OneOf()
         self._kinds.addWidget(self._split)
         self._kinds.addWidget(self.neurons)
         content = QWidget()
@@ -132,6 +136,9 @@ class ExpertsPanel(Panel):
 
     def title(self) -> str:
         return self.tr("Experts / MLP")
+
+    def main_picture(self) -> QWidget:
+        return self._map
 
     def badge(self) -> str:
         if self._pages.empty:
@@ -230,7 +237,7 @@ class ExpertsPanel(Panel):
         return found | self._page().values()
 
     def axes(self) -> dict[str, tuple[Along, ...]]:
-        found, routing = axes_of(self.key), self._routing
+        found, routing = axes_of(self.key, self.context.run.label), self._routing
         if routing is not None:
             for name in ("weights", "scores", "chosen", "chosen_b", "sets"):
                 found[name] = scaled(found[name], (0, 1), (0, routing.block))
@@ -290,7 +297,7 @@ class ExpertsPanel(Panel):
             limit(self._expert, _NO_EXPERT, facts.n_experts - 1, _NO_EXPERT if expert is None else expert)
         words = self._layer_words(layer, facts)
         self._words.setText(words)
-        self._map.setToolTip(words)
+        self._map.say_about(words)
         self._show_words()
 
     def _layer_words(self, layer: int, facts: LayerFacts) -> str:
@@ -491,7 +498,7 @@ class ExpertsPanel(Panel):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_words"):
+        if event.type() == QEvent.Type.FontChange and self._built:
             self._words.label.setMargin(self.fontMetrics().height() // 3)
 
     def _size_settled(self) -> None:

@@ -100,6 +100,9 @@ class CachePanel(Panel):
     def title(self) -> str:
         return self.tr("KV cache")
 
+    def main_picture(self) -> QWidget:
+        return self._map
+
     def badge(self) -> str:
         if self._pages.empty or self._state is None:
             return ""

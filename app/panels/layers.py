@@ -15,7 +15,7 @@ from app.engine_words import said
 from app.panels.panel import Context, Panel
 from app.pass_words import Reading, ending_point, place_of
 from app.widgets.pass_marks import Place, marks_of
-from app.widgets.pass_rows import TOKEN, pass_rows, stages_computed, state
+from app.widgets.pass_rows import TOKEN, Row, pass_rows, stages_computed, state
 from app.widgets.pass_view import PassView
 from app.widgets.still_label import StillLabel
 
@@ -144,14 +144,22 @@ class LayersPanel(Panel):
         self.show_run()
 
     def values(self) -> dict[str, np.ndarray]:
-        """Per layer, stage of the pinned layer, and what lies around the layers: int64 ``layer`` (-1 outside the
-        layers), ``state`` (0 absent, 1 partly, 2 done)."""
+        """Per layer, stage of the pinned layer, and what lies around the layers: its name, int64 ``layer`` (-1 outside
+        the layers), ``state`` (0 absent, 1 partly, 2 done) and that in words."""
         rows = pass_rows(self.context.run.model, self.context.cursor.pinned.layer)
         computed = stages_computed(self.context.run)
+        states = [state(row, computed) for row in rows]
+        words = (self.tr("not computed"), self.tr("partly"), self.tr("computed"))
         return {
+            "stage": np.array([self._row_title(row) for row in rows], np.str_),
             "layer": np.array([-1 if row.layer is None else row.layer for row in rows], np.int64),
-            "state": np.array([state(row, computed) for row in rows], np.int64),
+            "state": np.array(states, np.int64),
+            "computed": np.array([words[each] for each in states], np.str_),
         }
+
+    def _row_title(self, row: Row) -> str:
+        whole = row.layer is not None and not row.stage
+        return self.tr("layer {0}").format(row.layer) if whole else place_text(row.layer, row.stage, self.tr)
 
     def picture(self) -> QImage:
         return self.grab().toImage()

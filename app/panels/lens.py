@@ -39,6 +39,7 @@ class LensPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
+        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._lens: Lens | None = None
         self._less: Lens | None = None  # of the branch that is subtracted
@@ -58,6 +59,7 @@ class LensPanel(Panel):
         fill(self, self._pages)
         self._connect()
         self._resized = QTimer(self, interval=200, singleShot=True)
+        self._built = True
         self._resized.timeout.connect(self._size_settled)
         for picture in (self._grid, self._column.table):
             picture.resized.connect(self._resized.start)
@@ -121,6 +123,9 @@ class LensPanel(Panel):
 
     def title(self) -> str:
         return self.tr("Lens")
+
+    def main_picture(self) -> QWidget:
+        return self._grid
 
     def badge(self) -> str:
         return "" if self._pages.empty or self._lens is None else sources_text(self._lens.source, self.tr)
@@ -204,14 +209,17 @@ class LensPanel(Panel):
     def values(self) -> dict[str, np.ndarray]:
         found: dict[str, np.ndarray] = {}
         if self._lens is not None:
-            found = {name: getattr(self._lens, name) for name in _FIELDS}
+            text = np.vectorize(self._words.text, otypes=[np.str_])
+            found = {name: text(getattr(self._lens, of)) for name, of in _WORDS.items()}
+            found |= {name: getattr(self._lens, name) for name in _FIELDS}
         if self._lens is not None and self._less is not None:
             found["difference"] = differing(self._shown_quantity(), self._lens, self._less)[0]
         return found if self._small() or self.differs else found | self._column.values()
 
     def axes(self) -> dict[str, tuple[Along, ...]]:
         start = 0 if self._lens is None else self._lens.start
-        return {name: (*axes[:-1], *scaled(axes[-1:], (start, 1))) for name, axes in axes_of(self.key).items()}
+        whole = axes_of(self.key, self.context.run.label)
+        return {name: (*axes[:-1], *scaled(axes[-1:], (start, 1))) for name, axes in whole.items()}
 
     # --- the window of positions ------------------------------------------------------------------------------
 
@@ -382,7 +390,7 @@ class LensPanel(Panel):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_resized"):
+        if event.type() == QEvent.Type.FontChange and self._built:
             self._resized.start()
 
     def _size_settled(self) -> None:
@@ -407,6 +415,7 @@ class LensPanel(Panel):
             self._first = self._first if self._pinned is None else self._around(self._pinned)
 
 
+_WORDS = {"words": "ids", "next_words": "next_ids"}
 _FIELDS = (
     "ids",
     "probabilities",

@@ -65,7 +65,7 @@ class ModelsPanel(Panel):
         self.words_field.setPlaceholderText(self.tr("Filter; Enter searches the hub"))
         self.words_field.setAccessibleName(self.tr("Words or hub id"))
         self.words_field.setClearButtonEnabled(True)
-        follow_font(self.words_field, lambda font: self.words_field.setMinimumWidth(font.averageCharWidth() * 44))
+        follow_font(self.words_field, lambda font: self.words_field.setMinimumWidth(font.averageCharWidth() * 28))
         self.context_size, self.device, self.dtype = QSpinBox(), QComboBox(), QComboBox()
         self.context_size.setRange(LEAST_CONTEXT, MOST_CONTEXT)
         self.context_size.setGroupSeparatorShown(True)
@@ -158,10 +158,12 @@ class ModelsPanel(Panel):
         return [Hidden(self.tr("rows are filtered"), self.words_field.clear)] if self.words_field.text() else []
 
     def values(self) -> dict[str, np.ndarray]:
-        """float64 [model] in the order of the table, bytes and counts; NaN where it is not known."""
-        items = [self.context.shelf.item(source) for source in self.table.sources]
-        rows = np.array([_figures(item) for item in items if item is not None], np.float64).reshape(-1, len(COLUMNS))
-        return {name: np.ascontiguousarray(rows[:, column]) for column, name in enumerate(COLUMNS)}
+        """[model] in the order of the table: ``names``, and float64 bytes and counts, NaN where it is not known."""
+        found = [self.context.shelf.item(source) for source in self.table.sources]
+        items = [item for item in found if item is not None]
+        rows = np.array([_figures(item) for item in items], np.float64).reshape(-1, len(COLUMNS))
+        figures = {name: np.ascontiguousarray(rows[:, column]) for column, name in enumerate(COLUMNS)}
+        return {"names": np.array([item.title for item in items], np.str_), **figures}
 
     # --- what is shown ----------------------------------------------------------------------------------------
 
@@ -207,7 +209,7 @@ class ModelsPanel(Panel):
         shelf = self.context.shelf
         if shelf.searching:
             return self.tr("Asking the hub for {0}…").format(repr(shelf.searched))
-        return shelf.sentence
+        return said(shelf.sentence, self.tr)
 
     def _show_card(self) -> None:
         shelf, source = self.context.shelf, self.table.current

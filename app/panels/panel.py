@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PySide6.QtCore import Signal
 from PySide6.QtGui import QImage
-from PySide6.QtWidgets import QMenu, QWidget
+from PySide6.QtWidgets import QAbstractScrollArea, QMenu, QWidget
 
 from app.axis_words import axes_of
 from app.breaks import Breaks
@@ -19,6 +19,7 @@ from app.cursor import Cursor
 from app.depth import USUAL, Depth
 from app.depth_texts import panel_term, panel_text
 from app.edit_tray import Tray
+from app.engine_words import said
 from app.notes import Notes
 from app.run import Run
 from app.shelf import Shelf
@@ -108,7 +109,9 @@ class Panel(QWidget):
     def explanation(self) -> str:
         """What is shown, at the depth that is chosen; "" at that of figures, which the caption tells."""
         model, layer = self.context.run.model, self.context.cursor.pinned.layer
-        return panel_text(self.key, self.mode(), self.context.depth, model, layer)
+        depth = self.context.depth
+        text = panel_text(self.key, self.mode(), depth, model, layer)
+        return "\n".join(said(line, self.tr) for line in text.splitlines()) if depth == "formula" else text
 
     def term(self) -> str:
         """The key of the glossary's entry about what is shown."""
@@ -203,6 +206,10 @@ class Panel(QWidget):
     def restyle(self) -> None:
         """The theme or the font changed."""
 
+    def main_picture(self) -> QWidget | None:
+        """What the keyboard goes to first; None: the first picture that is seen."""
+        return None
+
     def whole_height(self) -> int:
         """Height in pixels below which something is left out; 0 where nothing ever is."""
         return 0
@@ -218,7 +225,13 @@ class Panel(QWidget):
     def axes(self) -> Mapping[str, tuple[Along, ...]]:
         """What the axes of the arrays of ``values()`` are, by the array's name. An array that is not named has axes
         without names."""
-        return axes_of(self.key)
+        return axes_of(self.key, self.context.run.label)
+
+    def scrolled(self) -> bool:
+        """Whether a part of it is out of sight, to be scrolled to."""
+        areas = (area for area in self.findChildren(QAbstractScrollArea) if area.isVisible())
+        bars = (bar for area in areas for bar in (area.horizontalScrollBar(), area.verticalScrollBar()))
+        return any(bar.maximum() > bar.minimum() for bar in bars)
 
     def picture(self) -> QImage:
         """The panel as it is on screen."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
-from PySide6.QtWidgets import QMenu, QSplitter
+from PySide6.QtWidgets import QMenu, QSplitter, QWidget
 
 from app.axis_words import axes_of, scaled
 from app.break_menus import rounded, with_breaks
@@ -80,6 +80,9 @@ class ResidualPanel(Panel):
     def title(self) -> str:
         return self.tr("Residual stream")
 
+    def main_picture(self) -> QWidget:
+        return self._map
+
     def badge(self) -> str:
         if self._pages.empty or self._norms is None:
             return ""
@@ -142,7 +145,7 @@ class ResidualPanel(Panel):
         return found
 
     def axes(self) -> dict[str, tuple[Along, ...]]:
-        found = axes_of(self.key)
+        found = axes_of(self.key, self.context.run.label)
         norms, vectors = self._norms, self._vectors
         if norms is not None:
             for name in ("norms", "delta_attention", "delta_mlp"):

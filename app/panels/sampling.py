@@ -14,7 +14,7 @@ from app.break_menus import with_breaks
 from app.compare_choices import Compared, compared
 from app.edit_menus import asked_cell, edit_menu, offer, token_choices
 from app.panels.panel import Context, Panel
-from app.run import visible
+from app.run import written
 from app.widgets.amounts import percent
 from app.widgets.candidates import Candidate, CandidateTable
 from app.widgets.choice_row import ChoiceRow
@@ -23,6 +23,7 @@ from app.widgets.pages import Pages, fill
 from app.widgets.point_top import Entries, Entry, EntryTable
 from app.widgets.stage_controls import StageControls
 from app.widgets.still_label import StillLabel
+from app.widgets.tips import plain_tip
 from engine.breakpoints import Test
 from engine.frames import SamplingFrame, StepFrame
 from engine.settings import Sampling
@@ -41,6 +42,7 @@ class SamplingPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
+        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._step: StepFrame | None = None
         self._pair: tuple[StepFrame | None, StepFrame | None] = (None, None)  # that are compared
@@ -60,6 +62,7 @@ class SamplingPanel(Panel):
         self._controls = StageControls(theme)
         self._pages = Pages(self._make_picture())
         self._scroll = QScrollArea(widgetResizable=True)
+        self._built = True
         self._scroll.setAccessibleName(self.tr("Settings of sampling"))
         self._scroll.setFrameShape(QFrame.Shape.NoFrame)
         self._scroll.setWidget(self._controls)
@@ -122,9 +125,13 @@ class SamplingPanel(Panel):
             part.set_theme(self.context.theme)
 
     def values(self) -> dict[str, np.ndarray]:
+        """By rank [k]: ``tokens``, ``ids``, ``raw`` and ``final`` probabilities, ``cut_by`` (the number of the stage
+        that cut a candidate, -1 for none) and the name of that ``stage``; of two branches ``a``, ``b``, ``difference``.
+        """
         if self._compared:
             rows = self._compared
             return {
+                "tokens": np.array([row.text for row in rows], np.str_),
                 "ids": np.array([row.id for row in rows], np.int64),
                 "a": np.array([row.a for row in rows], np.float64),
                 "b": np.array([row.b for row in rows], np.float64),
@@ -132,8 +139,16 @@ class SamplingPanel(Panel):
             }
         if self._step is None:
             return {}
-        frame = self._step.sampling
-        return {"ids": frame.ids, "raw": frame.raw, "final": frame.final, "cut_by": frame.cut_by}
+        step, frame, titles = self._step, self._step.sampling, self._controls.titles()
+        cutters = [_cutter(frame, index, titles) for index in range(len(frame.ids))]
+        return {
+            "tokens": np.array([written(piece) for piece in step.candidates], np.str_),
+            "ids": frame.ids,
+            "raw": frame.raw,
+            "final": frame.final,
+            "cut_by": frame.cut_by,
+            "stage": np.array(cutters, np.str_),
+        }
 
     def settings(self) -> Sampling:
         """The settings in the controls."""
@@ -166,7 +181,7 @@ class SamplingPanel(Panel):
             self._table.show_candidates(candidates_of(step, self._controls.titles()))
             drawn = self._drawn(step)
             self._sentence.setText(drawn.sentence)
-            self._bar.setToolTip(drawn.sentence)
+            self._bar.setToolTip(plain_tip(drawn.sentence))
             self._bar.show_draw(drawn)
         self.caption_changed.emit()
 
@@ -190,7 +205,7 @@ class SamplingPanel(Panel):
     def _chosen_text(self, step: StepFrame) -> str:
         frame = step.sampling
         return self.tr("“{0}” at position {1}: rank {2}, raw {3} → final {4} · entropy {5:.2f} → {6:.2f} nats").format(
-            visible(step.piece.text),
+            written(step.piece),
             frame.position,
             frame.chosen_rank,
             percent(frame.chosen_raw),
@@ -200,7 +215,7 @@ class SamplingPanel(Panel):
         )
 
     def _drawn(self, step: StepFrame) -> Drawn:
-        frame, text = step.sampling, visible(step.piece.text)
+        frame, text = step.sampling, written(step.piece)
         chosen = Stretch(text, frame.low, frame.high)
         if frame.by_hand:
             chosen = replace(chosen, high=frame.low + frame.chosen_final)  # a greedy choice would fill the bar
@@ -264,7 +279,7 @@ class SamplingPanel(Panel):
         if pair is not None:
             a, b = pair
             form = self.tr("Position {0}: A chose “{1}”, B chose “{2}”. Most different probabilities first.")
-            self._title.setText(form.format(a.end, visible(a.piece.text), visible(b.piece.text)))
+            self._title.setText(form.format(a.end, written(a.piece), written(b.piece)))
             self._sentence.setText("")
         self.caption_changed.emit()
 
@@ -312,7 +327,7 @@ class SamplingPanel(Panel):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_scroll"):  # Qt may tell while it is being built
+        if event.type() == QEvent.Type.FontChange and self._built:
             self._share_room()
 
     def _share_room(self) -> None:
@@ -340,7 +355,7 @@ def candidates_of(step: StepFrame, titles: dict[str, str]) -> tuple[Candidate, .
         Candidate(
             rank=frame.chosen_rank if token == frame.chosen else index,
             id=token,
-            text=visible(step.candidates[index].text),
+            text=written(step.candidates[index]),
             raw=float(frame.raw[index]),
             final=float(frame.final[index]),
             cut_by=_cutter(frame, index, titles),
@@ -380,6 +395,6 @@ def stretches_of(step: StepFrame) -> tuple[Stretch, ...]:
         high = low + float(frame.final[seen[token]])
         if token == frame.chosen and abs(low - frame.low) > 1e-6:
             break
-        found.append(Stretch(visible(step.candidates[seen[token]].text), low, high))
+        found.append(Stretch(written(step.candidates[seen[token]]), low, high))
         low = high
     return tuple(found)

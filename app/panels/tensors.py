@@ -15,12 +15,12 @@ from PySide6.QtWidgets import (
     QLineEdit,
     QMenu,
     QPushButton,
-    QSplitter,
     QTabWidget,
     QToolButton,
     QWidget,
 )
 
+from app.engine_words import said
 from app.inventory_csv import csv_lines
 from app.panels.panel import Context, Panel
 from app.tensor_words import model_text
@@ -32,6 +32,7 @@ from app.widgets.hidden_chip import Hidden
 from app.widgets.pages import Pages, fill, labelled
 from app.widgets.tensor_pages import ComponentsPage, FiguresPage, MapPage, ShelfPage, SpectrumPage, TensorPage
 from app.widgets.tensor_tree import TensorTree
+from app.widgets.turning import TurningSplitter
 from engine.checkpoint.stored import stored
 from engine.frames import Answer, Listed
 from engine.questions import AskInventory, Question
@@ -55,6 +56,7 @@ class TensorsPanel(Panel):
     of_a_run = False
 
     def __init__(self, context: Context) -> None:
+        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._model: object = None  # the loaded model, when it was last looked at
         self._source: str | None = None  # the one that was chosen; None: the loaded one
@@ -78,6 +80,7 @@ class TensorsPanel(Panel):
         self.figures = FiguresPage(cursor, theme, self._ask)
         self.spectrum = SpectrumPage(cursor, theme, self._ask)
         self._complaints = QLabel()
+        self._built = True
         self._complaints.setTextFormat(Qt.TextFormat.PlainText)
         self._complaints.setWordWrap(True)
         self._complaints.setMargin(self.fontMetrics().height() // 3)
@@ -138,8 +141,7 @@ class TensorsPanel(Panel):
         for index, page in enumerate(self.pages):
             self._tabs.addTab(page, page.name())
             self._tabs.setTabToolTip(index, page.help())
-        split = QSplitter()
-        split.setChildrenCollapsible(False)
+        split = TurningSplitter(narrow=True)
         split.addWidget(left)
         split.addWidget(self._tabs)
         split.setSizes([470, 530])
@@ -315,11 +317,11 @@ class TensorsPanel(Panel):
         inventory = None if found is None else found.inventory
         self.components.show_inventory(inventory)
         complaints = () if inventory is None else inventory.complaints
-        self._complaints.setText("\n".join(map(shown, complaints)))
+        self._complaints.setText("\n".join(shown(said(each, self.tr)) for each in complaints))
         self._complaints.setVisible(bool(complaints))
         self._colour_complaints()
         self._show_outline()
-        self._pages.say("" if found is None else shown(found.sentence))
+        self._pages.say("" if found is None else shown(said(found.sentence, self.tr)))
         self.caption_changed.emit()
 
     def _outline(self) -> Outline | None:
@@ -447,5 +449,5 @@ class TensorsPanel(Panel):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_complaints"):
+        if event.type() == QEvent.Type.FontChange and self._built:
             self.tree.fit_columns()

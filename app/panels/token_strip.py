@@ -9,7 +9,7 @@ from html import escape
 import numpy as np
 from PySide6.QtCore import QEvent, QObject, QPoint, QSize, Qt, Signal
 from PySide6.QtGui import QContextMenuEvent, QGuiApplication, QImage, QKeyEvent, QResizeEvent
-from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout
+from PySide6.QtWidgets import QHBoxLayout, QMenu, QSizePolicy, QToolButton, QVBoxLayout, QWidget
 
 from app.engine_words import sources_text
 from app.expert_notes import expert_notes, weight_end
@@ -17,6 +17,7 @@ from app.live import live_state
 from app.note_words import axes_text, kind_text
 from app.notes import present
 from app.panels.panel import Context, Panel
+from app.run import written
 from app.theme import Theme, icon
 from app.token_figures import TokenFigures
 from app.widgets.hidden_chip import Hidden
@@ -26,8 +27,8 @@ from app.widgets.still_label import StillLabel
 from app.widgets.strip_legend import StripLegend
 from app.widgets.timeline import LEAST_EMS, MODES, MOST_EMS, Extent, Timeline, nats_text, seconds_text
 from app.widgets.timeline_button import TimelineButton
-from app.widgets.token_view import Marks, TokenView, shown
-from engine.frames import Answer, LayerFacts, Piece, RoutedTokens, Surprises
+from app.widgets.token_view import Marks, TokenView
+from engine.frames import Answer, LayerFacts, RoutedTokens, Surprises
 from engine.questions import AskRoutedTokens, AskSurprise, Question
 
 AT_ONCE = 128  # prompt tokens whose surprise is computed while a run goes on; more would hold it up
@@ -130,6 +131,9 @@ class TokenStrip(Panel):
     def title(self) -> str:
         return self.tr("Tokens")
 
+    def main_picture(self) -> QWidget:
+        return self.view
+
     def badge(self) -> str:
         if not self.context.run.n_tokens:
             return ""
@@ -211,7 +215,8 @@ class TokenStrip(Panel):
         )
 
     def values(self) -> dict[str, np.ndarray]:
-        """``ids`` int64 [n], ``probabilities`` float64 [n] (NaN in the prompt), ``byte_ranges`` int64 [n, 2].
+        """``tokens`` [n], ``ids`` int64 [n], ``probabilities`` float64 [n] (NaN in the prompt), ``byte_ranges`` int64
+        [n, 2].
 
         Of the timeline ``surprise``, ``entropy`` (nats) and ``seconds`` float64 [n], NaN where there is no figure.
         """
@@ -222,6 +227,7 @@ class TokenStrip(Panel):
         chosen = [step.sampling.chosen_raw for step in run.steps]
         self.figures.follow(run)
         return {
+            "tokens": np.array([written(piece) for piece in pieces], np.str_),
             "ids": np.array([piece.id for piece in pieces], np.int64),
             "probabilities": np.array([np.nan] * run.n_prompt + chosen, np.float64),
             "byte_ranges": np.array([(piece.start, piece.end) for piece in pieces], np.int64).reshape(-1, 2),
@@ -405,10 +411,10 @@ class TokenStrip(Panel):
 
     def tip(self, position: int) -> str:
         """What the tool tip says of a position, as rich text with the token's own text escaped."""
-        piece = self._piece(position)
+        piece = self.context.run.piece(position)
         raw = piece.raw.hex(" ")
         rows = [
-            (self.tr("text"), shown(piece)),
+            (self.tr("text"), written(piece)),
             (self.tr("bytes"), raw if len(raw) <= 96 else raw[:95] + "…"),
             (self.tr("id"), str(piece.id)),
             (self.tr("byte range"), f"{piece.start} … {piece.end}"),
@@ -459,25 +465,18 @@ class TokenStrip(Panel):
         return self.tr("No run yet: type a prompt and press Run")
 
     def _say_state(self) -> None:
-        pinned = self.context.cursor.pinned.position
-        state = live_state(self.context.run, self.context.cursor.pinned, self.tr)
+        run, pinned = self.context.run, self.context.cursor.pinned.position
+        state = live_state(run, self.context.cursor.pinned, self.tr)
         before = self.chip.text()
         self.chip.show_state(state)
         follows = self.tr("Following the newest token")
-        token = "" if pinned is None else self.tr("{0} at position {1} is pinned").format(self._label(pinned), pinned)
+        token = "" if pinned is None else self.tr("{0} at position {1} is pinned").format(run.label(pinned), pinned)
         self.view.setAccessibleDescription(token or follows)
         reading = self.view.marks.reading
         words = self.tr("reading {0}").format(_span(reading)) if reading else ""
         if self.reading.text() != words or len(before) != len(state.words):
             self.reading.setText(words)
             self._fit_legend()
-
-    def _label(self, position: int) -> str:
-        return shown(self._piece(position)) if 0 <= position < self.context.run.n_tokens else ""
-
-    def _piece(self, position: int) -> Piece:
-        run = self.context.run
-        return run.prompt[position] if position < run.n_prompt else run.steps[position - run.n_prompt].piece
 
     # -- the cursor ----------------------------------------------------------------------------------------------
 
@@ -497,8 +496,9 @@ class TokenStrip(Panel):
             cursor.say(self._readout(position))
 
     def _readout(self, position: int) -> str:
-        step = self.context.run.step_choosing(position)
-        words = self.tr("token {0}  {1}  id {2}").format(position, self._label(position), self._piece(position).id)
+        run = self.context.run
+        step = run.step_choosing(position)
+        words = self.tr("token {0}  {1}  id {2}").format(position, run.label(position), run.piece(position).id)
         if step is not None:
             words += self.tr("  probability {0:.4g}").format(step.sampling.chosen_raw)
         return "  ".join([words, *(f"{name} {value}" for name, value in self._figures_of(position))])
@@ -555,7 +555,7 @@ class TokenStrip(Panel):
         """What can be done with the token at a position (None: with the whole text only)."""
         menu = QMenu(self)
         if position is not None and 0 <= position < self.context.run.n_tokens:
-            piece = self._piece(position)
+            piece = self.context.run.piece(position)
             menu.addAction(self.tr("Copy token text")).triggered.connect(lambda: _copy(piece.text))
             menu.addAction(self.tr("Copy id {0}").format(piece.id)).triggered.connect(lambda: _copy(str(piece.id)))
             self._add_branching(menu, position)

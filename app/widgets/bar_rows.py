@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeyEvent
 from app.theme import Theme
 from app.widgets.axis import Axis, Labels, column_labels
 from app.widgets.canvas import hatch, outline_pen, pen, tint
-from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
+from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated, title_in
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure
 from app.widgets.sets import set_colours
@@ -148,8 +148,9 @@ class BarRows(PlacePicture):
         high = painter.metrics.height()
         title = QRectF(plot.left(), plot.top() - high * 1.2, plot.width(), high)
         hidden = self._left_out if plot is self.plots[0] else 0
-        before = self.tr("({0} above need more room)").format(hidden) if hidden else ""
-        put(painter, title, f"{row.title} {before}", LEFT, self.theme.text)
+        before = " " + self.tr("({0} above need more room)").format(hidden) if hidden else ""
+        fits = painter.metrics.horizontalAdvance(row.title + before) <= title.width()
+        put(painter, title, row.title + before * fits, LEFT, self.theme.text)
         zero = plot.bottom() - (0 - row.low) / row.span * plot.height()
         painter.setPen(pen(self.theme.line))
         for end, y in ((row.high, plot.top()), (row.low, plot.bottom())):
@@ -220,7 +221,8 @@ class BarRows(PlacePicture):
             else:
                 put(painter, QRectF(middle - extent / 2 - 2, top, extent + 4, high), text, CENTRE, self.theme.text)
         title = QRectF(self.plots[0].left(), self.height() - high * 1.15, self.plots[0].width(), high)
-        put(painter, title, self.shown.places.title, CENTRE, self.theme.faint)
+        text = title_in(self.shown.places.title, painter.metrics, title.width())
+        put(painter, title, text, CENTRE, self.theme.faint)
 
     def draw_marks(self, painter: Painter) -> None:
         if self.shown is None or not self.plots:

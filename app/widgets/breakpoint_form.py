@@ -8,6 +8,7 @@ from PySide6.QtCore import Qt, Signal
 from PySide6.QtWidgets import QCheckBox, QHBoxLayout, QLabel, QPushButton, QSpinBox, QVBoxLayout, QWidget
 
 from app.cursor import Look
+from app.engine_words import said
 from app.token_texts import Unasked
 from app.widgets.condition_form import ConditionForm
 from app.widgets.pages import labelled
@@ -106,7 +107,7 @@ class BreakpointForm(QWidget):
             self._asked = unasked.text
             self.token_asked.emit(unasked.text)
         except EngineError as error:
-            self._complain(str(error))
+            self._complain(said(str(error), self.tr))
         else:
             self.done.emit(self.number, tests, self.ignore.value())
 
@@ -115,7 +116,7 @@ class BreakpointForm(QWidget):
         if answer.text != self._asked:
             return
         if answer.id is None:
-            self._complain(answer.sentence)
+            self._complain(said(answer.sentence, self.tr))
         else:
             self._complain("")
             self._accept()

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QSpinBox, QVBoxL
 
 from app.breakpoint_words import breakpoint_text
 from app.breaks import Breaks, fits
+from app.engine_words import said
 from app.theme import Theme
 from app.widgets.breakpoint_form import MOST_IGNORED
 from app.widgets.card_column import Card, CardColumn
@@ -120,7 +121,7 @@ class BreakpointRows(CardColumn):
 
     def show_hits(self, breaks: Breaks) -> None:
         """Other figures; the row that the pass stands at is brought into sight."""
-        standing = {hit.number: hit.sentence for hit in breaks.standing}
+        standing = {hit.number: said(hit.sentence, self.tr) for hit in breaks.standing}
         for number, row in self.rows.items():
             row.show_hits(breaks.hits.get(number, 0), standing.get(number, ""))
         for number in standing:

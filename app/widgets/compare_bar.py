@@ -9,6 +9,7 @@ from app.branch_words import of_number, short_text
 from app.compare import SIDES, Comparison
 from app.theme import Theme, icon
 from app.widgets.bar_parts import name_button
+from app.widgets.tips import plain_tip
 from engine.frames import TreeFrame
 
 
@@ -57,7 +58,7 @@ class CompareBar(QFrame):
         form = self.tr("A: branch {0} “{1}”   B: branch {2} “{3}”")
         text = form.format(a.number, short_text(a), b.number, short_text(b)) + (f"   {note}" if note else "")
         self.sentence.setText(text)
-        self.sentence.setToolTip(text)
+        self.sentence.setToolTip(plain_tip(text))
 
     def restyle(self, theme: Theme) -> None:
         self.close_button.setIcon(icon("close", theme))

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from PySide6.QtCore import Signal
-from PySide6.QtWidgets import QComboBox, QDoubleSpinBox, QFormLayout, QHBoxLayout, QLineEdit, QSpinBox, QWidget
+from PySide6.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLineEdit, QSpinBox, QWidget
 
 from app.breakpoint_words import kind_names
 from app.breaks import OUTSIDE
 from app.cursor import Look
+from app.engine_words import stage_title
+from app.widgets.decimal_box import DecimalBox
 from app.widgets.pages import fill_box, limit
 from engine.breakpoints import Test, TestKind
 from engine.errors import EngineError
@@ -69,7 +71,7 @@ class ConditionForm(QWidget):
         self._position = 0  # where the user looks
         self._exact: dict[tuple[object, float], float] = {}  # a limit, by its kind and what the box shows of it
         self.kind, self.stage, self.target, self.word = QComboBox(), QComboBox(), QComboBox(), QLineEdit()
-        self.layer, self.head, self.expert, self.limit = QSpinBox(), QSpinBox(), QSpinBox(), QDoubleSpinBox()
+        self.layer, self.head, self.expert, self.limit = QSpinBox(), QSpinBox(), QSpinBox(), DecimalBox()
         self._form, self._parts = QFormLayout(self), dict[str, QWidget]()
         self._prepare()
         self._arrange()
@@ -273,7 +275,8 @@ class ConditionForm(QWidget):
         names = ["", *self._stages()]
         if isinstance(chosen, str) and chosen not in names:
             names.append(chosen)
-        fill_box(self.stage, ((name or self.tr("end of the layer"), name) for name in names), chosen)
+        titles = ((stage_title(name, self.tr) or self.tr("end of the layer"), name) for name in names)
+        fill_box(self.stage, titles, chosen)
 
     def _stages(self) -> list[str]:
         if self._model is None:

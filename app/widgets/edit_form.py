@@ -22,6 +22,7 @@ from PySide6.QtWidgets import (
 )
 
 from app import edit_words as words
+from app.engine_words import said
 from app.theme import Theme
 from app.token_texts import Unasked
 from app.widgets.pages import fill_box
@@ -379,7 +380,7 @@ class EditForm(QWidget):
             self._say(str(unasked))
             self.token_asked.emit(unasked.text)
         except EngineError as error:
-            self._say(str(error))
+            self._say(said(str(error), self.tr))
         else:
             self.finished.emit(made)
 
@@ -389,7 +390,7 @@ class EditForm(QWidget):
             return
         if answer.id is None:
             self._asked = ""
-            self._say(answer.sentence)
+            self._say(said(answer.sentence, self.tr))
         else:
             self._finish()
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from PySide6.QtCore import QPoint, Qt
 from PySide6.QtWidgets import QMenu, QToolButton
 
+from app.widgets.tips import plain_tip
+
 MOST_SHARE = 0.22  # of the window's width; words that need more give way to their number
 _ROOM = "\u00a0\u00a0"  # after the text, for the mark of the menu
 
@@ -33,6 +35,7 @@ class HiddenChip(QToolButton):
         super().__init__()
         self.closed: tuple[Hidden, ...] = ()
         self.rest: tuple[Hidden, ...] = ()
+        self._most: int | None = None  # pixels that it may take for its words
         self.setAutoRaise(True)
         self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         self.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -50,6 +53,12 @@ class HiddenChip(QToolButton):
         self._say()
         self.setVisible(bool(self.hidden))
 
+    def limit(self, most: int | None) -> None:
+        """So many pixels there are for it; None: its share of the window. Words that need more give way."""
+        if most != self._most:
+            self._most = most
+            self._say()
+
     def choose(self) -> None:
         """The text that fits the window as it is now."""
         self._say()
@@ -65,10 +74,13 @@ class HiddenChip(QToolButton):
     def _say(self) -> None:
         whole, number = self._words(), self.tr("hidden: {0}").format(len(self.hidden))
         fits = self.fontMetrics().horizontalAdvance(whole) <= MOST_SHARE * self.window().width()
+        if self._most is not None:
+            beside = self.sizeHint().width() - self.fontMetrics().horizontalAdvance(self.text())
+            fits = fits and self.fontMetrics().horizontalAdvance(whole + _ROOM) + beside <= self._most
         text = (whole if fits else number) + _ROOM
         if text != self.text():
             self.setText(text)
-        self.setToolTip("\n".join(each.whole for each in self.hidden))
+        self.setToolTip(plain_tip("\n".join(each.whole for each in self.hidden)))
         self.setAccessibleName(whole)
 
     def _words(self) -> str:

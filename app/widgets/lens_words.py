@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from app.run import Run, visible
+from app.run import Run, written
 from app.widgets.axis import Axis
 from app.widgets.scale import exact
 from engine.frames import ModelFrame, Piece
@@ -43,7 +43,7 @@ class LensWords:
 
     def learn(self, pieces: Iterable[Piece]) -> None:
         for piece in pieces:
-            self._texts[piece.id] = visible(piece.text)
+            self._texts[piece.id] = written(piece)
 
     def text(self, id: int) -> str:
         """The token with its white space visible; "" for -1."""

@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeyEvent, QPolygonF
 
 from app.theme import Theme
 from app.widgets.canvas import hatch, outline_pen, pen, tint
-from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
+from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated, title_in
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure, nice_step
 
@@ -66,6 +66,8 @@ class LineChart(PlacePicture):
         self.pinned: int | None = None
         self.hovered: int | None = None
         self.at: int | None = None  # what was picked last
+        self._titled = True
+        self._titles: tuple[str, ...] = ("", "")  # below and beside the plot, as far as they have room
         self.setAccessibleName(name)
 
     def show_chart(self, chart: Chart | None) -> None:
@@ -92,6 +94,10 @@ class LineChart(PlacePicture):
         left = max(wide(text) for _, text in self._ticks) + high * (1.8 if self._titled else 0.6)
         right = max((wide(line.name) for line in self.chart.lines), default=0.0) + high * 0.8
         self.plot = QRectF(left, top, max(4.0, self.width() - left - right), max(4.0, self.height() - top - bottom))
+        below, beside = self.chart.x_title, self.chart.y_title
+        rooms = ((below, self.plot.width()), (beside, self.plot.height()))
+        self._titles = tuple(title_in(title, metrics, room) if self._titled else "" for title, room in rooms)
+        self.say_titles(below, beside, whole=self._titles == (below, beside))
 
     def _y_ticks(self, room: int) -> list[tuple[float, str]]:
         """Values with their texts, for so many lines of text above the lowest."""
@@ -148,9 +154,9 @@ class LineChart(PlacePicture):
         painter.drawLine(plot.bottomLeft(), plot.bottomRight())
         if self._titled:
             foot = QRectF(plot.left(), self.height() - high - 2, plot.width(), high)
-            put(painter, foot, self.chart.x_title, CENTRE, self.theme.faint)
+            put(painter, foot, self._titles[0], CENTRE, self.theme.faint)
             side = QRectF(1, plot.top(), high, plot.height())
-            put_rotated(painter, side, self.chart.y_title, CENTRE, self.theme.faint)
+            put_rotated(painter, side, self._titles[1], CENTRE, self.theme.faint)
 
     def _draw_x_ticks(self, painter: Painter) -> None:
         assert self.chart is not None

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QHBoxLayout, QLabel, QToolButton, QWidget
 
 from app.theme import Theme, icon
 from app.widgets.still_label import StillLabel
+from app.widgets.tips import plain_tip
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class LiveChip(QWidget):
         before, self._state = self._state, state
         self._words.setText(state.words)
         self.setAccessibleName(state.words)
-        self._words.setToolTip(state.words)
+        self._words.setToolTip(plain_tip(state.words))
         if (before.icon, before.colour, before.jump) != (state.icon, state.colour, state.jump):
             self._words.start_afresh()
             self._dress()

@@ -12,6 +12,7 @@ from app.long_work import Work
 from app.long_work_words import figures_text, percent, whole_text
 from app.theme import Theme, icon
 from app.widgets.bar_parts import name_button
+from app.widgets.tips import plain_tip
 
 TEXT_WIDTH, FIGURES_WIDTH, BAR_WIDTH = 26, 34, 12  # average letters
 
@@ -68,11 +69,11 @@ class LongWorkView(QWidget):
         self.bar.setVisible(bool(work.total))  # a bar that only moves to and fro says nothing, and costs painting
         self.bar.setValue(percent(work))
         self.bar.setAccessibleDescription(whole)
-        self.setToolTip(whole)
+        self.setToolTip(plain_tip(whole))
         self.cancel.setEnabled(work.cancel is not None)
         gives_up = self.tr("Cancel: {0}") if work.cancel is not None else self.tr("This cannot be cancelled: {0}")
         self.cancel.setAccessibleName(gives_up.format(work.text))
-        self.cancel.setToolTip(gives_up.format(work.text))
+        self.cancel.setToolTip(plain_tip(gives_up.format(work.text)))
 
     def _prepare(self) -> None:
         self.setAccessibleName(self.tr("Long work"))

@@ -104,8 +104,10 @@ class ModelCard(QScrollArea):
         self.title.setText(item.title)
         _say(self.line, _line(known))
         _say(self.about, told(item.about))
-        _say(self.place, ": ".join(filter(None, (said(item.origin, self.tr) or self.tr("on the hub"), item.detail))))
-        _say(self.complaint, (download.sentence if download is not None else "") or known.complaint)
+        detail = " · ".join(said(part, self.tr) for part in item.detail.split(" · "))
+        _say(self.place, ": ".join(filter(None, (said(item.origin, self.tr) or self.tr("on the hub"), detail))))
+        complaint = (download.sentence if download is not None else "") or known.complaint
+        _say(self.complaint, said(complaint, self.tr))
         self._show_measure(known)
         self._show_download(download)
         self._show_buttons(item, download, ready)

@@ -191,7 +191,7 @@ def cells(item: ShelfItem, download: DownloadFrame | None) -> tuple[str, str, st
     size = bytes_text(item.size) if item.size else ""
     fits = state_text(download) if download is not None else _fits_text(item)
     shows = ", ".join(said(kind, translate) for kind in (item.kind, *item.shows) if kind) or item.detail
-    origin = f"  ({item.origin})" if item.origin not in ("", "built in") else ""
+    origin = f"  ({said(item.origin, translate)})" if item.origin not in ("", "built in") else ""
     return one_line(item.title) + origin, size, _parameters_text(item), fits, one_line(shows)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from PySide6.QtCore import QPointF, QRectF, Qt
 from PySide6.QtGui import QBrush, QColor, QFont, QPainter, QPen, QRegion
 
+from app.engine_words import stage_title
 from app.pass_words import Reading, live_shape, made_by, numbers_text, tight_text, whole_text
 from app.theme import Theme
 from app.widgets import pass_wires as wires
@@ -242,14 +243,14 @@ class PassPainter:
         if row.stage == TOKEN and self.picture.reading is not None:
             start, end = self.picture.reading.start, self.picture.reading.end
             return self.tr("token {0}").format(start) if end - start == 1 else self.tr("{0} tokens").format(end - start)
-        return row.stage or self.tr("layer {0}").format(row.layer)
+        return stage_title(row.stage, self.tr) or self.tr("layer {0}").format(row.layer)
 
     def _progress(self, row: Row, *, here: bool) -> str:
         """Right of a layer's name: the stage the pass stands at, or that nothing is there yet."""
         facts = self.picture.facts(row)
         if here and row.count > 1 and facts is not None:
             within = self.picture.computed - row.first
-            return f"{facts.stages[within - 1]}  {within}/{row.count}"
+            return f"{stage_title(facts.stages[within - 1], self.tr)}  {within}/{row.count}"
         absent = self.picture.state_of(row) is State.ABSENT and not self.picture.kind(row)
         return self.tr("not computed") if absent else ""
 

@@ -32,6 +32,7 @@ from app.widgets.pass_marks import Marks, Place
 from app.widgets.pass_painter import PassPainter, Picture
 from app.widgets.pass_rows import TOKEN, Row, map_rows, pass_rows
 from app.widgets.term_words import tip_html, told
+from app.widgets.tips import plain_tip
 from engine.frames import ModelFrame, PointFacts
 
 
@@ -309,7 +310,8 @@ class PassView(QAbstractScrollArea):
 
     def _dressed(self, text: str) -> str:
         """For a tool tip: a sentence wraps, and no sign of a formula is taken for a tag."""
-        return text if self.told_at == "numbers" or not text else tip_html(text, code=self.told_at == "code")
+        numbers = self.told_at == "numbers" or not text
+        return plain_tip(text) if numbers else tip_html(text, code=self.told_at == "code")
 
     def _describe_layer(self, layer: int) -> str:
         assert self._model is not None, "there is a layer"
@@ -389,9 +391,11 @@ class PassView(QAbstractScrollArea):
         mouse = event.reason() == QContextMenuEvent.Reason.Mouse
         place = self.place_at(QPointF(event.pos())) if mouse else self.current() if self.rows else None
         menu = None if place is None else self.menu_of(place)
-        if menu is not None:
-            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            menu.popup(event.globalPos() if mouse else self._menu_place())
+        if menu is None:
+            event.ignore()
+            return
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(event.globalPos() if mouse else self._menu_place())
 
     def _menu_place(self) -> QPoint:
         index = next(index for index, row in enumerate(self.rows) if (row.layer, row.stage) == self.current())

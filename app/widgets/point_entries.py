@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from app.engine_words import said
 from app.point_words import Tr, axis_word, entry_text, exact_text, place_text
-from app.run import visible
+from app.run import written
 from app.widgets.point_top import Entries, Entry
 from engine.frames import PointFacts, PointTensor
 
@@ -34,7 +34,7 @@ def strongest_of(tensor: PointTensor, facts: PointFacts, label: Label, tr: Tr) -
         words = place_text(tensor, place, label, tr)
         if tensor.pieces and facts.kind != "tokens":
             before = f"{place_text(tensor, place[:1], label, tr)}, " if len(place) > 1 else ""
-            words = f"{before}“{visible(tensor.pieces[at].text)}” {place[-1]}"
+            words = f"{before}“{written(tensor.pieces[at])}” {place[-1]}"
         rows.append(Entry(words, entry_text(facts, value, tr), _bar(facts, value)))
     return Entries(tuple(rows), _heading(tensor, facts, tr), facts.name.rpartition(".")[2].removeprefix("hook_"))
 
@@ -62,7 +62,7 @@ def _listed(tensor: PointTensor, facts: PointFacts, label: Label, tr: Tr) -> Ent
     nan = float("nan")
     if tensor.symbols[0] != "pos":
         if facts.kind == "tokens":
-            rows = [Entry(f"“{visible(piece.text)}”", str(piece.id), nan) for piece in tensor.pieces]
+            rows = [Entry(f"“{written(piece)}”", str(piece.id), nan) for piece in tensor.pieces]
             return Entries(tuple(rows), tr("token"), tr("id"))
         rows = [Entry(str(rank + 1), str(int(value)), nan) for rank, value in enumerate(tensor.values[0])]
         return Entries(tuple(rows), tr("rank"), axis_word("n_experts", tr))

@@ -164,9 +164,11 @@ class PointList(QTreeView):
         mouse = event.reason() == QContextMenuEvent.Reason.Mouse
         index = self.indexAt(event.pos()) if mouse else self.currentIndex()
         menu = self.menu_of(self.rows[index.row()]) if index.isValid() else None
-        if menu is not None:
-            menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
-            menu.popup(event.globalPos())
+        if menu is None:
+            event.ignore()
+            return
+        menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.popup(event.globalPos())
 
     def menu_of(self, row: PointRow) -> QMenu | None:
         """What can be done with a point; None for a heading."""

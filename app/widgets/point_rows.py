@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
+from app.engine_words import stage_title
 from engine.frames import ModelFrame, PointFacts, Points
 from engine.point_table import ANY_EXPERT, expert_of, full_name
 
@@ -36,10 +37,10 @@ def point_rows(model: ModelFrame, layer: int, states: Points | None, wanted: str
     looked_at = expert_of(wanted)
     experts = [*chosen, *([looked_at] if looked_at is not None and looked_at not in chosen else [])]
     facts = model.layers[layer]
-    rows = [*_section(tr("before the layers"), None, model.points_before)]
-    inside = _section(tr("layer {0}").format(layer), layer, facts.points)
+    rows = [*_section(tr("before the layers"), None, model.points_before, tr)]
+    inside = _section(tr("layer {0}").format(layer), layer, facts.points, tr)
     rows += _with_experts(inside, layer, [e for e in experts if e < facts.n_experts], facts.n_experts, tr)
-    return (*rows, *_section(tr("behind the layers"), None, model.points_behind))
+    return (*rows, *_section(tr("behind the layers"), None, model.points_behind, tr))
 
 
 def known_rows(rows: tuple[PointRow, ...], states: Points | None) -> tuple[PointRow, ...]:
@@ -53,12 +54,12 @@ def known_rows(rows: tuple[PointRow, ...], states: Points | None) -> tuple[Point
     )
 
 
-def _section(title: str, layer: int | None, points: Iterable[PointFacts]) -> list[PointRow]:
+def _section(title: str, layer: int | None, points: Iterable[PointFacts], tr: Tr) -> list[PointRow]:
     rows, group = [], ""
     for point in points:
         if point.group != group:
             group = point.group
-            rows.append(PointRow(f"{title} · {group}", layer=layer))
+            rows.append(PointRow(f"{title} · {stage_title(group, tr)}", layer=layer))
         rows.append(PointRow(point.name, point.name, layer, point))
     return rows
 

@@ -11,7 +11,7 @@ from app.cursor import Cursor
 from app.depth import USUAL, Depth
 from app.engine_words import said
 from app.point_words import axis_word, exact_text, figures_text, left_axes, place_text, point_text
-from app.run import Run, visible
+from app.run import Run, written
 from app.theme import Theme, mono_font
 from app.widgets.absent_view import AbsentView
 from app.widgets.amounts import grouped
@@ -129,6 +129,10 @@ class PointView(QWidget):
 
     # --- for the panel ----------------------------------------------------------------------------------------
 
+    def main_picture(self) -> QWidget:
+        """The tensor, as a map, bars or a list."""
+        return self._main.currentWidget()
+
     def fits(self) -> int:
         """How many cells the longer axis can show."""
         return self.map.fits()
@@ -191,7 +195,7 @@ class PointView(QWidget):
         facts = self.facts
         assert facts is not None
         if worked.sentence:
-            return worked.sentence
+            return said(worked.sentence, self.tr)
         words = ", ".join(self._entry_words(axis, at) for axis, at in zip(left_axes(facts), worked.place, strict=False))
         return self.tr("{0}: {1}").format(words or said(facts.meaning, self.tr), worked_line(worked, self.tr))
 
@@ -248,7 +252,7 @@ class PointView(QWidget):
             return
         form, look = form_of(tensor, facts), self._look()
         self._main.setCurrentIndex(_PAGES[form])
-        self.absent.say(tensor.sentence, hatched=tensor.absent)
+        self.absent.say(said(tensor.sentence, self.tr), hatched=tensor.absent)
         self.map.show_cells(cells_of(tensor, facts, look) if _PAGES[form] == 0 else None)
         self.bars.show_rows(bars_of(tensor, facts, look, self._taken) if form == "bars" else None)
         self.list.show_entries(entries_of(tensor, facts, self._run.label, self.tr) if form == "entries" else None)
@@ -418,7 +422,7 @@ class PointView(QWidget):
     def _term(self, row: int) -> str:
         """With its factors."""
         shown = () if self.worked is None else self.worked.terms
-        return term_text(shown[row]) if row < len(shown) else _entry_line(self.terms, row)
+        return term_text(shown[row], self.tr) if row < len(shown) else _entry_line(self.terms, row)
 
     def _describe_top(self, row: int) -> str:
         """With all digits."""
@@ -426,7 +430,7 @@ class PointView(QWidget):
         if tensor is None or facts is None or row >= len(tensor.top_values):
             return _entry_line(self.top, row)
         place = place_text(tensor, tuple(tensor.top[row].tolist()), self._run.label, self.tr)
-        token = f"“{visible(tensor.pieces[row].text)}” " if row < len(tensor.pieces) else ""
+        token = f"“{written(tensor.pieces[row])}” " if row < len(tensor.pieces) else ""
         return f"{tensor.name}, {token}{place}: {exact_text(facts, float(tensor.top_values[row]), self.tr)}"
 
     def _describe_bin(self, place: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QKeyEvent, QPalette, QResizeEvent
-from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QWidget
+from PySide6.QtWidgets import QButtonGroup, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from app.depth import USUAL, Depth
 from app.theme import Theme, ink
@@ -24,6 +24,9 @@ class StageBar(QWidget):
     def __init__(self, theme: Theme) -> None:
         super().__init__()
         self.stage: AttentionStage = "pattern"
+        self._chosen: AttentionStage = "pattern"
+        self._by_hand = False  # ``_chosen`` goes before where the pass stands
+        self._stop: AttentionStage | None = None
         self._buttons = {stage: _StageButton(text) for stage, text in self._texts().items()}
         self._group = QButtonGroup(self)
         row = QHBoxLayout(self)
@@ -62,7 +65,20 @@ class StageBar(QWidget):
         }
 
     def choose(self, stage: AttentionStage) -> None:
-        """Show a stage, as a click on it does."""
+        """Show a stage, as a click on it does, wherever the pass stands; the one where it stands is followed again."""
+        self._chosen, self._by_hand = stage, stage != self._stop
+        self._show(stage)
+
+    def follow(self, stop: AttentionStage | None) -> None:
+        """The pass stands at a stage, which is shown unless one was chosen by hand; None: it stands at none."""
+        self._stop = stop
+        self._show(self._chosen if stop is None or self._by_hand else stop)
+
+    def forget(self) -> None:
+        """Another run: what is chosen stays, and its stops are followed."""
+        self._by_hand = False
+
+    def _show(self, stage: AttentionStage) -> None:
         self._buttons[stage].setChecked(True)
         if stage != self.stage:
             self.stage = stage
@@ -84,14 +100,14 @@ class StageBar(QWidget):
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """One line, with the arrows."""
-        return self._room([*self._buttons.values(), *self._arrows])
+        return self._room([part.sizeHint() for part in (*self._buttons.values(), *self._arrows)])
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
         """In a narrow panel the arrows give way: no stage may be cut off."""
-        return self._room([*self._buttons.values()])
+        return self._room([button.minimumSizeHint() for button in self._buttons.values()])
 
-    def _room(self, parts: list[QWidget]) -> QSize:
-        hints, gaps = [part.sizeHint() for part in parts], self._gap * (len(parts) - 1)
+    def _room(self, hints: list[QSize]) -> QSize:
+        gaps = self._gap * (len(hints) - 1)
         return QSize(sum(hint.width() for hint in hints) + gaps, max(hint.height() for hint in hints))
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
@@ -115,6 +131,7 @@ class _StageButton(QPushButton):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.setCheckable(True)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Fixed)  # it can be narrower than its hint
         self.setAccessibleName(text)
         self._theme: Theme | None = None
         self.toggled.connect(self._colour)
@@ -136,7 +153,7 @@ class _StageButton(QPushButton):
         return QSize(metrics.horizontalAdvance(self.text()) + metrics.averageCharWidth() * 4, hint.height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        return self.sizeHint()
+        return self.sizeHint() - QSize(self.fontMetrics().averageCharWidth() * 2, 0)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         if Qt.Key(event.key()) in _STEPS:

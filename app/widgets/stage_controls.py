@@ -9,7 +9,6 @@ from typing import Any
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import (
     QCheckBox,
-    QDoubleSpinBox,
     QGridLayout,
     QHBoxLayout,
     QLabel,
@@ -22,6 +21,7 @@ from app.depth import USUAL, Depth
 from app.depth_texts import sampling_term, sampling_text
 from app.theme import Theme
 from app.widgets.amounts import grouped, percent
+from app.widgets.decimal_box import DecimalBox
 from app.widgets.follow_font import follow_font
 from app.widgets.still_label import StillLabel
 from app.widgets.term_words import tip_html, told
@@ -72,7 +72,7 @@ class StageControls(QWidget):
         self._names: dict[str, QLabel] = {}
         self._effects: dict[str, StillLabel] = {}
         self._rows: dict[str, tuple[QWidget, ...]] = {}
-        self._boxes: dict[str, QSpinBox | QDoubleSpinBox] = {}
+        self._boxes: dict[str, QSpinBox | DecimalBox] = {}
         self._grid = QGridLayout(self)
         gap = self.fontMetrics().height() // 4
         self._grid.setContentsMargins(gap * 2, gap, gap * 2, gap)
@@ -135,9 +135,9 @@ class StageControls(QWidget):
     # --- building ---------------------------------------------------------------------------------------------
 
     def _add_control(self, control: _Control) -> None:
-        box = QDoubleSpinBox() if control.decimals else QSpinBox()
+        box = DecimalBox() if control.decimals else QSpinBox()
         least = SAMPLING_RANGES[control.field][0]
-        if isinstance(box, QDoubleSpinBox):
+        if isinstance(box, DecimalBox):
             box.setDecimals(control.decimals)
             box.setRange(max(least, 10**-control.decimals) if least > 0 else max(least, -control.most), control.most)
             box.setSingleStep(control.step)
@@ -157,7 +157,7 @@ class StageControls(QWidget):
         self._greedy.toggled.connect(lambda on: self._set(greedy=on))
 
     def _add_seed(self) -> None:
-        self._seed = QDoubleSpinBox(decimals=0, maximum=_SEED_MOST)
+        self._seed = DecimalBox(decimals=0, maximum=_SEED_MOST)
         self._seed.setKeyboardTracking(False)
         seed = self._seed
         follow_font(seed, lambda font: seed.setFixedWidth(font.horizontalAdvance("0" * 10) + font.height() * 2))

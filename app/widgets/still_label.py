@@ -15,10 +15,12 @@ class StillLabel(QWidget):
     """
 
     def __init__(self, *, wrap: bool = False) -> None:
+        self._built = False  # Qt tells of another font also while it is being built
         super().__init__()
         self.label = QLabel(self)
         self.label.setWordWrap(wrap)
         self._room = QSize(0, 0)
+        self._built = True
         policy = QSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         policy.setHeightForWidth(wrap)
         self.setSizePolicy(policy)
@@ -67,6 +69,6 @@ class StillLabel(QWidget):
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and hasattr(self, "_room"):
+        if event.type() == QEvent.Type.FontChange and self._built:
             self._room = QSize(0, 0)
             self._grow()

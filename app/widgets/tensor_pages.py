@@ -373,7 +373,7 @@ class FiguresPage(TensorPage):
         if not self._mine(answer):
             return
         if isinstance(answer, Unreadable):
-            self.clear(answer.sentence)
+            self.clear(said(answer.sentence, self.tr))
         elif isinstance(answer, TensorFigures):
             self._take_figures(answer)
         elif isinstance(answer, TensorHistogram):
@@ -546,7 +546,7 @@ class SpectrumPage(TensorPage):
         if not self._mine(answer):
             return
         if isinstance(answer, Unreadable):
-            self.clear(answer.sentence)
+            self.clear(said(answer.sentence, self.tr))
         elif isinstance(answer, SingularValues):
             self._pace = max(0.2, answer.seconds / self._estimate() * self._pace)
             self.found, self._asked = answer, False

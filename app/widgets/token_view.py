@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -23,7 +22,7 @@ from PySide6.QtGui import (
 )
 from PySide6.QtWidgets import QAbstractScrollArea, QToolTip, QWidget
 
-from app.run import Run, visible
+from app.run import Run, written
 from app.theme import Theme, ink, lut
 from app.widgets.canvas import outline_pen, small
 from app.widgets.lines import Lines
@@ -31,16 +30,6 @@ from engine.frames import Piece, StepFrame
 
 LONGEST_EMS = 22  # a longer token is shortened on screen; its tool tip has all of it
 _FEW = 64  # up to so many changed boxes are repainted one by one
-
-
-def shown(piece: Piece) -> str:
-    """What stands in a token's box: white space drawn, bytes that are no character as \\xNN, never empty."""
-    text = piece.text
-    if "\ufffd" in text and piece.raw:
-        text = piece.raw.decode("utf-8", "backslashreplace")
-    if text and unicodedata.category(text[0]).startswith("M"):
-        text = "◌" + text  # a mark that combines needs something to stand on
-    return visible(text)
 
 
 @dataclass(frozen=True)
@@ -156,13 +145,9 @@ class TokenView(QAbstractScrollArea):
 
     def _add_from(self, first: int) -> None:
         for position in range(first, self.run.n_tokens):
-            text = shown(self._piece(position))
+            text = written(self.run.piece(position))
             self._texts.append(text)
             self._lines.add(self._width(text), self._lead(position))
-
-    def _piece(self, position: int) -> Piece:
-        n_prompt = self.run.n_prompt
-        return self.run.prompt[position] if position < n_prompt else self.run.steps[position - n_prompt].piece
 
     def _width(self, text: str) -> float:
         em = self._metrics.height()
@@ -209,12 +194,12 @@ class TokenView(QAbstractScrollArea):
         return position if target == line else self._lines.nearest(target, left + width / 2)
 
     def show_position(self, position: int) -> None:
-        """Scroll only as far as needed."""
+        """Scroll only as far as needed, by whole lines."""
         if not 0 <= position < len(self._texts):
             return
         top = self._lines.place(position)[0] * self._line_step
         bar, page = self.verticalScrollBar(), self.viewport().height()
-        bar.setValue(min(max(bar.value(), top + self._line_step + self._margin() - page), top))
+        bar.setValue(min(max(bar.value(), self._whole_lines(top + self._line_step + self._margin() - page)), top))
 
     def show_end(self) -> None:
         self.verticalScrollBar().setValue(self.verticalScrollBar().maximum())
@@ -237,9 +222,14 @@ class TokenView(QAbstractScrollArea):
     def _fit_scroll_bar(self, follow: bool) -> None:
         bar, page = self.verticalScrollBar(), self.viewport().height()
         bar.setPageStep(page)
-        bar.setRange(0, max(0, self.lines_height(self._lines.n_lines) - page))
+        last = self._line_step * max(0, self._lines.n_lines - 1)
+        bar.setRange(0, min(last, self._whole_lines(self.lines_height(self._lines.n_lines) - page)))
         if follow:
             self.show_end()
+
+    def _whole_lines(self, pixels: int) -> int:
+        """So many or more: no line is cut through at the top."""
+        return max(0, -(-pixels // self._line_step) * self._line_step)
 
     def _update(self, positions: Iterable[int | None]) -> None:
         known = [p for p in positions if p is not None and 0 <= p < len(self._texts)]
@@ -279,7 +269,7 @@ class TokenView(QAbstractScrollArea):
         fill, letters = self._shade(position)
         painter.setPen(self._border(position))
         painter.setBrush(fill)
-        radius = box.height() / 2 if self._piece(position).special else 3.0
+        radius = box.height() / 2 if self.run.piece(position).special else 3.0
         painter.drawRoundedRect(box.adjusted(0.5, 0.5, -0.5, -0.5), radius, radius)
         painter.setPen(letters)
         self._draw_text(painter, box.adjusted(0, 0, -self._note_room(), 0), self._texts[position])

@@ -25,9 +25,10 @@ def top_levels() -> set[QWidget]:
     return set(QApplication.topLevelWidgets())
 
 
-def active_timers() -> list[QTimer]:
+def active_timers() -> list[str]:
     """Timers that run now, of every object that Python knows (isinstance would wake lazy objects: type does not)."""
-    return [found for found in gc.get_objects() if issubclass(type(found), QTimer) and _runs(found)]
+    running = [found for found in gc.get_objects() if issubclass(type(found), QTimer) and _runs(found)]
+    return [f"every {timer.interval()} ms, of {timer.parent()!r}" for timer in running]
 
 
 def _runs(timer: QTimer) -> bool:

@@ -11,6 +11,9 @@ from contextlib import contextmanager
 
 from PySide6.QtCore import QCoreApplication, QTranslator
 
+from app.engine_words import know
+from tests.app.engine_texts import engine_texts
+
 ACCENTS = str.maketrans("aceinostuzACEINOSTUZ", "áçéîñöšťüžÁÇÉÎÑÖŠŤÜŽ")
 FIRST, LAST = "⟦", "⟧"
 _KEPT = re.compile(r"(\{[^}]*\}|%\w|<[^>]*>)")  # places for figures, tags
@@ -35,7 +38,9 @@ def spoken() -> Iterator[None]:
     """Every text that is made meanwhile."""
     translator = Pseudo()
     QCoreApplication.installTranslator(translator)
+    know(engine_texts())
     try:
         yield
     finally:
+        know(())
         QCoreApplication.removeTranslator(translator)

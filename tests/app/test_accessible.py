@@ -17,7 +17,7 @@ from app.panels import PANELS
 from app.widgets.canvas import Canvas
 from app.widgets.draw_bar import DrawBar
 from app.window import Window
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, with_run
 
 ARROWS = (Qt.Key.Key_Right, Qt.Key.Key_Down, Qt.Key.Key_Left, Qt.Key.Key_Up, Qt.Key.Key_Right)
 MOST_STOPS = 400  # of Tab in one round
@@ -26,13 +26,7 @@ MOST_STOPS = 400  # of Tab in one round
 @pytest.fixture
 def live(make_window: MakeWindow, qtbot, tiny_model: Path) -> Window:
     """A run of eight tokens on the tiny model."""
-    options = Options(model=str(tiny_model), sampling=GREEDY, tokens=8, size=(1600, 900), layout="explore")
-    window = make_window(options, PANELS, start=True)
-    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
-    window.bar.prompt.setPlainText("hello")
-    window.run_prompt()
-    qtbot.waitUntil(lambda: window.context.run.ended is not None and window.complete, timeout=60_000)
-    return window
+    return with_run(make_window, qtbot, tiny_model, PANELS, tokens=8, size=(1600, 900), layout="explore")
 
 
 def controls(window: QWidget) -> Iterator[QWidget]:
@@ -163,6 +157,33 @@ def test_ctrl_tab_goes_through_all_open_panels_and_back(live: Window) -> None:
     assert went == keys
     press(live, Qt.Key.Key_Backtab, shift=True)
     assert focused(live) == keys[-2]
+
+
+FIRST = {  # what the keyboard comes to in a panel that was never seen before
+    "strip": "Tokens of the prompt and of the answer",
+    "layers": "Map of the pass",
+    "attention": "Attention of one head",
+    "residual": "Norm of the residual stream",
+    "lens": "First choice by layer and position",
+    "cache": "Positions stored by each layer",
+    "activations": "Tensor of the point",
+    "sampling": "Most probable tokens",
+}
+
+
+def test_ctrl_tab_comes_to_the_main_picture_also_where_it_is_still_to_be_computed(live: Window, qtbot) -> None:
+    live.workspace.docks["strip"].take_focus()
+    first, waited = {}, []
+    for _ in live.workspace.docks:
+        press(live, Qt.Key.Key_Tab)
+        if isinstance(live.focusWidget(), PanelDock):
+            waited.append(live.focusWidget().accessibleName())
+        qtbot.waitUntil(lambda: live.complete, timeout=20_000)
+        QApplication.processEvents()
+        first[focused(live)] = live.focusWidget().accessibleName()
+    assert {key: first[key] for key in FIRST} == FIRST
+    assert {"Residual stream", "Lens"} <= set(waited), "their pictures come later, and the dock says its name meanwhile"
+    assert first["branches"] == "Branches", "there is nothing in it for the keyboard"
 
 
 def test_ctrl_tab_passes_over_closed_panels_and_stays_with_a_maximised_one(live: Window) -> None:

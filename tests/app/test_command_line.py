@@ -54,7 +54,7 @@ def test_a_prompt_needs_no_model(line: list[str]) -> None:
 
 def test_panels_that_can_be_named_are_those_of_the_window() -> None:
     from app.layout_names import EXPLORE
-    from app.layouts import LAYOUTS
+    from app.layout_shapes import LAYOUTS
     from app.panels import PANELS as ALL
 
     assert set(PANELS) <= {panel.key for panel in ALL}

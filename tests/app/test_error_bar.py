@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from PySide6.QtGui import QGuiApplication
 
 from app.error_bar import LONGEST_LINE, MOST_KNOWN, ErrorBar
+from app.languages import be_quiet, speak
 from app.theme import DARK
 from engine.frames import ErrorFrame
 from tests.app.conftest import MakeWindow
@@ -40,6 +43,32 @@ def test_one_that_was_not(bar: ErrorBar, qtbot) -> None:
     assert QGuiApplication.clipboard().text() == f"{BUG.sentence}\n{BUG.details}"
     with qtbot.waitSignal(bar.report_asked):
         bar.report.click()
+
+
+@pytest.fixture
+def chinese() -> Iterator[None]:
+    speak("zh_CN")
+    yield
+    be_quiet()
+
+
+@pytest.mark.usefixtures("chinese")
+def test_an_error_is_said_and_copied_in_the_user_s_language(bar: ErrorBar) -> None:
+    empty = ErrorFrame("run", "The prompt is empty; type some text for the model to go on from.")
+    bar.show_error(empty)
+    assert bar.sentence.text() == "提示词为空；请输入一些文本供模型续写。"
+    bar.show_error(empty)
+    assert bar.sentence.text() == "提示词为空；请输入一些文本供模型续写。 (×2)"
+    assert bar.more.isHidden()
+    bar.copy.click()
+    assert QGuiApplication.clipboard().text() == "提示词为空；请输入一些文本供模型续写。"
+
+
+@pytest.mark.usefixtures("chinese")
+def test_what_nobody_has_foreseen_keeps_its_english_details(bar: ErrorBar) -> None:
+    bar.show_error(BUG)
+    assert bar.sentence.text() == "发生了意外错误（KeyError：'x'）。"
+    assert "Traceback:\n" in bar.details.toPlainText()
 
 
 def test_repeats_are_folded_also_among_others(bar: ErrorBar) -> None:

@@ -70,9 +70,9 @@ def test_maps_are_those_of_transformers_and_blank_where_a_query_does_not_look(qt
     [
         ("gemma3_text-default", 0, "sliding window 12: a query sees the last 12 positions", "window 12"),
         ("llama4_text-default", 0, "chunk 16: a query sees its own chunk of 16 positions", "chunk 16"),
-        ("deepseek_v3-default", 1, "every head has keys and values of its own, made from one latent", "latent"),
-        ("falcon-7b", 0, "4 query heads of 8 share one KV head", "KV head 0"),
-        ("gpt2-default", 0, "4 heads of 8, each with its own keys and values", "layer 0, head 1"),
+        ("deepseek_v3-default", 1, "all have keys and values of their own, made from one latent", "latent"),
+        ("falcon-7b", 0, "4 query heads, each 8 wide, share one KV head", "KV head 0"),
+        ("gpt2-default", 0, "4 heads, each 8 wide and with its own keys and values", "layer 0, head 1"),
     ],
 )
 def test_the_attention_panel_says_what_kind_it_is(
@@ -328,7 +328,7 @@ def test_the_tip_of_a_layer_and_of_the_model_are_its_facts(qtbot: Any, kinds: Ki
     tip = view.tip(view.row_box(row).center()).splitlines()
     assert tip == [
         "layer 2",
-        "4 query heads of 12 share 2 KV heads: each is read by 2",
+        "4 query heads, each 12 wide, share 2 KV heads: 2 query heads read each",
         "sliding window 12: a query sees the last 12 positions, its own included; "
         "what is missing to 1 in a row went to the head's sink",
         "6 experts, 48 wide; a router picks 3 for every position",
@@ -338,7 +338,7 @@ def test_the_tip_of_a_layer_and_of_the_model_are_its_facts(qtbot: Any, kinds: Ki
     status = StatusBar()
     qtbot.addWidget(status)
     status.show_run(run, "ready")
-    assert "2 layers: 4 query heads of 12 share 2 KV heads" in status.model.toolTip()
+    assert "2 layers: 4 query heads, each 12 wide, share 2 KV heads" in status.model.toolTip()
 
 
 def test_sixty_layers_of_two_kinds(qtbot: Any, kinds: KindsOnDisk) -> None:

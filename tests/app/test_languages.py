@@ -16,6 +16,7 @@ from PySide6.QtWidgets import QApplication
 import resources
 from app import languages
 from app.languages import LANGUAGES, PARTS, Table, be_quiet, language_of, read, read_part, speak
+from tests.app.engine_texts import engine_texts
 from tests.app.word_list import ROOT, TABLES, all_texts, called, calls, explanations, strings_of, unread
 
 OTHERS = [name for name in LANGUAGES if name != "en"]
@@ -39,7 +40,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_language_has_every_text_and_no_other(name: str) -> None:
     """``python -m tests.app.word_list NAME`` prints what is missing."""
-    for part, texts in zip(PARTS, (all_texts(), explanations()), strict=True):
+    for part, texts in zip(PARTS, (all_texts(), explanations(), engine_texts()), strict=True):
         table = read_part(name, part)
         assert [text for text in texts if text not in table] == []
         assert [text for text in table if text not in texts] == []
@@ -108,13 +109,14 @@ FROM_TABLES = {
     "told(story_of(model, layer, stage))",
     "told(story_of(self._model, layer, ''))",
     "told(term.definition)",
+    "told(term.formula)",
     "told(term.mistake)",
     "told(term.name)",
     "told(term.story)",
     "told(text)",
     "told(words)",
     "tr(NOTES[entry.state])",
-    "tr(form)",
+    "tr(form.text)",
     "tr(note)",
     "tr(text)",
     "translate(TITLES[section])",
@@ -129,9 +131,11 @@ FROM_TABLES = {
     "translate(picked.help)",
     "translate(row.help)",
     "translate(row.menu)",
+    "translate(row.text)",
     "translate(self.picked.help)",
     "translate(text)",
     "translate(title)",
+    "translate(words)",
 }
 
 

@@ -37,7 +37,7 @@ def test_the_focus_layout_has_its_shares_again_after_the_grid(make_window: MakeW
     docks = window.workspace.docks
     for layout in ("all", "explore"):
         window.actions_by_name[f"use_layout.{layout}"].trigger()
-        qtbot.waitUntil(lambda layout=layout: docks["experts"].shown == (layout == "all"))
+        qtbot.waitUntil(lambda layout=layout: docks["residual"].shown == (layout == "all"))
     shares = {"layers": 0.16, "attention": 0.58, "sampling": 0.26}
     qtbot.waitUntil(lambda: all(abs(docks[key].width() / 1280 - share) < 0.03 for key, share in shares.items()))
 

@@ -10,7 +10,6 @@ import pytest
 from PySide6.QtWidgets import QApplication
 
 from app.board import Board
-from app.command_line import Options
 from app.long_work import LongWork, Work
 from app.long_work_words import figures_text, left_text, seconds_text, whole_text
 from app.notices import DownloadFrame, SavedFrame
@@ -20,7 +19,7 @@ from app.widgets.long_work import LongWorkView
 from app.window import Window
 from engine.frames import AnswerFrame, ErrorFrame, ProgressFrame
 from engine.questions import AskCacheState
-from tests.app.conftest import GREEDY, MakeWindow, panel_class, slow_passes
+from tests.app.conftest import MakeWindow, panel_class, slow_passes, with_model
 
 
 class Clock:
@@ -248,9 +247,7 @@ def shown(window: Window) -> list[str]:
 
 @pytest.fixture
 def live(make_window: MakeWindow, qtbot, tiny_model: Path) -> Window:
-    window = make_window(Options(model=str(tiny_model), sampling=GREEDY, tokens=4), start=True)
-    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
-    return window
+    return with_model(make_window, qtbot, tiny_model, tokens=4)
 
 
 def test_opening_is_shown_and_ends_with_the_model(make_window: MakeWindow, qtbot, tiny_model: Path) -> None:

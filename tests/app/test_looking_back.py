@@ -17,7 +17,7 @@ from app.panels import PANELS
 from app.window import Window
 from engine.frames import AnswerFrame, StepFrame
 from engine.settings import Record
-from tests.app.conftest import GREEDY, MakeWindow, slow_passes
+from tests.app.conftest import GREEDY, MakeWindow, slow_passes, with_model
 
 LONG = 400
 PROMPT = "hello world"
@@ -42,13 +42,10 @@ class Answers(dict):
 @pytest.fixture
 def live(make_window: MakeWindow, qtbot: Any, tiny_model: Path) -> tuple[Window, Answers]:
     """A window with every panel, the tiny model, and a long run ready to begin."""
-    options = Options(model=str(tiny_model), sampling=GREEDY, tokens=LONG, size=(1600, 1000))
-    window = make_window(options, panels=PANELS, start=True)
+    window = with_model(make_window, qtbot, tiny_model, PANELS, PROMPT, tokens=LONG, size=(1600, 1000))
     answers = Answers()
     window.received.connect(answers.take)
-    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
     slow_passes(window, 0.03)
-    window.bar.prompt.setPlainText(PROMPT)
     return window, answers
 
 

@@ -16,7 +16,7 @@ from app.commands import COMMANDS, identity
 from app.menus import add_commands
 from app.panels import PANELS
 from app.window import Window
-from tests.app.conftest import GREEDY, MakeWindow
+from tests.app.conftest import GREEDY, MakeWindow, with_model, with_run
 from tests.app.test_window import live as live
 
 
@@ -140,9 +140,7 @@ def test_a_command_of_the_pass_pins_where_the_menu_was_opened(
 @pytest.fixture
 def live_panels(make_window: MakeWindow, qtbot, tiny_model) -> Window:
     """A window of the real panels with the tiny model loaded."""
-    window = make_window(Options(model=str(tiny_model), sampling=GREEDY, tokens=2), PANELS, start=True)
-    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
-    return window
+    return with_model(make_window, qtbot, tiny_model, PANELS, tokens=2)
 
 
 def test_a_menu_without_commands_stays_as_it_is(make_window: MakeWindow, placed, qtbot) -> None:
@@ -154,3 +152,25 @@ def test_a_menu_without_commands_stays_as_it_is(make_window: MakeWindow, placed,
     assert [action.text() for action in menu.actions()] == ["own"]
     add_commands(menu, "pass", window.actions_by_name)
     assert [action.isSeparator() for action in menu.actions()] == [False, True, False]
+
+
+# ---- where nothing in a panel has a menu of its own ------------------------------------------------------------------
+
+
+def test_the_menu_of_a_panel_opens_wherever_it_has_none_of_its_own(
+    make_window: MakeWindow, qtbot, tiny_model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    window = with_run(make_window, qtbot, tiny_model, PANELS, tokens=4, layout="explore")
+    popped: list[QMenu] = []
+    monkeypatch.setattr(QMenu, "popup", lambda menu, place: popped.append(menu))
+    for key in ("attention", "lens", "cache", "experts", "residual", "layers", "sampling"):
+        window.show_panel(key)
+        qtbot.waitUntil(lambda: window.complete, timeout=20_000)
+        dock = window.workspace.docks[key]
+        picture = dock.panel.main_picture() or dock.panel
+        corner = picture.rect().bottomRight() - QPoint(3, 3)
+        event = QContextMenuEvent(QContextMenuEvent.Reason.Mouse, corner, picture.mapToGlobal(corner))
+        QApplication.sendEvent(picture, event)
+        assert popped == [dock.bar._export.menu()], key
+        popped.pop().aboutToShow.emit()
+        assert any("picture" in text for text in texts(dock.bar._export.menu())), key

@@ -10,19 +10,20 @@ from PySide6.QtCore import Qt
 from PySide6.QtGui import QPaintEvent
 from PySide6.QtWidgets import QApplication, QTreeWidgetItem
 
-from app.command_line import Options
 from app.detail import Pace
 from app.window import Window
 from engine.frames import EndFrame, StepFrame
 from engine.questions import AskAttentionGrid
-from tests.app.conftest import GREEDY, MakeWindow, PlainPanel, panel_class, slow_passes
+from tests.app.conftest import (
+    Journal,
+    MakeWindow,
+    PlainPanel,
+    panel_class,
+    slow_passes,
+    with_journal,
+)
 
 SLOW = 0.02
-
-
-class Journal(list):
-    def count_of(self, kind: type) -> int:
-        return sum(isinstance(frame, kind) for frame in self)
 
 
 class SlowToPaint(PlainPanel):
@@ -46,12 +47,8 @@ PANELS = (SlowToPaint, *(panel_class(key) for key in ("layers", "attention", "re
 
 @pytest.fixture
 def live(make_window: MakeWindow, qtbot, tiny_model: Path) -> tuple[Window, Journal]:
-    window = make_window(Options(model=str(tiny_model), sampling=GREEDY, tokens=100), panels=PANELS, start=True)
-    journal = Journal()
-    window.received.connect(journal.append)
-    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+    window, journal = with_journal(make_window, qtbot, tiny_model, PANELS, tokens=100)
     slow_passes(window, 0.015)
-    window.bar.prompt.setPlainText("hello")
     return window, journal
 
 

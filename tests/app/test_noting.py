@@ -11,7 +11,7 @@ from PySide6.QtTest import QAbstractItemModelTester
 from PySide6.QtWidgets import QApplication, QFileDialog
 
 from app.command_line import Options
-from app.notes import MOST_NOTES, Note, Notes, at
+from app.notes import LONGEST_TEXT, MOST_NOTES, Note, Notes, at
 from app.panels import PANELS
 from app.panels.notes import NotesPanel
 from app.panels.token_strip import TokenStrip
@@ -127,7 +127,14 @@ def test_too_many_are_refused_in_a_sentence(driver: Driver) -> None:
     pin(driver, 3)
     driver.trigger("bookmark")
     assert str(MOST_NOTES) in driver.window.error_bar.sentence.text()
-    assert driver.panel("notes").form.field.isReadOnly()
+    form = driver.panel("notes").form
+    assert form.field.isReadOnly()
+    assert str(MOST_NOTES) in form.refusal.text()
+    assert not form.refusal.isHidden()
+    driver.panel("notes").table.pick((1,), 1)
+    driver.panel("notes").buttons["delete"].click()
+    assert not form.field.isReadOnly()
+    assert form.refusal.isHidden()
 
 
 # ---- the panel -------------------------------------------------------------------------------------------------------
@@ -161,6 +168,55 @@ def test_a_note_is_written_changed_and_deleted(driver: Driver) -> None:
     driver.qtbot.keyClick(panel.table, Qt.Key.Key_Return)
     look = driver.window.context.cursor.pinned
     assert (look.position, look.layer) == (3, 2)
+
+
+def test_a_text_that_is_too_long_is_refused_and_stays(driver: Driver) -> None:
+    form = driver.bring_up("notes").form
+    form.field.setPlainText("a" * (LONGEST_TEXT + 15))
+    assert "4,015" in form.refusal.text()
+    assert "4,000" in form.refusal.text()
+    assert not form.keep.isEnabled()
+    driver.qtbot.keyClick(form.field, Qt.Key.Key_Return, Qt.KeyboardModifier.ControlModifier)
+    assert len(notes(driver)) == 0
+    assert len(form.field.toPlainText()) == LONGEST_TEXT + 15, "nothing of it is lost"
+    form.field.setPlainText("a" * LONGEST_TEXT)
+    assert form.refusal.isHidden()
+    form.keep.click()
+    assert [len(note.text) for note in notes(driver)] == [LONGEST_TEXT]
+
+
+def test_the_row_that_looks_picked_is_picked(driver: Driver) -> None:
+    """A bookmark made by its key, and the list: Enter, Delete and the buttons are about the row with the focus."""
+    for position in (2, 4, 5):
+        pin(driver, position, 1, 0)
+        driver.trigger("bookmark")
+    first, _, third = (note.number for note in notes(driver))
+    panel = driver.bring_up("notes")
+    assert panel.table.picked == ()
+    driver.trigger("show_marks")
+    assert panel.table.picked == (first,) == (panel.table.current,)
+    assert all(panel.buttons[what].isEnabled() for what in ("go", "change", "delete"))
+    driver.qtbot.keyClick(panel.table, Qt.Key.Key_Down)
+    driver.qtbot.keyClick(panel.table, Qt.Key.Key_Delete)
+    assert [note.number for note in notes(driver)] == [first, third]
+    assert panel.table.picked == (third,), "what has come into its place"
+    driver.qtbot.keyClick(panel.table, Qt.Key.Key_Delete)
+    assert panel.table.picked == (first,)
+    driver.qtbot.keyClick(panel.table, Qt.Key.Key_Delete)
+    assert (panel.table.picked, len(notes(driver))) == ((), 0)
+
+
+def test_coming_to_the_list_by_keyboard_picks_a_row(driver: Driver) -> None:
+    pin(driver, 2, 1, 0)
+    driver.trigger("bookmark")
+    panel = driver.bring_up("notes")
+    panel.form.field.setFocus()
+    assert panel.table.picked == ()
+    panel.table.setFocus(Qt.FocusReason.MouseFocusReason)
+    assert panel.table.picked == (), "a click picks by itself"
+    panel.form.field.setFocus()
+    panel.table.setFocus(Qt.FocusReason.TabFocusReason)
+    assert panel.table.picked == (notes(driver).notes[0].number,)
 
 
 def test_the_form_says_what_a_note_would_be_about(driver: Driver) -> None:
@@ -311,19 +367,26 @@ def test_notes_are_saved_and_opened_with_the_run(driver: Driver, tmp_path: Path)
     assert save(driver, tmp_path / "c.fluoro")[0] == (Mark(HOSTILE.strip(), position, 1, None),)
 
 
-def test_a_file_keeps_the_notes_of_other_branches_in_words(driver: Driver, tmp_path: Path) -> None:
+def test_a_file_keeps_the_notes_of_other_branches(driver: Driver, tmp_path: Path) -> None:
     position = driver.run.n_prompt + 3
     pin(driver, position, 1, 0)
     word = driver.run.label(position)
     write(driver, "of the first branch")
     branched(driver, driver.run.n_prompt + 2)
     written, _ = save(driver, tmp_path / "a.fluoro")
-    assert written == (Mark("of the first branch", None, 1, 0, f"token {position} “{word}”"),)
+    assert written == (Mark("of the first branch", position, 1, 0, "", 0),)
+    (before,) = notes(driver)
+    notes(driver).take(())
     driver.window.filing.open_model(str(tmp_path / "a.fluoro"))
+    driver.qtbot.waitUntil(lambda: [note.token for note in notes(driver)] == [before.token], timeout=30_000)
+    (note,) = notes(driver)
+    assert (note.word, note.branch) == (word, 0)
     panel = driver.panel("notes")
-    driver.qtbot.waitUntil(lambda: bool(notes(driver)) and notes(driver).notes[0].once != "", timeout=30_000)
     assert panel.table.notes.rows[0].place == f"token {position} “{word}” · layer 1 · head 0"
-    assert panel.table.notes.rows[0].absent == "not in this run"
+    assert panel.table.notes.rows[0].absent == "on branch 0"
+    driver.until(SwitchedFrame, lambda: driver.window.noting.jump(note.number))
+    driver.qtbot.waitUntil(lambda: driver.window.context.cursor.pinned.position == position, timeout=30_000)
+    assert driver.run.tree.current == 0
 
 
 def test_notes_are_taken_along_as_text_and_table(driver: Driver, tmp_path: Path, monkeypatch) -> None:

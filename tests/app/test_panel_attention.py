@@ -67,7 +67,7 @@ def test_the_real_model_shows_its_known_row_and_its_true_heads(qtbot: Any, smoll
     known = [0.96988, 0.00158, 0.00266, 0.00878, 0.01710]
     np.testing.assert_allclose(shown.panel.values()["row"][4], known, atol=2e-5)
     np.testing.assert_allclose(shown.panel.values()["map"][4], known, atol=2e-5)
-    assert "9 query heads of 64 share 3 KV heads" in shown.panel._sharing.text()
+    assert "9 query heads, each 64 wide, share 3 KV heads: 3 query heads read each" in shown.panel._sharing.text()
     assert "head 4 reads KV head 1" in shown.panel.caption()
     assert shown.panel._heads.heads.per_group == 3
 

@@ -16,7 +16,7 @@ from app.panels.experts import ExpertsPanel
 from app.run import Run
 from app.theme import DARK, LIGHT, Theme
 from app.widgets.bar_rows import BARRED, NONE, TAKEN
-from app.widgets.experts_pages import MOST_LISTED
+from app.widgets.experts_of_run import MOST_LISTED
 from app.widgets.heatmap import ABSENT, MASKED
 from engine.frames import RunFrame
 from engine.questions import AskExpertUse, AskRouterRow, AskRouting, AskRoutingLayers, AskRoutingShares

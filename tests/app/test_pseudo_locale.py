@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QComboBox, QLabel, QTabBar, QTabWidget, QWidget
 
+import engine
 import resources
 from app.command_line import Options
+from app.commands import COMMANDS, why_not
 from app.examples import read_examples
 from app.glossary import glossary
 from app.keys import OWN_KEYS
@@ -18,11 +23,13 @@ from app.panels import PANELS
 from app.run import visible
 from app.window import Window
 from engine.checkpoint.catalog import catalog
+from engine.edits import Edit
 from engine.frames import AnswerFrame
 from engine.point_code import SAMPLING_CODE
 from tests.app.conftest import GREEDY, MakeWindow
-from tests.app.pseudo import ACCENTS, spoken
+from tests.app.pseudo import ACCENTS, FIRST, LAST, spoken
 from tests.app.texts_seen import painted, repaint, texts_of
+from tests.engine.run_files import made, rewritten, saved, with_facts
 
 PROMPT = "The cat sat on the"
 PAGES = (
@@ -36,7 +43,7 @@ _SHAPE, _QUOTED, _KEYS = r"\[[^\]]*\]", r"“[^”]*”", r"(?:Ctrl|Alt|Shift|Me
 _SPACE = r"\s+"
 _TOKEN = r"^(?:\d+ )?␣\w*…?$"
 _UNITS, _NAMES = "[kMGTP]?FLOP|nats|bits", "Fluoroscope|Python|NumPy|English"
-_UNTRANSLATED = ("embed", "final norm", "logits", "sampling", "token", "auto", "cpu")  # stages, values of options
+_UNTRANSLATED = ("auto", "cpu")  # values of options
 
 
 def untranslated(text: str, data: re.Pattern[str]) -> str:
@@ -59,14 +66,14 @@ def _known() -> Iterator[str]:
 
 
 def _of_model(window: Window) -> Iterator[str]:
-    """Its names, stages, points with their formulas and code."""
+    """Its names, points with their formulas and code."""
     model = window.context.run.model
     if model is None:
         return
     yield from (PROMPT, model.name, model.source, model.family, model.dtype, model.device, *model.stored_as.split())
-    yield from (stage for layer in model.layers for stage in layer.stages)
     points = (*model.points_before, *(p for layer in model.layers for p in layer.points), *model.points_behind)
-    texts = (text for point in points for text in (point.formula, point.code, *point.shape))
+    texts = [text for point in points for text in (point.formula, point.code, *point.shape)]
+    texts += [text for layer in model.layers for one in layer.attention_stages for text in (one.formula, one.code)]
     yield from (line for text in texts for line in text.splitlines())
 
 
@@ -184,6 +191,74 @@ def test_every_text_of_pages_and_dialogs_is_translated(live: Window, talking: li
         found |= {f"{page}: {text}" for text in plain_texts(talking, data)}
         live.undo_one()
     assert found == set()
+
+
+# what goes wrong, and what the window does then; DATA stands for a folder with files that are no models
+WRONG: dict[str, Callable[[Window, Path], None]] = {
+    "a missing file": lambda window, data: window.filing.open_model(str(data / "gone.gguf")),
+    "an empty folder": lambda window, data: window.filing.open_model(str(data / "empty")),
+    "a damaged file": lambda window, data: window.filing.open_model(str(data / "damaged.gguf")),
+    "pickled weights": lambda window, data: window.filing.open_model(str(data / "pickled")),
+    "a configuration": lambda window, data: window.filing.open_model(str(data / "odd")),
+    "a run": lambda window, data: window.filing.open_model(str(data / "damaged.fluoro")),
+    "a download": lambda window, data: window.shelving.download("nobody/nothing"),
+    "an empty prompt": lambda window, data: _run(window, ""),
+    "a long prompt": lambda window, data: _run(window, "long " * 3_000),
+    "an edit": lambda window, data: window.context.tray.add(
+        Edit("zero", "attn.hook_z", layers=(1,), heads=(99,), name="T1")
+    ),
+    "experts": lambda window, data: window.context.tray.add(
+        Edit("forbid", "mlp.hook_router_choice", layers=(1,), entries=tuple(range(8)))
+    ),
+    "a place to save": lambda window, data: window.worker.save_run(data / "none" / "run.fluoro"),
+}
+
+
+def _run(window: Window, prompt: str) -> None:
+    window.bar.prompt.setPlainText(prompt)
+    window.run_prompt()
+
+
+@pytest.fixture
+def no_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    for name in ("empty", "pickled", "odd"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "damaged.gguf").write_bytes(b"GGUF\3\0\0\0" + b"\xff" * 40)
+    (tmp_path / "damaged.fluoro").write_bytes(b"PK\3\4" + bytes(100))
+    for name, config in (("pickled", '{"model_type": "llama"}'), ("odd", '{"model_type": "llama", "hidden_size": -3}')):
+        (tmp_path / name / "config.json").write_text(config)
+        (tmp_path / name / "pytorch_model.bin").write_bytes(b"")
+    (tmp_path / "odd" / "model.safetensors").write_bytes(b"\2" + bytes(7) + b"{}")
+    return tmp_path
+
+
+def test_every_error_is_said_in_the_language(live: Window, qtbot, no_models: Path) -> None:
+    data, found = Data(live), {}
+    for name, do in WRONG.items():
+        live.error_bar.hide()
+        do(live, no_models)
+        qtbot.waitUntil(lambda: not live.error_bar.isHidden(), timeout=60_000)
+        sentence = live.error_bar.sentence.text().replace(os.strerror(errno.ENOENT), "")  # the system's words
+        assert live.error_bar.text().startswith(FIRST), name
+        found[name] = (sentence.startswith(FIRST), sentence.endswith(LAST), data.untranslated(sentence))
+    assert set(found.values()) == {(True, True, "")}, found
+
+
+def test_a_run_without_its_model_says_so_in_the_language(
+    make_window: MakeWindow, talking: list[str], qtbot, tmp_path: Path, tiny_model: Path
+) -> None:
+    session, steps = made(engine.load(tiny_model, device="cpu"), "hello abc", 6, seed=5)
+    whole = saved(tmp_path / "whole.fluoro", session, steps, reason="limit", max_new_tokens=6)
+    orphan = rewritten(whole, tmp_path / "run.fluoro", with_facts(lambda facts: facts["model"].update(source="gone")))
+    window = make_window(Options(model=str(orphan), sampling=GREEDY, layout="all"), PANELS, start=True)
+    qtbot.waitUntil(lambda: window.context.run.ended is not None and window.complete, timeout=60_000)
+    needs = {dock.panel.need for dock in window.workspace.docks.values() if dock.panel.need}
+    assert needs
+    edit = next(command for command in COMMANDS if command.name == "new_edit")
+    for sentence in (*needs, window.notice_bar.sentences.text(), why_not(edit, window.situation())):
+        assert sentence.count(FIRST) >= 1, sentence
+        assert Data(window).untranslated(sentence) == ""
 
 
 @pytest.mark.parametrize("layout", ["explore", "all"])

@@ -13,10 +13,11 @@ from PySide6.QtWidgets import QFileDialog
 
 import engine
 from app.command_line import Options, parse
+from app.dropping import dropped_model
 from app.notices import CancelledFrame, GoesOnFrame, OpenedFrame, SavedFrame
 from app.panels import PANELS
 from app.saving import Saving
-from app.window import Window, dropped_model
+from app.window import Window
 from app.worker import OpenRequest, RunRequest, Worker
 from engine.frames import AnswerFrame, EndFrame, ErrorFrame, ModelFrame, NeedsModel, RunFrame, StepFrame
 from engine.questions import AskAttentionGrid, AskResidualNorms

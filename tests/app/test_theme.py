@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -173,10 +174,21 @@ def test_palette_has_every_role(theme: Theme) -> None:
 
 
 @each
-def test_selected_text_can_be_read(theme: Theme) -> None:
+@pytest.mark.parametrize("group", [QPalette.ColorGroup.Active, QPalette.ColorGroup.Disabled])
+def test_selected_text_can_be_read(theme: Theme, group: QPalette.ColorGroup) -> None:
     made = themes.palette(theme)
-    chosen = (made.color(QPalette.ColorRole.HighlightedText), made.color(QPalette.ColorRole.Highlight))
+    chosen = (made.color(group, QPalette.ColorRole.HighlightedText), made.color(group, QPalette.ColorRole.Highlight))
     assert themes.contrast(*chosen) >= 4.5
+
+
+@each
+def test_a_button_that_is_pressed_in_and_disabled_can_be_read(qapp: QApplication, theme: Theme) -> None:
+    themes.apply(theme, qapp, 12.0)
+    rule = qapp.styleSheet().split("QToolButton:checked:disabled")[1].split("}")[0]
+    ground, text = (re.search(rf"{name}: (#\w+)", rule) for name in ("background", "[^-]color"))
+    assert ground is not None
+    assert text is not None
+    assert themes.contrast(ground[1], text[1]) >= 4.5
 
 
 def test_apply_reaches_widgets_and_pyqtgraph(qapp: QApplication) -> None:

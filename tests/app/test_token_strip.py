@@ -14,10 +14,9 @@ from pytestqt.qtbot import QtBot
 
 from app import theme as themes
 from app.panels.token_strip import TokenStrip
-from app.run import Run
+from app.run import Run, written
 from app.theme import DARK, LIGHT, lut
 from app.widgets.lines import Lines
-from app.widgets.token_view import shown
 from engine.frames import RunFrame, Where
 from tests.app.made_runs import ODD, WORDS, context, generated, grow, piece, prompted
 
@@ -89,7 +88,7 @@ def test_a_lead_keeps_room_before_its_box() -> None:
     ],
 )
 def test_every_token_is_seen(text: str, expected: str) -> None:
-    assert shown(piece(text, 0, 0)) == expected
+    assert written(piece(text, 0, 0)) == expected
 
 
 def test_tool_tip_tells_all_and_escapes(qtbot: QtBot, qapp: QApplication) -> None:
@@ -324,7 +323,7 @@ def test_odd_tokens_keep_to_their_boxes(qtbot: QtBot, qapp: QApplication) -> Non
 
 @pytest.mark.parametrize("theme", [DARK, LIGHT], ids=lambda theme: theme.name)
 def test_theme_and_size_follow(qtbot: QtBot, qapp: QApplication, theme: themes.Theme) -> None:
-    strip = strip_of(qtbot, qapp, generated(3))
+    strip = strip_of(qtbot, qapp, generated(3), height=400)
     before = strip.view.box(2)
     strip.context.theme = theme
     themes.apply(theme, qapp, 20.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -17,13 +18,14 @@ from app.examples import FILE, read_examples
 from engine.checkpoint.catalog import catalog
 
 ROOT = Path(__file__).parents[2]
+_WORDS = re.compile(r"[a-z]{2,}(?:,? |/)[a-z]{2,}|numbers|strength")  # a formula in words
 CALLS = ("tr", "translate", "told")
 
 # texts that stand in tables: module and name
 TABLES = (
     *("app.commands:COMMANDS", "app.keys:OWN_TEXTS", "app.axis_words:AXES", "app.inventory_text:NOTES"),
     *("app.widgets.model_table:TITLES", "app.widgets.model_table:VERDICTS", "app.widgets.model_table:HEADS"),
-    *("app.engine_words:WORDS", "app.engine_words:FORMS"),
+    *("app.engine_words:WORDS", "app.engine_words:STAGES", "app.palette:PANEL_WORDS"),
 )
 
 
@@ -33,7 +35,8 @@ def explanations() -> dict[str, str]:
     for path in (ROOT / "resources/glossary/terms.json", *sorted((ROOT / "resources/depths").glob("*.json"))):
         for entry in json.loads(path.read_text(encoding="utf-8")):
             texts = [entry.get(name) for name in ("name", "story", "definition", "mistake")]
-            for text in (*texts, *entry.get("seen", {}).values()):
+            formula = entry.get("formula", "")
+            for text in (*texts, *entry.get("seen", {}).values(), formula if _WORDS.search(formula) else ""):
                 if text:
                     found.setdefault(text, path.name)
     found |= {entry.about: "catalog" for entry in catalog() if entry.about}
@@ -108,13 +111,14 @@ def _flat(value: Any) -> Iterator[str]:
         for each in value:
             yield from _flat(each)
     elif type(value).__name__ == "Command":
-        yield from filter(None, (value.menu, value.text, value.help, value.short, value.needs))
+        yield from filter(None, (value.menu, value.text, value.help, value.short, value.needs, value.also))
 
 
 def main(language: str) -> None:
     from app.languages import read
+    from tests.app.engine_texts import engine_texts
 
-    texts, table = {**all_texts(), **explanations()}, read(language)
+    texts, table = {**all_texts(), **explanations(), **engine_texts()}, read(language)
     print(json.dumps([text for text in texts if text not in table], ensure_ascii=False, indent=0))
     for text in table:
         if text not in texts:
