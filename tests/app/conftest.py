@@ -52,7 +52,7 @@ def no_leaks(qapp: QApplication) -> Iterator[None]:
     yield
     leaks.settle()
     assert leaks.threads() <= threads
-    assert leaks.active_timers() == []
+    assert [leaks.told(timer) for timer in leaks.active_timers()] == []
     assert leaks.top_levels() <= windows
 
 

@@ -25,10 +25,14 @@ def top_levels() -> set[QWidget]:
     return set(QApplication.topLevelWidgets())
 
 
-def active_timers() -> list[str]:
+def active_timers() -> list[QTimer]:
     """Timers that run now, of every object that Python knows (isinstance would wake lazy objects: type does not)."""
-    running = [found for found in gc.get_objects() if issubclass(type(found), QTimer) and _runs(found)]
-    return [f"every {timer.interval()} ms, of {timer.parent()!r}" for timer in running]
+    return [found for found in gc.get_objects() if issubclass(type(found), QTimer) and _runs(found)]
+
+
+def told(timer: QTimer) -> str:
+    """Which one it is."""
+    return f"every {timer.interval()} ms, of {timer.parent()!r}"
 
 
 def _runs(timer: QTimer) -> bool:
