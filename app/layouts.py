@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from functools import partial
 from itertools import pairwise
 
 from PySide6.QtCore import QByteArray, QChildEvent, QEvent, QSize, Qt, QTimer
@@ -49,6 +48,11 @@ class Workspace(QMainWindow):
         self._letters, self._sizes = self.fontMetrics().height(), dict[int, dict[PanelDock, QSize]]()
         self._rest = QTimer(self, singleShot=True)
         self._rest.timeout.connect(self._restore_sizes)
+        self._looks = 0  # that what is on top may still be given
+        self._look_again = QTimer(self, interval=AT_REST_MS[0], singleShot=True)
+        self._look_again.timeout.connect(lambda: self.give_top_its_room(self._looks))
+        self._smaller = QTimer(self, interval=AT_REST_MS[0], singleShot=True)
+        self._smaller.timeout.connect(self._resize_again)
         for dock in self.docks.values():
             self.addDockWidget(AREA, dock)
             dock.maximise_asked.connect(lambda dock=dock: self.toggle_maximised(dock))
@@ -195,7 +199,8 @@ class Workspace(QMainWindow):
                 needed = dock.height() + lacks + self.fontMetrics().height() // 2
                 self.resizeDocks([dock], [min(needed, round(self.height() * MOST_TOP))], Qt.Orientation.Vertical)
                 if looks > 1:  # Qt rounds shares as it likes, and only later: a line may still be missing then
-                    QTimer.singleShot(AT_REST_MS[0], self, partial(self.give_top_its_room, looks - 1))
+                    self._looks = looks - 1
+                    self._look_again.start()
 
     def _hide_lost_bars(self) -> None:
         """Where docks are made tabs before the window is seen, Qt forgets a bar of every stack that grows: it would
@@ -334,12 +339,12 @@ class Workspace(QMainWindow):
             seen = [dock for dock in self.docks.values() if dock.isVisible() and dock.x() >= 0]  # the rest lies aside
             self._sizes[self._letters] = {dock: dock.size() for dock in seen}
         if letters < self._letters and letters in self._sizes:
-            QTimer.singleShot(AT_REST_MS[0], self, lambda: self._resize_again(letters))
+            self._smaller.start()
         self._letters = letters
 
-    def _resize_again(self, letters: int) -> None:
-        sizes = {dock: size for dock, size in self._sizes.pop(letters, {}).items() if dock.shown}
-        if letters == self._letters and self._before_wearing is None and self.maximised is None and sizes:
+    def _resize_again(self) -> None:
+        sizes = {dock: size for dock, size in self._sizes.pop(self._letters, {}).items() if dock.shown}
+        if self._before_wearing is None and self.maximised is None and sizes:
             self.resizeDocks(list(sizes), [size.width() for size in sizes.values()], Qt.Orientation.Horizontal)
             self.resizeDocks(list(sizes), [size.height() for size in sizes.values()], Qt.Orientation.Vertical)
 
