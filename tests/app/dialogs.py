@@ -13,6 +13,8 @@ from PySide6.QtCore import QUrl
 from PySide6.QtGui import QDesktopServices
 from PySide6.QtWidgets import QFileDialog
 
+from app import asking, shelving
+
 
 @contextmanager
 def dialogs(folder: Path, model: Path, seed: int) -> Iterator[None]:
@@ -39,4 +41,16 @@ def dialogs(folder: Path, model: Path, seed: int) -> Iterator[None]:
             stack.enter_context(mock.patch.object(QFileDialog, name, staticmethod(answer)))
         stack.enter_context(mock.patch.object(QDesktopServices, "openUrl", staticmethod(shown)))
         stack.enter_context(mock.patch("app.again.start", side_effect=OSError("a test starts no program")))
+        yield
+
+
+@contextmanager
+def questions(seed: int) -> Iterator[None]:
+    """What asks whether the user is sure is answered at random, at once."""
+    chance = random.Random(seed)
+
+    def sure(*arguments: Any) -> bool:
+        return chance.choice((True, False))
+
+    with mock.patch.object(asking, "sure", sure), mock.patch.object(shelving, "sure", sure):
         yield

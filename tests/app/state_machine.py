@@ -42,7 +42,7 @@ from engine.edits import Edit
 from engine.frames import ErrorFrame, TreeFrame, Where
 from engine.questions import AskAttentionGrid, AskCacheState, AskResidualNorms
 from engine.settings import Record, Sampling
-from tests.app.dialogs import dialogs
+from tests.app.dialogs import dialogs, questions
 
 PATIENCE = 20.0  # seconds until something that does not come is a failure
 STEPS_EACH = 50  # commands to one window
@@ -502,7 +502,7 @@ def run(models: tuple[Path, ...], folder: Path, steps: int, seed: int) -> int:
             report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
         )
-        with dialogs(_files(folder, seed), models[0], seed):
+        with dialogs(_files(folder, seed), models[0], seed), questions(seed):
             run_state_machine_as_test(seeded(seed)(Program), settings=chosen)
     finally:
         app.delivery.LEAST_PAUSE_MS, app.delivery.REST_PER_WORK = kept
