@@ -47,6 +47,7 @@ class PromptField(QPlainTextEdit):
 
     def __init__(self) -> None:
         super().__init__()
+        self.held = False  # its width is one that is only tried
         self.setTabChangesFocus(True)
         self._hint = self.tr("Prompt: Return runs it, Shift+Return starts a new line")
         self.setAccessibleDescription(self._hint)
@@ -59,6 +60,8 @@ class PromptField(QPlainTextEdit):
 
     def fit(self) -> None:
         """As high as its lines, up to MOST_LINES and to its share of the window; then it scrolls."""
+        if self.held:
+            return
         room = self.viewport().width() - 2 * round(self.document().documentMargin())
         self.setPlaceholderText(self.fontMetrics().elidedText(self._hint, Qt.TextElideMode.ElideRight, room))
         wanted = max(1, round(self.document().size().height()))
@@ -149,20 +152,23 @@ class RunBar(QWidget):
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
-        self._fit_buttons()
+        if event.size().width() != event.oldSize().width():
+            self._fit_buttons()
 
     def _fit_buttons(self) -> None:
         """For the present width. A shape that is tried may resize the bar itself: then once more."""
         if self._fitting:
             return
-        self._fitting, fitted = True, -1
+        self._fitting = self.prompt.held = True  # a height in between would stay the bar's
+        fitted = -1
         for _ in range(MOST_FITS):
             if fitted != self.width():
                 fitted = self.width()
                 self._fit(fitted)
                 self._row.invalidate()  # of the shapes that were tried it may still have the width of another
                 self._row.activate()
-        self._fitting = False
+        self._fitting = self.prompt.held = False
+        self.prompt.fit()
 
     def _fit(self, width: int) -> None:
         """Texts beside the icons and the slider of the speed where the prompt keeps its room; what an icon does is in

@@ -164,7 +164,7 @@ def projector() -> Window:
     words = "--size 1280x720 --tokens 12 --greedy --pause-at 12 --layer 12 --head 3"
     window = opened(words, "--model", str(real_gguf()), "--prompt", TOWER)
     window.projecting.project()
-    until(lambda: window.complete, rest=2.0)
+    until(lambda: window.context.run.where.layer == 12 and window.complete, rest=2.0)
     return window
 
 

@@ -253,3 +253,15 @@ def test_a_tip_has_the_titles_that_have_no_room(read: Window, qtbot) -> None:
     read.resize(1920, 1080)
     qtbot.waitUntil(lambda: large.grab().width() > 600)
     assert large.toolTip() == ""
+
+
+def test_the_bar_is_as_high_as_its_prompt_and_all_in_it_in_line(unread: Window, qtbot) -> None:
+    bar = unread.bar
+    for size in ((1280, 720), (1600, 900), (1280, 720), (1920, 1080)):
+        for text in ("one line", "one\ntwo\nthree", "a prompt of some forty letters in one line"):
+            unread.resize(*size)
+            bar.prompt.setPlainText(text)
+            qtbot.wait(50)
+            assert bar.height() == bar.sizeHint().height(), (size, text)
+            centres = {part.geometry().center().y() for part in (bar.prompt, bar.model, *bar.buttons)}
+            assert max(centres) - min(centres) <= 1, (size, text)
