@@ -254,10 +254,16 @@ class Program(RuleBasedStateMachine):
         self.window.debugging.set_speed(FULL)
         if self.window.active and self.window.context.run.max_new_tokens > 50:
             self.window.stop()
-        self._until(lambda: self.window.situation().state != "running", "a stop or the end")
-        if self.window.situation().state == "paused":
-            self.window.run()
-        self._until(lambda: not self.window.active, "the end of the run")
+        left: list[Where] = []  # stops: an edit may make a pass of a short prompt stop at NaN again and again
+
+        def ended() -> bool:
+            where = self.window.context.run.where
+            if self.window.situation().state == "paused" and where not in left:
+                left.append(where)
+                self.window.run()
+            return not self.window.active
+
+        self._until(ended, "the end of the run")
 
     @command(index=some.integers(0, 12))
     def model(self, index: int) -> None:
