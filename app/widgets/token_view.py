@@ -188,8 +188,11 @@ class TokenView(QAbstractScrollArea):
         return QRectF(left + self._margin(), top, width, self._box_height)
 
     def above_or_below(self, position: int, lines: int) -> int:
-        """The token that many lines further down (up where negative)."""
-        line, left, width = self._lines.place(position)
+        """The token that many lines further down (up where negative). One that came since the last picture stands where
+        the last one does."""
+        if not len(self._lines):
+            return position
+        line, left, width = self._lines.place(min(position, len(self._lines) - 1))
         target = min(max(line + lines, 0), self._lines.n_lines - 1)
         return position if target == line else self._lines.nearest(target, left + width / 2)
 

@@ -225,6 +225,16 @@ def test_keys_move_the_pin(qtbot: QtBot, qapp: QApplication) -> None:
         assert strip.context.cursor.pinned.position == position
 
 
+@pytest.mark.parametrize("key", [Qt.Key.Key_Up, Qt.Key.Key_Down])
+def test_a_key_between_a_new_token_and_its_picture(qtbot: QtBot, qapp: QApplication, key: Qt.Key) -> None:
+    """The run has it, and the strip is told a moment later."""
+    run = generated(20)
+    strip = strip_of(qtbot, qapp, run)
+    run.steps += generated(40).steps[len(run.steps) :]
+    qtbot.keyClick(strip.view, key)
+    assert 0 <= strip.context.cursor.pinned.position <= run.n_tokens - 1  # type: ignore[operator]
+
+
 def test_up_and_down_go_by_lines(qtbot: QtBot, qapp: QApplication) -> None:
     strip = strip_of(qtbot, qapp, generated(60), width=400)
     strip.context.cursor.pin(position=30)
