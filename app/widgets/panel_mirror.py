@@ -8,6 +8,7 @@ import weakref
 from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, QSize, QSizeF, Qt, QTimer
 from PySide6.QtGui import QPainter, QPaintEvent, QPixmap
 from PySide6.QtWidgets import QWidget
+from shiboken6 import isValid
 
 from app.widgets.canvas import finer
 
@@ -50,7 +51,7 @@ class PanelMirror(QWidget):
     def close(self) -> bool:
         """Let the source alone."""
         self._pace.stop()
-        for widget in list(self._watched):
+        for widget in filter(isValid, list(self._watched)):  # a menu of the panel is gone once it is closed
             widget.removeEventFilter(self)
         self._watched.clear()
         return super().close()

@@ -18,6 +18,7 @@ from PySide6.QtCore import QMimeData, QRectF, QSize, QSizeF, Qt
 from PySide6.QtGui import QGuiApplication, QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QSpinBox, QWidget
+from shiboken6 import delete
 
 import resources
 from app import audience_window
@@ -435,6 +436,19 @@ def test_a_window_that_is_closed_has_its_panels_back(attended) -> None:
 
 
 # ---- freeze and black ------------------------------------------------------------------------------------------------
+
+
+def test_a_part_of_a_panel_that_is_gone_keeps_no_audience_open(attended, qtbot) -> None:
+    """A menu, for example."""
+    window, audience = attended
+    part = QWidget(window.workspace.docks["attention"].panel)
+    part.show()
+    qtbot.wait(50)
+    assert part in cell(window, "attention").mirror._watched
+    delete(part)
+    trigger(window, "show_audience")
+    assert window.attending.audience is None
+    assert not audience.isVisible()
 
 
 def test_frozen_nothing_moves_and_the_presenter_is_told(attended, qtbot) -> None:
