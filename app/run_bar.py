@@ -47,7 +47,8 @@ class PromptField(QPlainTextEdit):
 
     def __init__(self) -> None:
         super().__init__()
-        self.held = False  # its width is one that is only tried
+        self.held = False  # it keeps its height, whatever width it gets
+        self._fitted: object = None  # for what there is a scroll bar, or none
         self.setTabChangesFocus(True)
         self._hint = self.tr("Prompt: Return runs it, Shift+Return starts a new line")
         self.setAccessibleDescription(self._hint)
@@ -56,21 +57,44 @@ class PromptField(QPlainTextEdit):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         break_long_words(self)
         self.textChanged.connect(self.fit)
+        self.document().documentLayout().documentSizeChanged.connect(self.fit)  # lines are counted as they are seen
         self.fit()
 
     def fit(self) -> None:
         """As high as its lines, up to MOST_LINES and to its share of the window; then it scrolls."""
-        if self.held:
-            return
+        if not self.held:
+            self.held = True
+            self._fit()
+            self.held = False
+
+    def _fit(self) -> None:
+        share = int(MOST_HEIGHT * self.window().height() / self.fontMetrics().lineSpacing())
+        most = min(MOST_LINES, max(FEWEST_LINES, share))
+        scrolls = self._scrolls(most)
         room = self.viewport().width() - 2 * round(self.document().documentMargin())
         self.setPlaceholderText(self.fontMetrics().elidedText(self._hint, Qt.TextElideMode.ElideRight, room))
-        wanted = max(1, round(self.document().size().height()))
-        share = int(MOST_HEIGHT * self.window().height() / self.fontMetrics().lineSpacing())
-        lines, policy = min(MOST_LINES, max(FEWEST_LINES, share), wanted), Qt.ScrollBarPolicy
-        self.setVerticalScrollBarPolicy(policy.ScrollBarAsNeeded if wanted > lines else policy.ScrollBarAlwaysOff)
-        edges = 2 if wanted == lines else 1  # a text that scrolls shows no top of a line that has no room
+        lines = most if scrolls else self._wanted()
+        edges = 1 if scrolls else 2  # a text that scrolls shows no top of a line that has no room
         margins = 2 * self.frameWidth() + edges * round(self.document().documentMargin())
         self.setFixedHeight(lines * self.fontMetrics().lineSpacing() + margins)
+
+    def _scrolls(self, most: int) -> bool:
+        """A bar that has come stays for this text in this width: beside it the lines are narrower, but may be fewer,
+        and it would come and go for ever."""
+        depends_on = (self.width(), self.isVisible(), self.font().key(), self.document().revision(), most)
+        if depends_on != self._fitted:
+            self._fitted = depends_on
+            self._set_scrolls(self._wanted() > most)
+        if self._wanted() > most:
+            self._set_scrolls(True)
+        return self.verticalScrollBarPolicy() == Qt.ScrollBarPolicy.ScrollBarAlwaysOn
+
+    def _wanted(self) -> int:
+        return max(1, round(self.document().size().height()))
+
+    def _set_scrolls(self, scrolls: bool) -> None:
+        policies = Qt.ScrollBarPolicy
+        self.setVerticalScrollBarPolicy(policies.ScrollBarAlwaysOn if scrolls else policies.ScrollBarAlwaysOff)
 
     def put(self, text: str) -> None:
         """Another text instead of what is there, in one step that can be undone."""
