@@ -236,7 +236,9 @@ class Board:
 
     def restyle(self) -> None:
         """The theme or the font changed; hidden panels too, it is rare."""
-        for panel in self._panels.values():
+        for key, panel in self._panels.items():
+            if key in self._stale:
+                panel.show_run()  # what it has drawn may be of another model, and is drawn anew
             panel.restyle()
 
     def forget(self) -> None:

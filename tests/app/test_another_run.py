@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from app.board import Board
 from app.panels import PANELS
 from app.panels.panel import Panel
 from app.receiving import newest_answers
@@ -57,3 +58,29 @@ def test_a_batch_keeps_the_answers_of_its_newest_run() -> None:
     assert newest_answers([old, new]) == [old, new]
     model = ModelFrame("m", "", "llama", 8, 8, 8, (), 1, 1, 4, "float32", "cpu", "", False, 1.0)
     assert newest_answers([old, model]) == []
+
+
+class Nobody:
+    """A worker that is asked nothing of."""
+
+    def watch(self, key: str, question: object) -> int:
+        return 0
+
+
+@pytest.mark.parametrize("kinds_in_turn", [("gpt2-default", "mixtral-default"), ("mixtral-default", "gpt2-default")])
+@pytest.mark.parametrize("panel", ASKING, ids=lambda panel: panel.key)
+def test_a_hidden_panel_wears_other_colours_after_another_model(
+    qtbot: Any, kinds: KindsOnDisk, panel: type[Panel], kinds_in_turn: tuple[str, str]
+) -> None:
+    """It is drawn anew then, and what it shows is of the model before."""
+    session, run = kinds[kinds_in_turn[0]].run()
+    shown = show(qtbot, panel, run)
+    shown.answer(session)
+    board = Board(Nobody())  # type: ignore[arg-type]
+    board.add([shown.panel])
+    _, other = kinds[kinds_in_turn[1]].run()
+    assert other.model is not None
+    run.absorb(other.model)
+    board.show_run()
+    board.restyle()
+    assert not {name for name, array in shown.panel.values().items() if array.size}
