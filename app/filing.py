@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QImage
-from PySide6.QtWidgets import QFileDialog, QMenu, QToolButton, QWidget
+from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
 from app.asking import ask_where
 from app.command_line import RUN_SUFFIX, is_run_file
@@ -158,17 +158,13 @@ class Filing(QObject):
         else:
             self._start_page.show_cached(here)
 
-    def fill_menu(self, button: QToolButton, commands: Iterable[QAction]) -> None:
+    def fill_menu(self, menu: QMenu, commands: Iterable[QAction]) -> None:
         """The menu of the button that names the model: what was opened last, then these."""
-        before = button.menu()
-        if before is not None:
-            before.deleteLater()
-        menu = QMenu(button)
+        menu.clear()
         for source in self._preferences.recent():
-            menu.addAction(source, partial(self.open_model, source))
+            menu.addAction(source.replace("&", "&&"), partial(self.open_model, source))
         menu.addSeparator()
         menu.addActions(list(commands))
-        button.setMenu(menu)
 
     # ---- what the worker says --------------------------------------------------------------------------------------
 

@@ -289,7 +289,6 @@ class Parts(QMainWindow):
         self.bar.tokens.setValue(self.options.tokens)
         self.bar.prompt.setPlainText(self.options.prompt or "")
         self.pages.setCurrentWidget(self.start_page)
-        self.start_page.show_recent(self.preferences.recent())
         self.arranging.begin(self.options.layout, self.options.panel)
 
     def _fitting(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -306,9 +305,9 @@ class Parts(QMainWindow):
             self.error_bar.show_error(ErrorFrame("explanations", self.explaining.complaint()))
 
     def show_sampling(self) -> None:
-        for panel in self.board.panels:
-            if isinstance(panel, SamplingPanel):
-                panel.set_settings(self.sampling)
+        panel = self.board.find(SamplingPanel)
+        if panel is not None:
+            panel.set_settings(self.sampling)
 
     def _present_options(self) -> Options:
         """Those of the command line, as they are by now."""

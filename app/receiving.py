@@ -110,8 +110,7 @@ def _model_ready(window: Window, frame: ModelFrame) -> None:
         _take_file(window, frame, opened)
     window.show_title()
     window.tell_about_settings()
-    window.fill_model_menu()
-    window.start_page.show_recent(window.preferences.recent())
+    window.tell_recent()
     window.leave_shelf()
     window.bar.prompt.setFocus()
 
@@ -225,7 +224,7 @@ def _run_saved(window: Window, frame: SavedFrame) -> None:
     if not frame.quiet:
         window.filing.take_saved(frame, window.sampling)
         window.show_title()
-        window.fill_model_menu()
+        window.tell_recent()
 
 
 def _download_moved(window: Window, frame: DownloadFrame) -> None:

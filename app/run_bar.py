@@ -128,6 +128,7 @@ class RunBar(QWidget):
     def __init__(self, actions: Mapping[str, QAction]) -> None:
         super().__init__()
         self.model = QToolButton()
+        self.model_menu = QMenu(self.model)  # is filled by whoever knows the models
         self.prompt = PromptField()
         self.examples = _button(actions["show_examples"])
         self.examples_menu = QMenu(self.examples)
@@ -239,6 +240,7 @@ class RunBar(QWidget):
 
     def _prepare(self, actions: Mapping[str, QAction]) -> None:
         self.model.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.model.setMenu(self.model_menu)
         self.model.setAccessibleName(self.tr("Model"))
         self._prepare_examples(actions["show_examples"])
         self.tokens.setRange(1, MOST_TOKENS)

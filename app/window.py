@@ -59,7 +59,7 @@ class Window(Parts):
         self._dress()
         self._tell_beginning()
         self._first_geometry()
-        self.fill_model_menu()
+        self.tell_recent()
         self._first_examples()
         self.tell_about_settings()
         self.refresh()
@@ -71,6 +71,7 @@ class Window(Parts):
     # ---- connecting ------------------------------------------------------------------------------------------
 
     def _connect(self) -> None:
+        self.bar.model_menu.aboutToShow.connect(self._fill_model_menu)
         self.bar.prompt.submitted.connect(self.run_prompt)
         self.bar.prompt.textChanged.connect(self.branching.leave_off)
         self.bar.prompt.textChanged.connect(self.refresh_commands)
@@ -402,11 +403,17 @@ class Window(Parts):
         has_model = self.context.run.model is not None
         self.pages.setCurrentWidget(self.workspace if has_model else self.start_page)
 
-    def fill_model_menu(self) -> None:
+    def _fill_model_menu(self) -> None:
+        """Anew whenever it is opened; while it is open it stays as it is, whatever arrives."""
         commands = ("open_folder", "open_file", "open_run", "show_models")
-        self.filing.fill_menu(self.bar.model, [self.actions_by_name[name] for name in commands])
+        self.filing.fill_menu(self.bar.model_menu, [self.actions_by_name[name] for name in commands])
+
+    def tell_recent(self) -> None:
+        """What was opened last may be another one."""
+        sources = self.preferences.recent()
+        self.start_page.show_recent(sources)
         if self.tensors_panel is not None:
-            self.tensors_panel.show_recent([source for source in self.preferences.recent() if not is_run_file(source)])
+            self.tensors_panel.show_recent([source for source in sources if not is_run_file(source)])
 
     def show_tensors(self, source: str | None = None) -> None:
         """The tensors of a model that need not be loaded; None: of the one that was looked at last."""

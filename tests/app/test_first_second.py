@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PySide6.QtCore import Qt
+from PySide6.QtCore import Qt, QTimer
+from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication
 
 import app.examples
@@ -70,6 +71,34 @@ def test_recent_models_know_it_by_its_name(opened, embedded: Path, qtbot, tiny_m
     wait_for_model(again, qtbot)
     assert again.bar.model.toolTip().startswith("Fluoroscope demo\n")
     assert again.preferences.recent() == ["demo", str(tiny_model)]
+
+
+@popups
+def test_the_menu_of_the_model_stays_open_while_another_one_arrives(opened, embedded: Path, qtbot, tiny_model) -> None:
+    window = opened()
+    wait_for_model(window, qtbot)
+    menu, listed = window.bar.model.menu(), []
+
+    def look() -> None:
+        """Inside of the loop of the menu, which Qt leaves with a warning when the menu has gone."""
+        if window.bar.model.text() != tiny_model.name or not listed:
+            listed[:] = [action.text() for action in menu.actions()]
+        else:
+            assert menu.isVisible()
+            assert [action.text() for action in menu.actions()] == listed
+            menu.close()
+
+    timer = QTimer(window, interval=20)
+    timer.timeout.connect(look)
+    timer.start()
+    window.filing.open_model(str(tiny_model))
+    QTest.mouseClick(window.bar.model, Qt.MouseButton.LeftButton)
+    timer.stop()
+    assert listed[0] == "demo"
+    menu.aboutToShow.emit()
+    texts = [action.text() for action in menu.actions()]
+    assert texts[:2] == [str(tiny_model), "demo"]
+    assert window.actions_by_name["show_models"].text() in texts
 
 
 def test_a_model_of_the_command_line_is_the_only_one_that_is_loaded(opened, embedded: Path, qtbot, tiny_model) -> None:
