@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from engine.cache import KVCache
 from engine.hooks import HookPoint
 from engine.loading import Loaded
 from tests.engine.families.oracle import Oracle
@@ -34,6 +36,11 @@ def apart(ours: Tensor, theirs: Tensor) -> float:
     return distance if distance == distance else float("inf")
 
 
+def logits_of(loaded: Loaded, ids: Tensor, cache: KVCache | None = None, **options: Any) -> Tensor:
+    """The engine's, [batch, pos, d_vocab], on the CPU wherever the engine's model is."""
+    return loaded.model(ids.to(loaded.device), cache, **options).cpu()
+
+
 def observed(loaded: Loaded, ids: Tensor, names: Iterable[str]) -> Record:
     """The engine's tensors at these hook points in one prefill of ``ids`` [batch, pos]; lazy ones are formed."""
     seen: Record = {}
@@ -42,7 +49,7 @@ def observed(loaded: Loaded, ids: Tensor, names: Iterable[str]) -> Record:
         seen[point.name] = tensor.cpu().clone()
 
     with loaded.model.hooks(dict.fromkeys(names, keep)):
-        loaded.model(ids.to(loaded.device))
+        logits_of(loaded, ids)
     return seen
 
 
@@ -88,9 +95,5 @@ def _stage(loaded: Loaded, name: str) -> str:
 
 def read_in_parts(loaded: Loaded, ids: Tensor, cuts: list[int]) -> Tensor:
     """The engine's logits of all positions, read part by part into one cache."""
-    import engine
-
-    device = loaded.device
-    cache = engine.KVCache(loaded.config, batch=ids.shape[0], dtype=loaded.dtype, device=device)
-    parts = ids.to(device).tensor_split(cuts, dim=1)
-    return torch.cat([loaded.model(part, cache) for part in parts], dim=1).cpu()
+    cache = KVCache(loaded.config, batch=ids.shape[0], dtype=loaded.dtype, device=loaded.device)
+    return torch.cat([logits_of(loaded, part, cache) for part in ids.tensor_split(cuts, dim=1)], dim=1)

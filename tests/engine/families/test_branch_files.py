@@ -212,9 +212,10 @@ def test_without_the_model_every_branch_is_shown_as_far_as_it_is_recorded(
         assert opened.session.output == live.session.output
         with torch.inference_mode():
             assert opened.session.trace.spans == live.session.trace.spans
-            assert torch.equal(opened.session.trace.norm_table(), live.session.trace.norm_table())
+            assert torch.equal(opened.session.trace.norm_table(), live.session.trace.norm_table().cpu())
         for question in (ask.AskResidualNorms(), ask.AskResidualVectors(None), ask.AskRoutingLayers(len(prompt))):
-            assert not differences(answered(live.session, question), answered(opened.session, question)), question
+            there, here = answered(live.session, question), answered(opened.session, question)
+            assert not differences(there, here, 0.0 if loaded.device.type == "cpu" else 1e-6), question
         about = ask.AskOn(0, ask.AskResidualVectors(len(prompt) + 2))
         assert not differences(answered(live.session, about), answered(opened.session, about))
         assert answered(opened.session, ask.AskAttentionGrid(0)) == NeedsModel(opened.why)
@@ -296,8 +297,8 @@ def test_an_opened_branch_is_what_transformers_computes(
         ids = torch.tensor([opened.prompt + opened.output])
         with torch.inference_mode():
             out = oracle.model(input_ids=ids, output_hidden_states=True, use_cache=False)
-        mine = opened.trace.residual(1, 0, opened.n_read).numpy()
+        mine = opened.trace.residual(1, 0, opened.n_read).cpu().numpy()
         theirs = out.hidden_states[1][0, : opened.n_read].numpy()
         np.testing.assert_allclose(mine, theirs, rtol=0, atol=2e-5 * float(np.abs(theirs).max()))
         step = next(iter(opened.steps(1)))
-        np.testing.assert_allclose(step.logits.numpy(), out.logits[0, -1].numpy(), rtol=0, atol=2e-4)
+        np.testing.assert_allclose(step.logits.cpu().numpy(), out.logits[0, -1].numpy(), rtol=0, atol=2e-4)

@@ -10,7 +10,7 @@ import torch
 import engine
 from engine.errors import ContextError
 from engine.loading import Loaded
-from tests.engine.families.compare import apart, read_in_parts
+from tests.engine.families.compare import apart, logits_of, read_in_parts
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.families.reference import reference
 
@@ -36,51 +36,51 @@ def test_decode_equals_prefill(pieces: str, oracle: Oracle, loaded: Loaded) -> N
 def test_decode_equals_our_prefill(oracle: Oracle, loaded: Loaded) -> None:
     if not oracle.variant.decodes_as_prefill:
         short = oracle.ids[:, :20]  # within every original context
-        assert apart(read_in_parts(loaded, short, [5, 6]), loaded.model(short)) <= 1e-4
+        assert apart(read_in_parts(loaded, short, [5, 6]), logits_of(loaded, short)) <= 1e-4
         return
     cuts = [cut for cut in PIECES["sevens"] if cut < oracle.ids.shape[1]]
-    assert apart(read_in_parts(loaded, oracle.ids, cuts), loaded.model(oracle.ids)) <= 1e-4
+    assert apart(read_in_parts(loaded, oracle.ids, cuts), logits_of(loaded, oracle.ids)) <= 1e-4
 
 
 @pytest.mark.parametrize("kept", [0, 5])
 def test_a_cut_cache_reads_on_as_if_it_had_never_been_longer(kept: int, oracle: Oracle, loaded: Loaded) -> None:
     """Within every window and chunk."""
     ids = oracle.ids[:, :11]
-    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
-    first = loaded.model(ids, cache)
+    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype, device=loaded.device)
+    first = logits_of(loaded, ids, cache)
     cache.truncate(kept)
     assert cache.length == kept
-    assert apart(loaded.model(ids[:, kept:], cache), first[:, kept:]) <= 1e-4
+    assert apart(logits_of(loaded, ids[:, kept:], cache), first[:, kept:]) <= 1e-4
 
 
 def test_a_cut_to_what_a_layer_has_let_go_of_is_refused(oracle: Oracle, loaded: Loaded) -> None:
     """A full or latent cache holds all; one that cannot be cut says so and stays as it was."""
     ids = oracle.ids[:, :20]
-    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
-    first = loaded.model(ids[:, :19], cache)
+    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype, device=loaded.device)
+    first = logits_of(loaded, ids[:, :19], cache)
     try:
         cache.truncate(9)
     except ContextError:
         assert oracle.variant.cache in ("sliding", "chunked")
         assert cache.length == 19
-        whole = loaded.model(ids)
-        assert apart(loaded.model(ids[:, 19:], cache), whole[:, 19:]) <= 1e-4
+        whole = logits_of(loaded, ids)
+        assert apart(logits_of(loaded, ids[:, 19:], cache), whole[:, 19:]) <= 1e-4
     else:
-        assert apart(loaded.model(ids[:, 9:19], cache), first[:, 9:]) <= 1e-4
+        assert apart(logits_of(loaded, ids[:, 9:19], cache), first[:, 9:]) <= 1e-4
 
 
 def test_the_length_counts_committed_positions(oracle: Oracle, loaded: Loaded) -> None:
-    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
+    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype, device=loaded.device)
     for part in oracle.ids.tensor_split([7, 8], dim=1):
-        loaded.model(part, cache)
+        logits_of(loaded, part, cache)
     assert cache.length == oracle.ids.shape[1]
     assert len(cache.shapes) == loaded.config.n_layers
 
 
 def test_a_full_or_latent_cache_stores_just_what_its_kind_says(oracle: Oracle, loaded: Loaded) -> None:
     """Per position and layer: 2 · n_kv · d_head numbers, or d_c + d_r of a latent cache; a window only bounds it."""
-    cache = engine.KVCache(loaded.config, batch=2, dtype=torch.float32)
-    loaded.model(oracle.ids, cache)
+    cache = engine.KVCache(loaded.config, batch=2, dtype=torch.float32, device=loaded.device)
+    logits_of(loaded, oracle.ids, cache)
     seen = reference(oracle, oracle.ids)
     parts = ("hook_kv_latent", "hook_rot_k") if oracle.variant.cache == "latent" else ("hook_k", "hook_v")
     everything = sum(

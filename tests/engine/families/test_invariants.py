@@ -10,7 +10,7 @@ from torch import Tensor
 
 from engine.hooks import hook_table
 from engine.loading import Loaded
-from tests.engine.families.compare import apart, observed
+from tests.engine.families.compare import apart, logits_of, observed
 from tests.engine.families.oracle import Oracle
 
 DTYPES = {"float32": torch.float32, "int64": torch.int64, "bool": torch.bool, "float64": torch.float64}
@@ -84,7 +84,7 @@ def test_points_that_are_not_lazy_are_formed_unasked(oracle: Oracle, loaded: Loa
     points = loaded.model.points
     detach = [points[name].observe(partial(_note, seen, name)) for name in _names(loaded)]
     try:
-        loaded.model(oracle.ids)
+        logits_of(loaded, oracle.ids)
     finally:
         for undo in detach:
             undo()

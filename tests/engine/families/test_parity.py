@@ -10,7 +10,7 @@ import torch
 
 import engine
 from engine.loading import Loaded
-from tests.engine.families.compare import apart, differences, first_difference, observed, unpublished
+from tests.engine.families.compare import apart, differences, first_difference, logits_of, observed, unpublished
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.families.reference import in_one_form, reference
 from tests.engine.families.variants import ROUTED, VARIANTS
@@ -22,7 +22,7 @@ FUSED_IN_FLOAT64 = [variant.id for variant in VARIANTS.values() if variant.float
 
 def test_logits(oracle: Oracle, loaded: Loaded) -> None:
     """A part that is read wrongly moves them by more than 0.05 (see test_oracle), rounding by 1e-5."""
-    distance = apart(loaded.model(oracle.ids), oracle.logits)
+    distance = apart(logits_of(loaded, oracle.ids), oracle.logits)
     assert distance <= oracle.variant.tolerance, first_difference(loaded, oracle, oracle.ids)
 
 
@@ -47,11 +47,11 @@ def test_router_choices(name: str, oracles: Oracles) -> None:
 def test_greedy_tokens(oracle: Oracle, loaded: Loaded) -> None:
     """Eight tokens, each read with a cache behind the prompt, on both sides."""
     prompt = oracle.ids[:1]
-    cache, chosen = engine.KVCache(loaded.config, dtype=loaded.dtype), []
-    logits = loaded.model(prompt, cache, logits="last")
+    cache, chosen = engine.KVCache(loaded.config, dtype=loaded.dtype, device=loaded.device), []
+    logits = logits_of(loaded, prompt, cache, logits="last")
     for _ in range(8):
         chosen.append(int(logits[0, -1].argmax()))
-        logits = loaded.model(torch.tensor([chosen[-1:]]), cache, logits="last")
+        logits = logits_of(loaded, torch.tensor([chosen[-1:]]), cache, logits="last")
     assert chosen == oracle.greedy(prompt, 8)
 
 
@@ -60,7 +60,7 @@ def test_in_float64_with_fused_attention(name: str, oracles: Oracles) -> None:
     """The same literal float32 casts as in transformers: what is left is float64 rounding."""
     oracle = oracles[name].in_float64("sdpa")
     loaded = engine.load(oracle.folder, device="cpu", dtype="float64")
-    distance = apart(loaded.model(oracle.ids), oracle.logits)
+    distance = apart(logits_of(loaded, oracle.ids), oracle.logits)
     assert distance <= EXACT, first_difference(loaded, oracle, oracle.ids, 1e-5)
 
 
@@ -72,5 +72,5 @@ def test_in_float64_with_explicit_attention(name: str, oracles: Oracles) -> None
     patterns = [point for point in loaded.model.hook_points if point.endswith("attn.hook_pattern")]
     assert len(patterns) == loaded.config.n_layers
     with loaded.model.hooks(dict.fromkeys(patterns, lambda tensor, point: None)):
-        distance = apart(loaded.model(oracle.ids), oracle.logits)
+        distance = apart(logits_of(loaded, oracle.ids), oracle.logits)
     assert distance <= EXACT, first_difference(loaded, oracle, oracle.ids, 1e-9)

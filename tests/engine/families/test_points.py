@@ -108,7 +108,7 @@ def at_one(session: engine.Session, name: str, position: int, wanted: Tensor) ->
     for index in range(wanted.shape[1] if three else 1):
         answer = session.answer(AskPoint(name, position, index, most=10**6))
         assert not answer.sentence, answer.sentence
-        part = (wanted[:, index] if three else wanted).double().numpy()
+        part = (wanted[:, index] if three else wanted).double().cpu().numpy()
         rows = part.reshape(1, -1) if part.ndim < 2 else part
         found = shown(answer)
         assert close(found, rows), f"{name} at {position}, head {index}"

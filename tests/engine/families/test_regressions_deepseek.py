@@ -16,7 +16,7 @@ from engine.config import LatentAttentionSpec, MoESpec
 from engine.errors import ConfigError
 from engine.families import read_config
 from engine.loading import Loaded
-from tests.engine.families.compare import apart
+from tests.engine.families.compare import apart, logits_of
 from tests.engine.families.oracle import Oracle, Oracles, build, load
 from tests.engine.families.variants import VARIANTS, Variant
 from tests.engine.gguf_files import restored_folder, write_gguf
@@ -112,8 +112,8 @@ def test_made_keys_and_values_give_what_absorbed_queries_give(oracle: Oracle, lo
 
 
 def _read(loaded: Loaded, ids: Tensor) -> Tensor:
-    cache = engine.KVCache(loaded.config, dtype=loaded.dtype)
-    return torch.cat([loaded.model(part, cache) for part in ids.tensor_split([30, 31, 32, 40], dim=1)], dim=1)
+    cache = engine.KVCache(loaded.config, dtype=loaded.dtype, device=loaded.device)
+    return torch.cat([logits_of(loaded, part, cache) for part in ids.tensor_split([30, 31, 32, 40], dim=1)], dim=1)
 
 
 @pytest.mark.parametrize("point", ["kv.hook_latent", "attn.hook_k_nope", "attn.hook_v", "attn.hook_pattern"])
@@ -130,10 +130,10 @@ def test_what_a_hook_gives_back_is_used(point: str, oracles: Oracles) -> None:
         return changed
 
     def read(hooks: dict) -> Tensor:
-        cache = engine.KVCache(loaded.config, dtype=loaded.dtype)
-        loaded.model(before, cache)
+        cache = engine.KVCache(loaded.config, dtype=loaded.dtype, device=loaded.device)
+        logits_of(loaded, before, cache)
         with loaded.model.hooks(hooks):
-            return loaded.model(last, cache)
+            return logits_of(loaded, last, cache)
 
     plain, changed = read({}), read({f"blocks.2.{point}": without})
     assert apart(plain, changed) > 1e-2
@@ -150,9 +150,9 @@ def test_taking_a_heads_values_is_taking_its_pattern(oracles: Oracles) -> None:
         return changed
 
     with loaded.model.hooks({"blocks.1.attn.hook_v": lambda tensor, point: off(tensor, 2)}):
-        by_values = loaded.model(ids)
+        by_values = logits_of(loaded, ids)
     with loaded.model.hooks({"blocks.1.attn.hook_pattern": lambda tensor, point: off(tensor, 1)}):
-        by_pattern = loaded.model(ids)
+        by_pattern = logits_of(loaded, ids)
     assert apart(by_values, by_pattern) <= 1e-4
 
 
@@ -164,21 +164,23 @@ def test_the_correction_of_choices_is_never_rounded_to_16_bits(oracles: Oracles)
     kept = loaded.model.get_parameter("blocks.1.mlp.router.choice_bias")
     assert kept.dtype == torch.float32
     assert torch.equal(kept, stored)
-    assert torch.isfinite(loaded.model(oracle.ids)).all()
+    assert torch.isfinite(logits_of(loaded, oracle.ids)).all()
 
 
 @pytest.mark.parametrize("oracle", ["deepseek_v2-default", "deepseek_v3-default"], indirect=True)
 def test_old_gguf_files_have_keys_and_values_in_one_map(oracle: Oracle, loaded: Loaded, tmp_path: Path) -> None:
-    read = engine.load(write_gguf(oracle.folder, tmp_path / "m.gguf", old_kv_b=True), device="cpu", dtype="float32")
+    read = engine.load(
+        write_gguf(oracle.folder, tmp_path / "m.gguf", old_kv_b=True), device=loaded.device, dtype="float32"
+    )
     assert read.warnings == ()
-    assert apart(read.model(oracle.ids), loaded.model(oracle.ids)) <= 1e-5
+    assert apart(logits_of(read, oracle.ids), logits_of(loaded, oracle.ids)) <= 1e-5
 
 
 @pytest.mark.parametrize("oracle", ["deepseek_v2-groups"], indirect=True)
 def test_a_gguf_file_of_v2_with_groups(oracle: Oracle, loaded: Loaded, tmp_path: Path) -> None:
     """Ranked by the best expert; a file cannot say it, several groups imply it."""
-    read = engine.load(write_gguf(oracle.folder, tmp_path / "m.gguf"), device="cpu", dtype="float32")
-    assert apart(read.model(oracle.ids), loaded.model(oracle.ids)) <= 1e-5
+    read = engine.load(write_gguf(oracle.folder, tmp_path / "m.gguf"), device=loaded.device, dtype="float32")
+    assert apart(logits_of(read, oracle.ids), logits_of(loaded, oracle.ids)) <= 1e-5
 
 
 def test_a_gguf_file_whose_maps_from_the_latent_are_quantised(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
 from engine.model.rope import inverse_frequencies
 from tests.engine.families import oracle as transformers_side
-from tests.engine.families.compare import apart, observed, read_in_parts
+from tests.engine.families.compare import apart, logits_of, observed, read_in_parts
 from tests.engine.families.oracle import Oracle, Oracles, build
 from tests.engine.families.reference import reference
 from tests.engine.families.variants import VARIANTS
@@ -167,13 +167,13 @@ def test_a_window_that_lets_go_again_and_again(cuts: list[int], wide: tuple[Orac
 def test_a_cancelled_pass_takes_nothing_from_the_window(wide: tuple[Oracle, Loaded]) -> None:
     """Cancelled in the last layer, when all others have appended already."""
     oracle, loaded = wide
-    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype)
-    loaded.model(oracle.ids[:, :300], cache)
+    cache = engine.KVCache(loaded.config, batch=2, dtype=loaded.dtype, device=loaded.device)
+    logits_of(loaded, oracle.ids[:, :300], cache)
     for start, end in ((300, 301), (301, 351), (351, 352)):
         part = oracle.ids[:, start:end]
         with pytest.raises(KeyboardInterrupt), loaded.model.hooks({"blocks.2.hook_attn_out": _interrupted}):
-            loaded.model(part, cache)
-        assert apart(loaded.model(part, cache), oracle.logits[:, start:end]) <= 1e-4
+            logits_of(loaded, part, cache)
+        assert apart(logits_of(loaded, part, cache), oracle.logits[:, start:end]) <= 1e-4
     assert cache.firsts == [352 - 149] * 3
 
 
@@ -195,14 +195,14 @@ def test_a_pattern_looked_at_later_is_that_of_its_pass(name: str, oracles: Oracl
     list(session.generate(oracle.ids[0, :28].tolist(), max_new_tokens=12))
     trace, cache = session.trace, session.cache
     assert cache.length >= 30
-    again = engine.KVCache(loaded.config, dtype=loaded.dtype)
+    again = engine.KVCache(loaded.config, dtype=loaded.dtype, device=loaded.device)
     tokens, start = torch.tensor([[*session.prompt, *session.output]]), 0
     while start < cache.length:
         end = trace.span_end(start)
         names = [f"blocks.{layer}.attn.hook_pattern" for layer in range(loaded.config.n_layers)]
         seen: dict[str, Tensor] = {}
         with loaded.model.hooks(dict.fromkeys(names, lambda t, point, seen=seen: seen.update({point.name: t}))):
-            loaded.model(tokens[:, start:end], again)
+            logits_of(loaded, tokens[:, start:end], again)
         for layer, point in enumerate(names):
             ours = pattern_rows(loaded.model, trace, cache, layer, start, end)
             assert apart(ours[..., -seen[point].shape[-1] :], seen[point][0]) <= 1e-5

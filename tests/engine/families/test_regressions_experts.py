@@ -15,7 +15,7 @@ from engine.config import MoESpec
 from engine.errors import ConfigError, HookError
 from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
-from tests.engine.families.compare import apart, observed
+from tests.engine.families.compare import apart, logits_of, observed
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.gguf_files import write_gguf
 from tests.engine.gguf_files.architectures import qwen2moe
@@ -41,7 +41,7 @@ def test_old_mixtral_files_have_one_tensor_per_expert(oracles: Oracles, tmp_path
         write_gguf(oracle.folder, tmp_path / "old.gguf", old_experts=True), device="cpu", dtype="float32"
     )
     assert single.warnings == ()
-    assert torch.equal(single.model(oracle.ids), stacked.model(oracle.ids))
+    assert torch.equal(logits_of(single, oracle.ids), logits_of(stacked, oracle.ids))
 
 
 def test_a_shared_gate_without_its_axis_of_one(
@@ -56,7 +56,7 @@ def test_a_shared_gate_without_its_axis_of_one(
 
     monkeypatch.setattr(qwen2moe, "tensors", squeezed)
     loaded = engine.load(write_gguf(oracle.folder, tmp_path / "m.gguf"), device="cpu", dtype="float32")
-    assert apart(loaded.model(oracle.ids), oracle.logits) <= 1e-4
+    assert apart(logits_of(loaded, oracle.ids), oracle.logits) <= 1e-4
 
 
 def test_old_qwen_files_leave_out_the_widths() -> None:
@@ -134,7 +134,7 @@ def test_a_replaced_choice_is_obeyed(positions: int, oracle: Oracle) -> None:
     for what in ("hook_router_logits", "hook_expert_weights"):
         hooks[f"blocks.0.mlp.{what}"] = lambda tensor, point: weights.update({point.name[13:]: tensor.clone()})
     with loaded.model.hooks(hooks):
-        loaded.model(oracle.ids[:1, :positions])
+        logits_of(loaded, oracle.ids[:1, :positions])
     assert fired == set(range(spec.top_k))
     shares = weights["hook_router_logits"].softmax(-1)[..., : spec.top_k]
     if spec.renormalise or spec.score_chosen:
@@ -190,6 +190,6 @@ def test_replaced_scores_are_used_or_refused(name: str, oracles: Oracles) -> Non
     with loaded.model.hooks({f"blocks.{layer}.mlp.hook_router_scores": lambda tensor, point: tensor.flip(-1)}):
         if spec.score_chosen:
             with pytest.raises(HookError, match=r"hook_router_scores only shows"):
-                loaded.model(oracle.ids)
+                logits_of(loaded, oracle.ids)
         else:
-            assert apart(loaded.model(oracle.ids), oracle.logits) > 1e-2
+            assert apart(logits_of(loaded, oracle.ids), oracle.logits) > 1e-2

@@ -15,7 +15,7 @@ from engine.errors import ConfigError
 from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
 from tests.engine.families import oracle as transformers_side
-from tests.engine.families.compare import apart, observed
+from tests.engine.families.compare import apart, logits_of, observed
 from tests.engine.families.oracle import Oracle, Oracles
 from tests.engine.gguf_files import write_gguf
 
@@ -77,7 +77,7 @@ def test_both_prefixes_of_a_wrapper(given: str, oracles: Oracles, tmp_path: Path
     save_file(tensors, tmp_path / "model.safetensors")
     loaded = engine.load(tmp_path, device="cpu", dtype="float32")
     assert loaded.warnings == ()
-    assert apart(loaded.model(oracle.ids), oracle.logits) <= 1e-4
+    assert apart(logits_of(loaded, oracle.ids), oracle.logits) <= 1e-4
 
 
 def _stored(folder: Path) -> dict[str, Tensor]:

@@ -17,7 +17,7 @@ from engine.errors import ConfigError
 from engine.families import family_of_gguf, read_config
 from engine.loading import Loaded
 from engine.model.rope import inverse_frequencies
-from tests.engine.families.compare import apart
+from tests.engine.families.compare import apart, logits_of
 from tests.engine.families.oracle import Oracle, Oracles, build
 from tests.engine.families.variants import LLAMA4, Variant
 from tests.engine.gguf_files import write_gguf
@@ -70,7 +70,7 @@ def test_a_model_without_experts(dense: Oracle) -> None:
     """MobileLLM: rope and every position in all layers."""
     loaded = engine.load(dense.folder, device="cpu", dtype="float32")
     assert all(isinstance(layer.mlp, MLPSpec) for layer in loaded.config.layers)
-    assert apart(loaded.model(dense.ids), dense.logits) <= 1e-4
+    assert apart(logits_of(loaded, dense.ids), dense.logits) <= 1e-4
 
 
 def test_a_gguf_file_without_experts(dense: Oracle, tmp_path: Path) -> None:
