@@ -55,7 +55,7 @@ class Reporting(QObject):
 
     def show_about(self) -> None:
         """The program, what it is built from, and the licences."""
-        self.page.show_text(self.tr("About Fluoroscope"), about_text())
+        self.page.show_text(self.tr("About Fluoroscope"), about_text(self.tr))
         self.page.text.moveCursor(QTextCursor.MoveOperation.Start)
 
     def show_crash(self, text: str) -> None:

@@ -452,9 +452,11 @@ class Worker:
         run = RunFrame(opened.prompt, branch.max_new_tokens, branch.chat)
         for frame in (opened.model_frame, run, *opened.steps):
             self._mailbox.post(frame)
-        self._changes.take_up(opened.session, opened.steps, opened.others)
-        self._changes.tell_tree(opened.session)
-        self._mailbox.post(EndFrame(branch.reason or "stopped"))
+        try:
+            self._changes.take_up(opened.session, opened.steps, opened.others)
+            self._changes.tell_tree(opened.session)
+        finally:
+            self._mailbox.post(EndFrame(branch.reason or "stopped"))  # nothing is under way, whatever went wrong
         self._answer_all()
 
     def _load_progress(self, request: LoadRequest | OpenRequest, frame: ProgressFrame) -> None:

@@ -31,6 +31,13 @@ def test_a_packed_program_says_where_the_licences_lie(monkeypatch: pytest.Monkey
     assert "“licences”" in about_text()
 
 
+def test_what_it_says_itself_is_said_in_the_language_of_the_window() -> None:
+    told = about_text(lambda text: f"<{text}>")
+    assert "<X-rays a language model while it runs.>" in told
+    assert told.count("<Licence: Apache-2.0>") == 2
+    assert package_line("no-such-package", lambda text: f"<{text}>") == "no-such-package: <is not installed>"
+
+
 def test_a_package_that_is_not_there_is_said_so() -> None:
     assert package_line("no-such-package") == "no-such-package: is not installed"
 

@@ -210,6 +210,7 @@ def test_what_a_file_compared_that_did_not_arrive_is_not_for_the_next_run(
         broken.setattr("app.changes.Changes.take_up", fails)
         driver.until(ErrorFrame, lambda: driver.window.filing.open_model(str(tmp_path / "run.fluoro")))
     assert driver.errors() == ["Its branches cannot be told."]
+    assert driver.window.actions_by_name["run"].isEnabled(), "nothing is under way"
     if loads:
         driver.until(ModelFrame, lambda: driver.window.filing.open_model(str(tiny_model)))
     driver.until(EndFrame, lambda: driver.window.worker.run(RunRequest(PROMPT, GREEDY, 4)))
