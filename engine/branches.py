@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
 from engine.cache import CacheTail
@@ -61,9 +62,9 @@ class Tail:
     cache: CacheTail
     trace: TraceTail | None  # None: the session records nothing
 
-    @property
+    @cached_property
     def stream_bytes(self) -> int:
-        """Of the stream alone."""
+        """Of the stream alone; asked of all parts whenever another one is set aside."""
         return 0 if self.trace is None else self.trace.stream_bytes
 
     @property

@@ -354,18 +354,18 @@ def _z(config: ModelConfig, spec: LayerSpec) -> str:
     return f'z = torch.einsum("bhpk,bkhd->bphd", pattern, {_by_query_head("values", attention)})'
 
 
-def attention_stage_code(stage: AttentionStage, config: ModelConfig, spec: LayerSpec) -> str:
-    """The statements for what a stage of attention shows, in the names of points; the last gives
+def attention_stage_codes(config: ModelConfig, spec: LayerSpec) -> dict[AttentionStage, str]:
+    """The statements for what each stage of attention shows, in the names of points; the last gives
     ``[batch, n_heads, pos, key]``."""
     before, product = _product(spec.attention)
-    by_stage = {
+    scores = _scores(config, spec)
+    return {
         "products": _lines(before, f"products = {product}"),
         "scaled": _unmasked(spec.attention),
-        "masked": _scores(config, spec),
-        "pattern": _lines(_scores(config, spec), _pattern(config, spec)),
+        "masked": scores,
+        "pattern": _lines(scores, _pattern(config, spec)),
         "contribution": _contribution(spec.attention),
     }
-    return by_stage[stage]
 
 
 def _contribution(attention: Attention) -> str:

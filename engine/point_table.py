@@ -14,7 +14,7 @@ from engine.config import AttentionSpec, LatentAttentionSpec, LayerSpec, MLPSpec
 from engine.errors import EngineError
 from engine.frames import PointFacts, PointKind, StageFacts
 from engine.hooks import ADDITIVE, PointInfo, hook_table
-from engine.point_code import attention_stage_code, point_code
+from engine.point_code import attention_stage_codes, point_code
 from engine.questions import AttentionStage
 
 ANY_EXPERT = "mlp.experts.*."  # instead of the number, where a point stands for those of all experts
@@ -24,9 +24,7 @@ _OUTER = {"hook_tokens": "embed", "rotary_emb.": "rope", "hook_logits": "logits"
 
 def layer_points(config: ModelConfig, layer: int) -> tuple[PointFacts, ...]:
     """The points of one layer in the order of the pass, names without ``blocks.N.``, experts once for all of them."""
-    spec = config.layers[layer]
-    rope = {} if spec.attention.rope is None else {spec.attention.rope: config.ropes[spec.attention.rope]}
-    return _layer_points(_Alone(replace(config, layers=(spec,), ropes=rope)))
+    return _layer_points(_alone(config, layer))
 
 
 def outer_points(config: ModelConfig) -> tuple[tuple[PointFacts, ...], tuple[PointFacts, ...]]:
@@ -89,6 +87,12 @@ class _Alone:
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _Alone) and self._alike == other._alike
+
+
+def _alone(config: ModelConfig, layer: int) -> _Alone:
+    spec = config.layers[layer]
+    rope = {} if spec.attention.rope is None else {spec.attention.rope: config.ropes[spec.attention.rope]}
+    return _Alone(replace(config, layers=(spec,), ropes=rope))
 
 
 @lru_cache(maxsize=64)
@@ -270,11 +274,14 @@ def _pattern(config: ModelConfig, spec: LayerSpec) -> str:
 
 def attention_stages(config: ModelConfig, layer: int) -> tuple[StageFacts, ...]:
     """What the stages of a layer's attention show, in the order of the pass."""
-    spec = config.layers[layer]
-    return tuple(
-        StageFacts(stage, formula, attention_stage_code(stage, config, spec))
-        for stage, formula in _stage_formulas(config, spec).items()
-    )
+    return _attention_stages(_alone(config, layer))
+
+
+@lru_cache(maxsize=64)
+def _attention_stages(alone: _Alone) -> tuple[StageFacts, ...]:
+    config, spec = alone.config, alone.config.layers[0]
+    codes = attention_stage_codes(config, spec)
+    return tuple(StageFacts(stage, formula, codes[stage]) for stage, formula in _stage_formulas(config, spec).items())
 
 
 def _stage_formulas(config: ModelConfig, spec: LayerSpec) -> dict[AttentionStage, str]:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from engine.branches import Place, Tail, Token, Tree
+from engine.branched import Branched
 from engine.branching import Branching, Looks
 from engine.cache import CacheTail, KVCache
 from engine.checkpoint.identity import Identity
 from engine.config import ModelConfig, MoESpec
 from engine.edits import Edit
 from engine.errors import ModelNeeded
-from engine.frames import Answer, ModelFrame, NeedsModel, Piece, TreeFrame
-from engine.point_rows import PointRows
+from engine.frames import Answer, ModelFrame, NeedsModel, Piece
 from engine.questions import Question
 from engine.settings import Record, Sampling
 from engine.trace import Trace
@@ -161,7 +160,7 @@ class AbsentLoaded:
         return self.frame
 
 
-class RecordedRun:
+class RecordedRun(Branched):
     """Tokens, choices and record of a run, in the shape of a Session. ``why``: which model is needed, a sentence."""
 
     gate = None
@@ -172,20 +171,12 @@ class RecordedRun:
     def __init__(
         self, loaded: AbsentLoaded, why: str, prompt: Sequence[Piece], sampling: Sampling, record: Record | None = None
     ) -> None:
+        super().__init__(piece.id for piece in prompt)
         self.loaded, self.why, self.sampling = loaded, why, sampling
         self.record = record or Record()
-        self.prompt = [piece.id for piece in prompt]
-        self.output: list[int] = []
-        self.settings: list[Sampling] = []
-        self.tokens: list[Token] = []
-        self.moves = self.refilled = 0
-        self.check: Callable[[], None] = lambda: None  # nothing is ever made again here
-        self.refilling: Callable[[int, int], None] = lambda done, total: None
-        self.expert_adds: dict[tuple[int, int, int], Tensor] = {}
-        self.point_rows: PointRows | None = None
         self.trace = Trace(loaded.config, loaded.dtype, loaded.device, self.record)
         self.trace.refill = self._refuse
-        self.cache: KVCache = KVCache(loaded.config, dtype=loaded.dtype)
+        self.cache = KVCache(loaded.config, dtype=loaded.dtype)
         self.vocabulary: dict[int, Piece] = {}
         self._pieces = tuple(prompt)
         self._branching = Branching(self, prompt[-1])  # type: ignore[arg-type]  # in the shape of a session
@@ -196,11 +187,6 @@ class RecordedRun:
 
     def let_maps_go(self) -> None:
         """There are none: maps are recomputed, which takes the model."""
-
-    @property
-    def n_tokens(self) -> int:
-        """Tokens, prompt and output."""
-        return len(self.prompt) + len(self.output)
 
     @property
     def n_read(self) -> int:
@@ -227,71 +213,6 @@ class RecordedRun:
     def steps(self, max_new_tokens: int) -> Iterator[Any]:
         """Raises ModelNeeded."""
         self._refuse()
-
-    # -- branches, as far as the record reaches: as in Session -----------------------------------------------------
-
-    @torch.inference_mode()
-    def switch(self, number: int) -> int:
-        """Stand at the end of another branch."""
-        return self._branching.switch(number)
-
-    @torch.inference_mode()
-    def drop_branch(self, number: int) -> int:
-        """Forget a branch."""
-        return self._branching.drop_branch(number)
-
-    @torch.inference_mode()
-    def tree(self) -> TreeFrame:
-        """The branches, with what each keeps."""
-        return self._branching.facts()
-
-    @property
-    def branch_number(self) -> int:
-        """Of the branch that the run stands on."""
-        return self._branching.tree.current
-
-    @property
-    def branching_tree(self) -> Tree:
-        """The branches with what of them is set aside."""
-        return self._branching.tree
-
-    def tokens_of(self, number: int) -> tuple[Token, ...]:
-        """All tokens of the output of a branch."""
-        return self._branching.tokens_of(number)
-
-    def known_tokens(self) -> set[int]:
-        """The numbers of the tokens of all branches."""
-        return self._branching.tree.numbers(self.tokens)
-
-    def take_branches(self, tree: Tree) -> None:
-        """Those of the file."""
-        self._branching.tree = tree
-
-    def answering_on(self, number: int, question: Question) -> Answering:
-        """An answer about another branch."""
-        return self._branching.answering_on(number, question)
-
-    def cut(self, place: Place, prompt_end: Piece | None) -> None:
-        """End the path here."""
-        kept = place.tokens - len(self.prompt)
-        del self.output[kept:], self.settings[kept:], self.tokens[kept:]
-        self.cache.cut(place.reads)
-        self.trace.cut(place.reads)
-
-    def extend(self, tail: Tail) -> None:
-        """Go on with what was set aside."""
-        self.output.extend(token.piece.id for token in tail.tokens)
-        self.settings.extend(token.settings for token in tail.tokens)
-        self.tokens.extend(tail.tokens)
-        self.cache.extend(tail.cache)
-        if tail.trace is not None:
-            self.trace.extend(tail.trace)
-
-    def forget(self, length: int) -> None:
-        """What answers have worked out of positions from this one on."""
-        self.expert_adds = {key: kept for key, kept in self.expert_adds.items() if key[2] < length}
-        if self.point_rows is not None:
-            self.point_rows.truncate(length - self.point_rows.start)
 
     @contextmanager
     def looking(self, looks: Looks) -> Iterator[None]:

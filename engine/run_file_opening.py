@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from engine.branches import Branch, Place, Tail, Token, Tree
+from engine.branches import Place, Tail, Token
 from engine.branching import token_of_step
 from engine.errors import Cancelled, EngineError
 from engine.frames import ModelFrame, Piece, ProgressFrame, StepFrame
@@ -27,7 +27,7 @@ from engine.run_file_facts import RunFacts
 from engine.run_file_model import absence, find_model
 from engine.run_file_reading import RunFile, require_memory
 from engine.run_file_shapes import block_shapes
-from engine.run_file_tree import spans_of
+from engine.run_file_tree import spans_of, tree_of
 from engine.settings import Record
 from engine.stream_store import BLOCK
 
@@ -185,6 +185,7 @@ def _recorded(file: RunFile, why: str, record: Record | None, progress: Progress
     run.tokens = list(map(token_of_step, count(), file.steps, file.settings))
     run.vocabulary, run.edits = file.vocabulary, branch.tray or ()
     _fill(run, file, progress)
+    run.trace.applied.update(forgotten(branch.edits, branch.interventions, run.trace.spans))
     cache = branch.cache
     run.cache = RecordedCache(config, file.dtype, cache.firsts, branch.n_read, cache.allocated, why, file.cache(config))
     return run
@@ -201,19 +202,17 @@ def _fill(session: Session | RecordedRun, file: RunFile, progress: Progress) -> 
         layer, _, part = name.partition(".")
         if part != "choice_bias" and n:
             trace.routing.layers[int(layer)].parts()[part].put(0, rows[None].to(device))
-    branch = file.facts.branch
-    trace.applied.update(forgotten(branch.edits, branch.interventions, trace.spans))
 
 
 @torch.inference_mode()
 def _branches(session: Session | RecordedRun, file: RunFile, progress: Progress) -> dict[int, StepFrame]:
     """The tree as it was, behind the path; the frames of what is set aside by the numbers of the tokens."""
-    tree, frames = file.facts.tree, dict[int, StepFrame]()
-    if tree is None:
+    frames = dict[int, StepFrame]()
+    if file.facts.tree is None:
         return frames
-    branches = {node.number: Branch(node.number, node.parent, Place(*node.start)) for node in tree.branches}
+    tree = tree_of(file.facts.tree)
     number, room, whole = len(session.tokens), session.record.memory, sum(len(steps) for steps, _, _ in file.asides)
-    for index, aside in enumerate(tree.asides):
+    for index, aside in enumerate(file.facts.asides):
         done = ProgressFrame("open", "reading other branches", number - len(session.tokens), whole, "tokens")
         tell = partial(progress, done)
         steps, settings, _ = file.asides[index]
@@ -221,8 +220,8 @@ def _branches(session: Session | RecordedRun, file: RunFile, progress: Progress)
         frames |= {token.number: step for token, step in zip(tokens, steps, strict=True)}
         tail = _tail(session, file, index, tokens, room, tell)
         number, room = number + len(tokens), room - tail.stream_bytes
-        branches[aside.branch].tails.append(tail)
-    session.take_branches(Tree.of(branches.values(), tree.current, tree.following))
+        tree.branches[aside.branch].tails.append(tail)
+    session.take_branches(tree)
     return frames
 
 
@@ -239,15 +238,15 @@ def _tail(
     tell()
     loaded, aside, branch = session.loaded, file.facts.asides[index], file.facts.branch
     stored, spans = file.aside(index, loaded.config), spans_of(aside, branch.n_prompt)
-    live = isinstance(loaded, Loaded)
+    live = None if isinstance(session, RecordedRun) else session
     edits = aside.edits, branch.interventions, spans
-    applied = made_again(session, *edits) if live else forgotten(*edits)  # type: ignore[arg-type]  # of a live one
+    applied = forgotten(*edits) if live is None else made_again(live, *edits)
     trace = trace_tail(aside, stored.tensors, spans, applied, loaded.device)
-    if live and not branch.cache.stored and aside.start[1] < aside.end[1]:
-        cache = cache_of_tail(session, trace, stored.firsts, tell)  # type: ignore[arg-type]
+    if live is not None and not branch.cache.stored and aside.start[1] < aside.end[1]:
+        cache = cache_of_tail(live, trace, stored.firsts, tell)
     else:
         cache = cache_tail(aside, stored, loaded.config, loaded.device)
-    kept = trace.without_stream() if live and trace.stream_bytes > room else trace
+    kept = trace.without_stream() if session.remakes and trace.stream_bytes > room else trace
     return Tail(Place(*aside.start), Place(*aside.end), tokens, cache, kept)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 
-from engine.branches import Place
+from engine.branches import Branch, Place, Tree
 from engine.edit_checks import names
 from engine.errors import RunFileError
 from engine.run_file_facts import (
@@ -12,7 +13,6 @@ from engine.run_file_facts import (
     NO_PLACE,
     TOO_MANY_BRANCHES,
     Aside,
-    Node,
     RunFacts,
     TreeFacts,
     check_passes,
@@ -25,28 +25,29 @@ def check_tree(facts: RunFacts) -> None:
     """Raises RunFileError, a piece of a sentence: for parents that are missing, or come later, so that there are no
     cycles; for parts that overlap, leave a gap or lie outside of the context; and for a branch that begins where its
     parent has ended."""
-    if facts.tree is None:
-        if any(mark.branch is not None for mark in facts.marks):
-            raise RunFileError(NO_PLACE)
-        return
-    tree, n_prompt, n_ctx = facts.tree, facts.branch.n_prompt, facts.model.config.n_ctx
-    _check_numbers(tree)
-    ends = _ends(facts, tree)
-    nodes = {node.number: node for node in tree.branches}
-    for node in tree.branches:
-        start, end = Place(*node.start), ends[node.number]
-        if not _stands(start, n_prompt) or not _is_end(end, n_prompt) or end.before(start) or end.tokens > n_ctx + 1:
-            raise RunFileError(_TORN)
-        if node.parent is not None and (
-            ends[node.parent].before(start) or start.before(Place(*nodes[node.parent].start))
-        ):
-            raise RunFileError(_TORN)
-    if Place(*tree.branches[0].start) != Place(n_prompt, 0):
-        raise RunFileError(_TORN)
-    _check_edits(facts, tree)
-    n_tokens = tokens_by_branch(facts)
+    ends = {} if facts.tree is None else _checked_ends(facts, facts.tree)
+    n_tokens = _n_tokens(facts, ends)
     if not all((mark.position or 0) < n_tokens.get(mark.branch, 0) for mark in facts.marks):
         raise RunFileError(NO_PLACE)
+
+
+def _checked_ends(facts: RunFacts, told: TreeFacts) -> dict[int, Place]:
+    _check_numbers(told)
+    tree = tree_of(told)
+    ends = _ends(facts, tree)
+    n_prompt, most = facts.branch.n_prompt, facts.model.config.n_ctx + 1
+    for branch in tree.branches.values():
+        start, end = branch.start, ends[branch.number]
+        if not _stands(start, n_prompt) or not _is_end(end, n_prompt) or end.before(start) or end.tokens > most:
+            raise RunFileError(_TORN)
+        if branch.parent is not None and (
+            ends[branch.parent].before(start) or start.before(tree.branches[branch.parent].start)
+        ):
+            raise RunFileError(_TORN)
+    if tree.branches[0].start != Place(n_prompt, 0):
+        raise RunFileError(_TORN)
+    _check_edits(facts, told)
+    return ends
 
 
 def _check_numbers(tree: TreeFacts) -> None:
@@ -64,22 +65,19 @@ def _check_numbers(tree: TreeFacts) -> None:
         raise RunFileError(_TORN)
 
 
-def path_of(tree: TreeFacts) -> list[Node]:
-    """The branches that the path goes through, the first one of the run first."""
-    nodes = {node.number: node for node in tree.branches}
-    chain = [nodes[tree.current]]
-    while (parent := chain[0].parent) is not None:
-        chain.insert(0, nodes[parent])
-    return chain
+def tree_of(told: TreeFacts) -> Tree:
+    """The branches, of whose parts there are none yet."""
+    branches = (Branch(node.number, node.parent, Place(*node.start)) for node in told.branches)
+    return Tree.of(branches, told.current, told.following)
 
 
-def _ends(facts: RunFacts, tree: TreeFacts) -> dict[int, Place]:
+def _ends(facts: RunFacts, tree: Tree) -> dict[int, Place]:
     """Where each branch ends: behind what the path has of it, and its asides, which must lie end to end."""
-    ends = {node.number: Place(*node.start) for node in tree.branches}
-    for node, following in pairwise(path_of(tree)):
-        ends[node.number] = Place(*following.start)
+    ends = {branch.number: branch.start for branch in tree.branches.values()}
+    for branch, following in pairwise(tree.chain(tree.current)):
+        ends[branch.number] = following.start
     ends[tree.current] = Place(facts.branch.n_tokens, facts.branch.n_read)
-    for aside in tree.asides:
+    for aside in facts.asides:
         start, end = Place(*aside.start), Place(*aside.end)
         borders = aside.branch in ends and aside.branch != tree.current and ends[aside.branch] == start
         if not borders or not start.before(end) or end.before(start) or not _stands(end, facts.branch.n_prompt):
@@ -98,9 +96,9 @@ def _is_end(place: Place, n_prompt: int) -> bool:
     return place == (n_prompt, 0) or n_prompt <= place.reads == place.tokens - 1
 
 
-def _check_edits(facts: RunFacts, tree: TreeFacts) -> None:
+def _check_edits(facts: RunFacts, told: TreeFacts) -> None:
     known = [frozenset(names(edit)) for edit in facts.branch.interventions]
-    for aside in tree.asides:
+    for aside in told.asides:
         check_passes(aside.edits, known)
         if not all(aside.start[1] <= edited.start < aside.end[1] for edited in aside.edits):
             raise RunFileError("its edits are not at their points")
@@ -115,6 +113,8 @@ def spans_of(aside: Aside, n_prompt: int) -> list[tuple[int, int]]:
 
 def tokens_by_branch(facts: RunFacts) -> dict[int | None, int]:
     """How many tokens the path of each branch has; None: the one that the run stands on."""
-    if facts.tree is None:
-        return {None: facts.branch.n_tokens}
-    return {None: facts.branch.n_tokens, **{number: end.tokens for number, end in _ends(facts, facts.tree).items()}}
+    return _n_tokens(facts, {} if facts.tree is None else _ends(facts, tree_of(facts.tree)))
+
+
+def _n_tokens(facts: RunFacts, ends: Mapping[int, Place]) -> dict[int | None, int]:
+    return {None: facts.branch.n_tokens, **{number: end.tokens for number, end in ends.items()}}

@@ -15,19 +15,19 @@ from torch import Tensor
 from engine import break_checks
 from engine.answers import answering, whole
 from engine.attention_maps import AttentionMaps
+from engine.branched import Branched
 from engine.branches import Place, Tail, Token, Tree
 from engine.branching import Branching, Looks, log_probability
 from engine.cache import KVCache
 from engine.edit_listeners import Interventions, Pass
 from engine.edits import Edit
 from engine.errors import ContextError, EngineError, TokenizerError
-from engine.frames import Answer, Finish, Kind, Piece, RecordUse, SamplingFrame, StepFrame, TreeFrame, WatchCost
+from engine.frames import Answer, Finish, Kind, Piece, RecordUse, SamplingFrame, StepFrame, WatchCost
 from engine.gate import Answering, Gate
 from engine.last_posts import LastPosts
 from engine.lens import Readings
 from engine.loading import Loaded
 from engine.meter import FRAME, RECORD, pass_cost
-from engine.point_rows import PointRows
 from engine.questions import SIGNED_STAGES, AskAttentionGrid, AskAttentionMap, Question
 from engine.recompute import logits_at
 from engine.replay import replay, stream_of
@@ -135,7 +135,7 @@ class NumberedTokens:
         """A number depends on nothing before it."""
 
 
-class Session:
+class Session(Branched):
     """Runs a loaded model on a prompt. One thread uses it; the gate may be used from any.
 
     Args:
@@ -157,17 +157,10 @@ class Session:
         *,
         record: bool | Record = True,
     ) -> None:
+        super().__init__()
         self.loaded = loaded
         self.sampling = sampling or loaded.sampling or Sampling(greedy=True)
         self.gate = gate
-        self.prompt: list[int] = []
-        self.output: list[int] = []
-        self.settings: list[Sampling] = []  # by which each token of the output was chosen
-        self.tokens: list[Token] = []  # the output, with what is known of each token
-        self.check: Callable[[], None] = lambda: None  # between two passes of a refill; what it raises ends that
-        self.refilling: Callable[[int, int], None] = lambda done, total: None  # positions of one, told before each pass
-        self.refilled = 0  # positions that layers which forget were given back when it was taken elsewhere last
-        self.moves = 0  # how often the run was taken elsewhere: back, or to another branch
         self.computing = False  # a pass has begun to compute
         self._stepping = False  # a pass is under way
         self._number = 0  # of the next token
@@ -177,9 +170,7 @@ class Session:
         self._maps: OrderedDict[AskMaps, AttentionMaps] = OrderedDict()
         self.watched: Callable[[], Iterable[Question]] | None = None  # what somebody wants answered; None: not known
         self._posts: LastPosts | None = None
-        self.expert_adds: dict[tuple[int, int, int], Tensor] = {}  # answers' own: (layer, expert, position) to figures
         self.lens = Readings()  # answers' own
-        self.point_rows: PointRows | None = None  # answers' own: of the point that is looked at over positions
         self._eos_ids = frozenset(loaded.config.eos_token_ids) | frozenset(
             loaded.tokenizer.eos_ids if loaded.tokenizer else ()
         )
@@ -232,11 +223,6 @@ class Session:
         return self._record
 
     @property
-    def n_tokens(self) -> int:
-        """Tokens so far, prompt and output."""
-        return len(self.prompt) + len(self.output)
-
-    @property
     def n_read(self) -> int:
         """Positions read, counting those of a pass under way."""
         return max(self._pass_end, self.cache.length)
@@ -267,55 +253,11 @@ class Session:
         """
         return self._moved().branch(position, token)
 
-    @torch.inference_mode()
-    def switch(self, number: int) -> int:
-        """Stand at the end of another branch; returns as ``take_back``. Raises EngineError where there is none."""
-        return self._moved().switch(number)
-
-    @torch.inference_mode()
-    def drop_branch(self, number: int) -> int:
-        """Forget a branch; from the current one the session goes to that from which it parted. Returns as ``switch``.
-
-        Raises EngineError for the first branch, and for one that another goes on from.
-        """
-        return self._moved().drop_branch(number)
-
-    @torch.inference_mode()
-    def tree(self) -> TreeFrame:
-        """The branches, with what each keeps."""
-        return self._branching.facts()
-
-    @property
-    def branch_number(self) -> int:
-        """Of the branch that the session stands on."""
-        return self._branching.tree.current
-
-    @property
-    def branching_tree(self) -> Tree:
-        """The branches with what of them is set aside."""
-        return self._branching.tree
-
-    def tokens_of(self, number: int) -> tuple[Token, ...]:
-        """All tokens of the output of a branch, those that it shares too."""
-        return self._branching.tokens_of(number)
-
-    def known_tokens(self) -> set[int]:
-        """The numbers of the tokens, and so of the steps, of all branches."""
-        return self._branching.tree.numbers(self.tokens)
-
     def token_of(self, text: str) -> int:
         """The token whose text this is. Raises TokenizerError where there is none."""
         if self.loaded.tokenizer is None:
             raise TokenizerError("This model's folder has no tokenizer, so it cannot read text; give a token id.")
         return self.loaded.tokenizer.token_of(text)
-
-    def answering_on(self, number: int, question: Question) -> Answering:
-        """An answer about another branch: the session goes there for each slice of work, and back.
-
-        Raises EngineError where there is no such branch, NotNow inside of a pass, and Cancelled where the session has
-        been taken elsewhere between two slices.
-        """
-        return self._branching.answering_on(number, question)
 
     def _moved(self) -> Branching:
         if self._stepping:
@@ -342,37 +284,27 @@ class Session:
         return piece
 
     def cut(self, place: Place, prompt_end: Piece | None) -> None:
-        """End the path here; what layers have let go of is missing then."""
-        count = place.tokens - len(self.prompt)
-        del self.output[count:], self.settings[count:], self.tokens[count:]
+        """As in Branched."""
+        super().cut(place, prompt_end)
         last = self.tokens[-1].piece if self.tokens else prompt_end
         if last is not None:
             self._stream.go_back(last)
-        self.cache.cut(place.reads)
-        self.trace.cut(place.reads)
         self._newest, self._pass_end = None, 0
 
     def extend(self, tail: Tail) -> None:
-        """Go on with what was set aside; it begins where the path ends."""
-        for token in tail.tokens:
-            self.output.append(token.piece.id)
-            self.settings.append(token.settings)
-            self.tokens.append(token)
-            self._stream.go_back(token.piece)
-        self.cache.extend(tail.cache)
-        if tail.trace is not None:
-            self.trace.extend(tail.trace)
+        """As in Branched."""
+        super().extend(tail)
+        if tail.tokens:
+            self._stream.go_back(tail.tokens[-1].piece)
 
     def forget(self, length: int) -> None:
         """What answers and edits have worked out of positions from this one on."""
+        super().forget(length)
         self._pass_end = 0
         if self._posts is not None:
             self._posts.forget(length)
-        self.expert_adds = {key: kept for key, kept in self.expert_adds.items() if key[2] < length}
         self.lens.truncate(length)
         self._interventions.sources.truncate(length)
-        if self.point_rows is not None:
-            self.point_rows.truncate(length - self.point_rows.start)
         for key in [key for key, maps in self._maps.items() if maps.reaches(length)]:
             self._maps.pop(key).leave()
 
@@ -712,8 +644,8 @@ class Session:
             self.add_token(step.piece.id, own, log_probability(step.sampling), edited=step.edited, sampling=by_hand)
 
     def take_branches(self, tree: Tree) -> None:
-        """Those of a saved run, behind ``take_up``: what was taken up is the path of the current one."""
-        self._branching.tree = tree
+        """Behind ``take_up``, as in Branched."""
+        super().take_branches(tree)
         self._number = 1 + max(self.known_tokens(), default=-1)
 
     # -- beginning -----------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass, replace
@@ -10,14 +11,16 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pytest
 
 import engine
 from engine import questions as ask
 from engine.config import MLPSpec, MoESpec
-from engine.errors import EngineError
+from engine.errors import EngineError, RunFileError
 from engine.frames import StepFrame
 from engine.loading import Loaded
 from engine.run_file_facts import Beside
+from engine.run_file_opening import open_run
 from engine.run_file_saving import save_run
 from engine.settings import Record
 
@@ -76,6 +79,18 @@ def kept_run(loaded: Loaded, prompt: Any, tokens: int, record: Record | None = N
     run.session.begin(prompt)
     run.on(tokens)
     return run
+
+
+def refused(path: Path) -> str:
+    """The sentence, which must come within a second."""
+    began = time.perf_counter()
+    with pytest.raises(RunFileError) as refusal:
+        open_run(path)
+    assert time.perf_counter() - began < 1.0
+    sentence = str(refusal.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
 
 
 def questions(loaded: Loaded, n_read: int) -> Iterator[Any]:

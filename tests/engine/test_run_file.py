@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 import engine
 from engine import questions as ask
-from engine.errors import Cancelled, DiskError, EngineError, ModelNeeded, RunFileError
+from engine.errors import Cancelled, DiskError, EngineError, ModelNeeded
 from engine.frames import NeedsModel, Saved
 from engine.loading import Loaded
 from engine.run_file_facts import Beside, Compared, Mark
@@ -27,7 +27,17 @@ from engine.run_file_opening import RunFile, open_run
 from engine.run_file_saving import save_run, saving
 from engine.run_file_tensors import pack, pack_arrays
 from engine.settings import Record
-from tests.engine.run_files import answered, differences, kept_run, made, questions, rewritten, saved, with_facts
+from tests.engine.run_files import (
+    answered,
+    differences,
+    kept_run,
+    made,
+    questions,
+    refused,
+    rewritten,
+    saved,
+    with_facts,
+)
 from tests.engine.tiny import tiny_llama
 
 PLACELESS = {"position": None, "layer": None, "head": None}
@@ -364,18 +374,6 @@ def test_opening_can_be_cancelled(sound: Path, loaded: Loaded) -> None:
 
 
 # ---- damage ----------------------------------------------------------------------------------------------------------
-
-
-def refused(path: Path) -> str:
-    """The sentence, which must come within a second."""
-    began = time.perf_counter()
-    with pytest.raises(RunFileError) as refusal:
-        open_run(path)
-    assert time.perf_counter() - began < 1.0
-    sentence = str(refusal.value)
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    return sentence
 
 
 def test_what_is_no_run_file_is_refused(tmp_path: Path, sound: Path) -> None:

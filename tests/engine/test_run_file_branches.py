@@ -21,7 +21,7 @@ import torch
 import engine
 import engine.branching
 from engine.edits import Edit
-from engine.errors import EngineError, ModelNeeded, RunFileError
+from engine.errors import EngineError, ModelNeeded
 from engine.frames import StepFrame
 from engine.loading import Loaded
 from engine.run_file_facts import MOST_BRANCHES, Beside, Compared, Mark
@@ -30,7 +30,7 @@ from engine.run_file_saving import save_run, saving
 from engine.run_file_tensors import pack, pack_arrays
 from engine.settings import Record
 from tests.engine.families.test_branches import assert_same, left
-from tests.engine.run_files import Kept, kept_run, rewritten, with_facts
+from tests.engine.run_files import Kept, kept_run, refused, rewritten, with_facts
 from tests.engine.tiny import tiny_llama
 
 PROMPT = [3 + i % 90 for i in range(147)]
@@ -65,18 +65,6 @@ def sound(loaded: Loaded, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def facts_of(path: Path) -> dict[str, Any]:
     with zipfile.ZipFile(path) as members:
         return json.loads(members.read("run.json"))
-
-
-def refused(path: Path) -> str:
-    """The sentence, which must come within a second."""
-    began = time.perf_counter()
-    with pytest.raises(RunFileError) as refusal:
-        open_run(path)
-    assert time.perf_counter() - began < 1.0
-    sentence = str(refusal.value)
-    assert sentence.endswith(".")
-    assert "\n" not in sentence
-    return sentence
 
 
 # ---- what it holds ---------------------------------------------------------------------------------------------------
