@@ -7,8 +7,6 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QApplication, QFrame, QScrollArea, QWidget
 
 from app.dock import PanelDock
-from app.widgets.explanation import SHARE
-from app.widgets.least import least_height, least_width
 
 ASIDE = 12  # pixels between what stands behind the scenes and what is seen
 
@@ -67,22 +65,3 @@ class Behind(QWidget):
 
     def leave(self) -> None:
         """The dock takes its content itself."""
-
-
-def least(dock: PanelDock) -> int:
-    """Width in pixels in which nothing of a content has to scroll."""
-    return max(least_width(part, filled=True) for part in _parts(dock))
-
-
-def least_at(dock: PanelDock, width: float) -> int:
-    """Height in pixels in which nothing of a content has to scroll at a width."""
-    *above, main = _parts(dock)
-    high = max(least_height(main, int(width), filled=True), dock.panel.whole_height())
-    high += sum(least_height(part, int(width)) for part in above)
-    return high if dock.explanation.isHidden() else high * SHARE // (SHARE - 1)
-
-
-def _parts(dock: PanelDock) -> list[QWidget]:
-    """Those that ask for room, from top to bottom: an explanation is cut to what there is."""
-    above = [] if dock.need.isHidden() else [dock.need]
-    return [*above, dock.panel if dock.table is None else dock.table]

@@ -9,7 +9,7 @@ from PySide6.QtCore import QEvent, QObject, QRectF, QSize, QSizeF, Qt, Signal
 from PySide6.QtGui import QCloseEvent, QFont, QResizeEvent
 from PySide6.QtWidgets import QApplication, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
-from app.audience_homes import Behind, Framed, least, least_at
+from app.audience_homes import Behind, Framed
 from app.audience_places import Wish, first_shape, places
 from app.dock import PanelDock
 from app.projecting import READABLE, SMALLEST, BlackScreen, readable_points
@@ -201,11 +201,12 @@ class Stage(QWidget):
     def _wish(self, cell: Cell) -> Wish:
         """With the heading, in pixels of this window."""
         dock, heading, times = cell.dock, cell.heading_height, self._enlarged()
+        height = dock.content_least_height
         if self.readable:
             return Wish(
                 first_shape(dock.panel.key),
-                least(dock) * times,
-                cache(lambda width: least_at(dock, width / times) * times + heading),  # the same ones are tried often
+                dock.content_least_width() * times,
+                cache(lambda width: height(int(width / times)) * times + heading),  # the same ones are tried often
             )
         size = dock.content.minimumSizeHint() if dock in self._homes else dock.content.size()
         return Wish(QSizeF(size.width(), size.height() + heading / max(0.5, times)))
@@ -214,8 +215,8 @@ class Stage(QWidget):
         home = self._homes.get(cell.dock)
         if home is not None and not self._still:
             times, high = self._enlarged(), cell.height() - cell.heading_height
-            wide = max(int(cell.width() / times), least(cell.dock))
-            size = QSize(wide, max(int(high / times), least_at(cell.dock, wide)))
+            wide = max(int(cell.width() / times), cell.dock.content_least_width())
+            size = QSize(wide, max(int(high / times), cell.dock.content_least_height(wide)))
             if size != cell.dock.content.size():
                 home.place(size)
                 cell.mirror.note()

@@ -90,10 +90,10 @@ class Changes:
         self.drop()
         own = {token.number: step for token, step in zip(session.tokens, steps, strict=True)}
         self._keep({**others, **own})
-        for branch in session.tree().branches:
-            if branch.number != session.branch_number:
-                frames = (self._frames[token.number] for token in session.tokens_of(branch.number))
-                self._mailbox.post(BranchFrame(branch.number, tuple(frames)))
+        for number in session.branching_tree.branches:
+            if number != session.branch_number:
+                frames = tuple(self._frames[token.number] for token in session.tokens_of(number))
+                self._mailbox.post(BranchFrame(number, frames))
 
     def _keep(self, frames: dict[int, StepFrame]) -> None:
         self._frames = self._saving.others = frames

@@ -18,12 +18,12 @@ from PySide6.QtWidgets import (
 )
 
 from app.asking import MOST_NAMED, ask_where
-from app.export import WRITERS, files_of, table_text
+from app.export import WRITERS, FiguresError, files_of, table_text
 from app.keys import alone, pressed
 from app.panels.panel import Panel
 from app.theme import Theme, icon
 from app.widgets.canvas import Canvas
-from app.widgets.explanation import Explanation
+from app.widgets.explanation import SHARE, Explanation
 from app.widgets.least import least_height, least_width
 from app.widgets.room import Room
 from app.widgets.still_label import StillLabel
@@ -140,9 +140,26 @@ class PanelDock(QDockWidget):
 
     def least_height(self, width: int) -> int:
         """Pixels that its picture needs at a width, with the title and what is said above it."""
-        above = sum(least_height(part, width) for part in (self.explanation, self.need) if not part.isHidden())
-        picture = max(self.panel.whole_height(), least_height(self.panel, width, filled=True))
-        return self.bar.sizeHint().height() + above + picture
+        explained = 0 if self.explanation.isHidden() else least_height(self.explanation, width)
+        return self.bar.sizeHint().height() + explained + self._unexplained_height(self.panel, width)
+
+    def content_least_width(self) -> int:
+        """Pixels in which nothing of the content as it is now has to scroll."""
+        parts = [self._main] if self.need.isHidden() else [self.need, self._main]
+        return max(least_width(part, filled=True) for part in parts)
+
+    def content_least_height(self, width: int) -> int:
+        """Pixels in which nothing of it has to scroll at a width; an explanation takes its share of what there is."""
+        high = self._unexplained_height(self._main, width)
+        return high if self.explanation.isHidden() else high * SHARE // (SHARE - 1)
+
+    @property
+    def _main(self) -> QWidget:
+        return self.panel if self.table is None else self.table
+
+    def _unexplained_height(self, main: QWidget, width: int) -> int:
+        need = 0 if self.need.isHidden() else least_height(self.need, width)
+        return need + max(self.panel.whole_height(), least_height(main, width, filled=True))
 
     def restyle(self, theme: Theme) -> None:
         self.bar.restyle(theme)
@@ -157,7 +174,7 @@ class PanelDock(QDockWidget):
         """The figures, as a spreadsheet takes them; where there are none or too many, ``failed`` says so."""
         try:
             QGuiApplication.clipboard().setText(table_text(self.panel.values()))
-        except ValueError as error:
+        except FiguresError as error:
             self.failed.emit(str(error))
             return False
         return True
@@ -166,7 +183,7 @@ class PanelDock(QDockWidget):
         """Ask for a file and write the panel there."""
         try:
             written = files_of(self.panel, kind)
-        except ValueError as error:
+        except FiguresError as error:
             self.failed.emit(str(error))
             return
         suggestion, kinds = f"{self.panel.key}.{kind}", {f".{kind}": kind.upper()}
@@ -177,9 +194,8 @@ class PanelDock(QDockWidget):
     def save(self, kind: str, path: Path) -> None:
         """Write the panel; what goes wrong is told by ``failed``."""
         try:
-            files = files_of(self.panel, kind)(path)
-            WRITERS[kind](self.panel, path)
-        except ValueError as error:
+            files = WRITERS[kind](self.panel, path)
+        except FiguresError as error:
             self.failed.emit(str(error))
         except OSError as error:
             self.failed.emit(self.tr("The file {0} could not be written: {1}.").format(path, error.strerror or error))

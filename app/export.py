@@ -7,6 +7,7 @@ begin with "# ", NPY in a JSON file beside it (NAME.npy.json), for which the for
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
@@ -29,9 +30,14 @@ NO_FIGURES = "This panel shows no figures yet."
 MOST_COPIED = 250_000  # figures; more of them on a clipboard help nobody, and take a while to write
 
 
-def write_png(panel: Panel, path: Path) -> None:
-    """Raises OSError where the file cannot be written."""
+class FiguresError(ValueError):
+    """Why a panel's figures cannot be taken along, in a sentence."""
+
+
+def write_png(panel: Panel, path: Path) -> list[Path]:
+    """The files that were written, as of every writer. Raises OSError where they cannot be."""
     atomically(path, png_bytes(panel.picture(), _facts_of_picture(panel)))
+    return [path]
 
 
 def _facts_of_picture(panel: Panel) -> Facts:
@@ -49,14 +55,15 @@ def png_bytes(image: QImage, facts: Mapping[str, str] | None = None) -> bytes:
     return bytes(buffer.data().data())
 
 
-def write_svg(panel: Panel, path: Path) -> None:
+def write_svg(panel: Panel, path: Path) -> list[Path]:
     """The panel painted as vectors; the cells of a heatmap are one image inside. Raises OSError."""
     atomically(path, svg_bytes(panel, _facts_of_picture(panel)))
+    return [path]
 
 
-def write_csv(panel: Panel, path: Path) -> None:
+def write_csv(panel: Panel, path: Path) -> list[Path]:
     """The facts and the axes in lines that begin with "# ", then one row a number: array, its indices joined with
-    spaces, value. Raises OSError, and ValueError, with a sentence, where there are no figures."""
+    spaces, value. Raises OSError, and FiguresError where there are no figures."""
     arrays, axes = _figures(panel), panel.axes()
     facts = facts_of_panel(panel) | {f"axes of {name}": _axes_text(axes[name]) for name in arrays if axes.get(name)}
     with tempfile.TemporaryFile("w+", encoding="utf-8", newline="") as file:
@@ -68,11 +75,12 @@ def write_csv(panel: Panel, path: Path) -> None:
             writer.writerows((name, *row) for row in zip(indices, map(cell, array.ravel().tolist()), strict=True))
         file.seek(0)
         atomically(path, file.read().encode())
+    return [path]
 
 
-def write_npy(panel: Panel, path: Path) -> None:
+def write_npy(panel: Panel, path: Path) -> list[Path]:
     """One array: NPY. Several: each beside the other, as NAME-array.npy. Of all of them NAME.npy.json says what they
-    are. Raises OSError, and ValueError, with a sentence, where there are no figures."""
+    are. Raises OSError, and FiguresError where there are no figures."""
     arrays, axes = _figures(panel), panel.axes()
     files = _npy_files(arrays, path)
     for name, array in arrays.items():
@@ -88,6 +96,7 @@ def write_npy(panel: Panel, path: Path) -> None:
     }
     text = json.dumps({"about": facts_of_panel(panel), "arrays": about}, indent=1, ensure_ascii=False)
     atomically(_file_about(path), text.encode())
+    return [*files.values(), _file_about(path)]
 
 
 def _npy_files(names: Collection[str], path: Path) -> dict[str, Path]:
@@ -99,8 +108,8 @@ def _file_about(path: Path) -> Path:
 
 
 def files_of(panel: Panel, kind: str) -> Callable[[Path], list[Path]]:
-    """Which files WRITERS[kind] would write for a name. Raises ValueError, with a sentence, where there are no figures
-    that it could write."""
+    """Which files WRITERS[kind] would write for a name. Raises FiguresError where there are no figures that it could
+    write."""
     arrays = _figures(panel) if kind in FIGURES else {}
     if kind == "npy":
         return lambda path: [*_npy_files(arrays, path).values(), _file_about(path)]
@@ -110,7 +119,7 @@ def files_of(panel: Panel, kind: str) -> Callable[[Path], list[Path]]:
 def _figures(panel: Panel) -> dict[str, np.ndarray]:
     arrays = {name: np.asarray(array) for name, array in panel.values().items()}
     if not any(array.size for array in arrays.values()):
-        raise ValueError(NO_FIGURES)
+        raise FiguresError(NO_FIGURES)
     return arrays
 
 
@@ -138,14 +147,14 @@ def table_text(arrays: Mapping[str, np.ndarray]) -> str:
     """Figures as a spreadsheet takes them: cells between tabs, one table below the other with its name above it.
 
     Vectors of one length are the columns of one table; of an array with more than two axes every matrix is a table.
-    Raises ValueError, with a sentence, where there are none or too many.
+    Raises FiguresError where there are none or too many.
     """
     known = {name: np.asarray(array) for name, array in arrays.items()}
     count = sum(array.size for array in known.values())
     if not count:
-        raise ValueError(NO_FIGURES)
+        raise FiguresError(NO_FIGURES)
     if count > MOST_COPIED:
-        raise ValueError(f"The panel has {count:,} figures, too many for the clipboard; save them as CSV or NPY.")
+        raise FiguresError(f"The panel has {count:,} figures, too many for the clipboard; save them as CSV or NPY.")
     text = io.StringIO()
     writer = csv.writer(text, dialect="excel-tab", lineterminator="\n")
     vectors: dict[int, list[str]] = {}
@@ -174,7 +183,10 @@ def _write_matrices(writer, name: str, array: np.ndarray) -> None:
 
 def atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Write beside the target and move: a reader never sees half a file. Raises OSError."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except ValueError as error:  # of a zero byte, which no name can have
+        raise OSError(errno.EINVAL, str(error)) from error
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -185,7 +197,7 @@ def atomically(path: Path, data: bytes, mode: int = 0o644) -> None:
         raise
 
 
-WRITERS: dict[str, Callable[[Panel, Path], None]] = {
+WRITERS: dict[str, Callable[[Panel, Path], list[Path]]] = {
     "png": write_png,
     "svg": write_svg,
     "csv": write_csv,

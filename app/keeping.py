@@ -76,7 +76,6 @@ class Keeping(QObject):
         self._asked_marks: object = None
         self._own = False  # the run as it was last saved lies in the own folder
         self._left: Path | None = None  # the run that was left and is open now
-        self._too_large = False  # this run is not saved by itself
         self._saving, self._writing = Patience(), Patience()  # of the run, of the session
         self._saved_at, self._save_took = float("-inf"), 0.0
         self._timer, self._soon = QTimer(self), QTimer(self)
@@ -150,7 +149,7 @@ class Keeping(QObject):
 
     def _model_came(self, frame: ModelFrame) -> None:
         opened = self._filing.opened
-        self._own = self._too_large = False
+        self._own = False
         self._kept = self._changes
         if self._left is not None and (opened is None or not self._owns(opened.path)):
             self._left = None  # something else was opened in its place
@@ -187,7 +186,7 @@ class Keeping(QObject):
         return self.beginning is not None and bool(self.beginning.options.pin)
 
     def _run_began(self, frame: RunFrame) -> None:
-        self._own = self._too_large = False
+        self._own = False
         self._saving.hurry()  # another run may be saved all the same
         self._moved(frame)
 
@@ -337,7 +336,7 @@ class Keeping(QObject):
         if self.beginning is None or not self._saving.ready or not self._has_news:
             return
         if self._size() > LARGEST_RUN:
-            self._say_too_large()
+            self._say_too_large()  # with every look: a notice is said once
         elif self._worker.autosave(self.beginning.slot.run):
             self._asked, self._asked_marks, self._saved_at = self._changes, self._marks(), time.monotonic()
 
@@ -361,14 +360,8 @@ class Keeping(QObject):
         return run.record.memory + run.record.disk + aside + BYTES_PER_STEP * steps
 
     def _say_too_large(self) -> None:
-        if not self._too_large:
-            self._too_large = True
-            most = LARGEST_RUN // 1_000_000
-            self.said.emit(
-                self.tr(
-                    "This run takes more than {0} MB, so it is not saved by itself any more; save it yourself."
-                ).format(most)
-            )
+        sentence = self.tr("This run takes more than {0} MB, so it is not saved by itself any more; save it yourself.")
+        self.said.emit(sentence.format(LARGEST_RUN // 1_000_000))
 
     def _write(self) -> None:
         assert self.beginning is not None

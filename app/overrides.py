@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
-from functools import wraps
+from functools import cache, wraps
 from types import FunctionType, MethodDescriptorType
 from typing import Any
 
@@ -27,21 +27,26 @@ def guard() -> None:
 
 
 def _derived(kind: type) -> Iterator[type]:
+    """Less Qt's own, of which there are many: they have no method in Python."""
     each: type
     for each in type.__subclasses__(kind):
-        yield each
+        if not each.__module__.startswith("PySide6."):
+            yield each
         yield from _derived(each)
 
 
 def _guard_class(kind: type) -> None:
-    for name, method in tuple(vars(kind).items()):
-        if isinstance(method, FunctionType) and _is_of_qt(kind, name):
+    own = vars(kind).keys()
+    for name in set().union(*(own & _methods(base) for base in kind.__mro__[1:])):
+        method = vars(kind)[name]
+        if isinstance(method, FunctionType):
             setattr(kind, name, _guarded(method))
 
 
-def _is_of_qt(kind: type, name: str) -> bool:
-    bases = (vars(base).get(name) for base in kind.__mro__[1:])
-    return any(isinstance(found, MethodDescriptorType) for found in bases)
+@cache
+def _methods(kind: type) -> frozenset[str]:
+    """Those in C."""
+    return frozenset(name for name, found in vars(kind).items() if isinstance(found, MethodDescriptorType))
 
 
 def _guarded(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -105,7 +105,7 @@ class Restarting(QObject):
         return self._process is not None
 
     def _name(self, kept: Kept) -> str:
-        prompt = " ".join(kept.session.prompt.split())
+        prompt = " ".join(kept.session.prompt.split(maxsplit=NAMES)[:NAMES])  # it may be as long as a book
         words = [self.tr("Window {0}").format(kept.number), Path(kept.session.model).name, prompt]
         text = " · ".join(word for word in words if word)
         return text if len(text) <= NAMES else f"{text[: NAMES - 1]}…"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from app.session import Session, look_at_session
-from app.slot import SESSION, folder_of, free_numbers
+from app.slot import SESSION, folder_of, free_numbers, written_at
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,5 @@ def kept_sessions(own: Path) -> list[Kept]:
         folder = folder_of(own.parent, number)
         session = look_at_session(folder / SESSION)  # what cannot be read is told when a window takes the folder
         if session is not None and session.model:
-            found.append(Kept(number, folder, session, _written_at(folder)))
+            found.append(Kept(number, folder, session, written_at(folder / SESSION)))
     return sorted(found, key=lambda kept: kept.at, reverse=True)
-
-
-def _written_at(folder: Path) -> float:
-    try:
-        return (folder / SESSION).stat().st_mtime
-    except OSError:
-        return 0.0

@@ -18,7 +18,7 @@ from pathlib import Path
 from PySide6.QtCore import QLockFile, QStandardPaths
 
 from app.command_line import MOST_WINDOWS
-from app.unfinished import rescue
+from app.unfinished import NOTE, rescue
 from engine.run_file_facts import SUFFIX
 
 VARIABLE = "FLUOROSCOPE_STATE"  # another folder, for this program
@@ -54,7 +54,7 @@ class Slot:
 
     def left(self) -> list[Path]:
         """Runs of programs that ended badly, the newest first."""
-        return sorted(self.folder.glob(f"left-*{SUFFIX}"), key=_age)
+        return sorted(self.folder.glob(f"left-*{SUFFIX}"), key=written_at, reverse=True)
 
     def owns(self, path: str) -> bool:
         """Whether a file is one of this folder, and so none that the user has saved."""
@@ -98,15 +98,22 @@ def take_slot(folder: Path, number: int | None = None, seconds: float = 0.0) -> 
 
 def free_numbers(folder: Path, own: Path) -> list[int]:
     """Of the folders that no program uses, the own one aside."""
-    found: list[int] = []
-    for number in range(1, MOST_WINDOWS + 1):
-        other = folder_of(folder, number)
-        with suppress(OSError):
-            lock = _locked(other) if other != own and other.is_dir() else None
-            if lock is not None:
-                lock.unlock()
-                found.append(number)
-    return found
+    others = {number: folder_of(folder, number) for number in range(1, MOST_WINDOWS + 1)}
+    return [number for number, other in others.items() if other != own and _is_free(other)]
+
+
+def _is_free(folder: Path) -> bool:
+    """It is locked for a moment only where a lock is, which may be of a program that is gone: the disk has to write."""
+    with suppress(OSError):
+        if not folder.is_dir():
+            return False
+        if not (folder / LOCK).exists():
+            return os.access(folder, os.W_OK)
+        lock = _locked(folder)
+        if lock is not None:
+            lock.unlock()
+            return True
+    return False
 
 
 def _locked(folder: Path, seconds: float = 0.0) -> QLockFile | None:
@@ -125,6 +132,8 @@ def _look_back(slot: Slot, folder: Path) -> None:
     """Take over what programs left that did not end properly: here, and where no program is any more."""
     for other in sorted(folder.glob("window-*")):
         try:
+            if not any((other / name).exists() for name in (MARK, NOTE)):
+                continue  # without a lock, for which the disk has to write
             lock = None if other == slot.folder else _locked(other)
         except OSError:  # somebody else's, or no folder: this one can be used all the same
             continue
@@ -178,8 +187,9 @@ def _text_of(path: Path, most: int = 200_000) -> str:
         return ""
 
 
-def _age(path: Path) -> float:
+def written_at(path: Path) -> float:
+    """Seconds; 0 where it is gone by now."""
     try:
-        return -path.stat().st_mtime
+        return path.stat().st_mtime
     except OSError:
         return 0.0

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QSpinBox, QSplitter, QWidget
 
@@ -61,7 +61,6 @@ class AttentionPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
-        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._grid: AttentionGrid | None = None
         self._map: AttentionMap | None = None
@@ -692,10 +691,8 @@ class AttentionPanel(Panel):
         super().resizeEvent(event)
         self._resized.start()
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and self._built:
-            self._resized.start()
+    def font_changed(self) -> None:
+        self._resized.start()
 
     def _size_settled(self) -> None:
         asked = (self._heads.fits(), self._large.fits())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QMenu, QSpinBox, QSplitter, QTabWidget, QWidget
 
@@ -57,7 +57,6 @@ class ExpertsPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
-        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._routing: Routing | None = None
         self._exact: ExactValue | None = None
@@ -496,10 +495,8 @@ class ExpertsPanel(Panel):
         self._show_words()
         self._resized.start()
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and self._built:
-            self._words.label.setMargin(self.fontMetrics().height() // 3)
+    def font_changed(self) -> None:
+        self._words.label.setMargin(self.fontMetrics().height() // 3)
 
     def _size_settled(self) -> None:
         if self._routing is not None:

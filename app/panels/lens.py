@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from PySide6.QtCore import QEvent, Qt, QTimer
+from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QCheckBox, QComboBox, QLabel, QScrollBar, QToolButton, QWidget
 
@@ -39,7 +39,6 @@ class LensPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
-        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._lens: Lens | None = None
         self._less: Lens | None = None  # of the branch that is subtracted
@@ -388,10 +387,8 @@ class LensPanel(Panel):
         for part in (self._column, self._lines_box):
             part.setVisible(not self._small() and not self.differs)
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and self._built:
-            self._resized.start()
+    def font_changed(self) -> None:
+        self._resized.start()
 
     def _size_settled(self) -> None:
         asked = dict(self.watches())

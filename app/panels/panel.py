@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from PySide6.QtCore import Signal
+from PySide6.QtCore import QEvent, Signal
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QAbstractScrollArea, QMenu, QWidget
 
@@ -79,6 +79,7 @@ class Panel(QWidget):
     back_asked = Signal(int)  # all tokens of the run but the first so many are to be left
 
     def __init__(self, context: Context) -> None:
+        self._built = False  # Qt tells of another font also while it is being built
         super().__init__()
         self.context = context
         self._steps_shown: object = None
@@ -205,6 +206,14 @@ class Panel(QWidget):
 
     def restyle(self) -> None:
         """The theme or the font changed."""
+
+    def font_changed(self) -> None:
+        """As soon as Qt tells so; asked of panels that have said that they are ``_built``."""
+
+    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
+        super().changeEvent(event)
+        if event.type() == QEvent.Type.FontChange and self._built:
+            self.font_changed()
 
     def main_picture(self) -> QWidget | None:
         """What the keyboard goes to first; None: the first picture that is seen."""

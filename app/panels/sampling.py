@@ -6,7 +6,7 @@ from dataclasses import replace
 from operator import is_
 
 import numpy as np
-from PySide6.QtCore import QEvent, Qt
+from PySide6.QtCore import Qt
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
 from PySide6.QtWidgets import QBoxLayout, QFrame, QMenu, QScrollArea, QSizePolicy, QWidget
 
@@ -42,7 +42,6 @@ class SamplingPanel(Panel):
     compares = True
 
     def __init__(self, context: Context) -> None:
-        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._step: StepFrame | None = None
         self._pair: tuple[StepFrame | None, StepFrame | None] = (None, None)  # that are compared
@@ -325,10 +324,8 @@ class SamplingPanel(Panel):
         super().resizeEvent(event)
         self._share_room()
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and self._built:
-            self._share_room()
+    def font_changed(self) -> None:
+        self._share_room()
 
     def _share_room(self) -> None:
         narrowest = self._controls.minimumSizeHint().width() + self._scroll.verticalScrollBar().sizeHint().width()

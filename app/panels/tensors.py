@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PySide6.QtCore import QEvent, QPoint, Qt
+from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication, QKeySequence, QShortcut, QShowEvent
 from PySide6.QtWidgets import (
     QComboBox,
@@ -56,7 +56,6 @@ class TensorsPanel(Panel):
     of_a_run = False
 
     def __init__(self, context: Context) -> None:
-        self._built = False  # Qt tells of another font also while it is being built
         super().__init__(context)
         self._model: object = None  # the loaded model, when it was last looked at
         self._source: str | None = None  # the one that was chosen; None: the loaded one
@@ -447,7 +446,5 @@ class TensorsPanel(Panel):
         self._read()
         self._page_starts()
 
-    def changeEvent(self, event: QEvent) -> None:  # noqa: N802
-        super().changeEvent(event)
-        if event.type() == QEvent.Type.FontChange and self._built:
-            self.tree.fit_columns()
+    def font_changed(self) -> None:
+        self.tree.fit_columns()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 
 from PySide6.QtCore import QPoint, Qt, Signal
 from PySide6.QtGui import QBrush, QKeyEvent, QResizeEvent
@@ -13,6 +12,7 @@ from app.branch_words import described, own_text, per_token_text
 from app.theme import Theme
 from app.widgets.amounts import bytes_text
 from app.widgets.canvas import tint
+from app.widgets.tips import wrapped_tip
 from engine.frames import BranchFacts, TreeFrame
 
 _NUMBER = Qt.ItemDataRole.UserRole
@@ -86,7 +86,7 @@ class BranchTree(QTreeWidget):
         item = QTreeWidgetItem([self._text(branch), per_token_text(branch), bytes_text(branch.bytes)])
         item.setData(0, _NUMBER, branch.number)
         for column in range(3):
-            item.setToolTip(column, f"<p>{escape(described(branch, self.tr))}</p>")
+            item.setToolTip(column, wrapped_tip(described(branch, self.tr)))
             if branch.number == self._tree.current:
                 font = item.font(column)
                 font.setBold(True)

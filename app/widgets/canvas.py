@@ -24,7 +24,7 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.theme import Theme
-from app.widgets.lettering import Metrics, Painter, metrics_of
+from app.widgets.lettering import Metrics, Painter, metrics_of, title_in
 from app.widgets.tips import plain_tip
 
 MOST_PARTS = 16  # pictures of parts that a canvas keeps
@@ -86,11 +86,15 @@ class Canvas(QWidget):
         if changed and self.hasFocus():
             self.told.emit(description)
 
-    def say_titles(self, across: str, down: str, *, whole: bool) -> None:
-        """A tip with the titles of the axes, where the picture has no room for the whole of them."""
+    def fit_titles(self, plot: QRectF, across: str, down: str, *, titled: bool) -> tuple[str, ...]:
+        """What can be read of the axes' titles below and beside a plot; the tip has all of them where that is less."""
+        rooms = ((across, plot.width()), (down, plot.height()))
+        seen = tuple(title_in(title, self.metrics(), room) if titled else "" for title, room in rooms)
         forms = ((self.tr("Across: {0}"), across), (self.tr("Down: {0}"), down))
+        whole = seen == (across, down)
         self._titles_tip = "" if whole else "\n".join(form.format(title) for form, title in forms if title)
         self._show_tip()
+        return seen
 
     def say_about(self, words: str) -> None:
         """The first line of the tip."""
@@ -98,9 +102,9 @@ class Canvas(QWidget):
         self._show_tip()
 
     def _show_tip(self) -> None:
-        tip = "\n".join(filter(None, (self._about, self._titles_tip)))
-        if plain_tip(tip) != self.toolTip():
-            self.setToolTip(plain_tip(tip))
+        tip = plain_tip("\n".join(filter(None, (self._about, self._titles_tip))))
+        if tip != self.toolTip():
+            self.setToolTip(tip)
 
     def area(self) -> QRectF:
         return QRectF(0, 0, self.width(), self.height())

@@ -22,6 +22,7 @@ from app.widgets.bar_rows import (
     bar_row,
     signed_row,
 )
+from app.widgets.canvas import Canvas
 from app.widgets.experts_page import BAR_OF_SET, Page
 from app.widgets.heatmap import MASKED, SHOWN, Cells, Heatmap
 from app.widgets.pages import Pages, fill
@@ -46,9 +47,7 @@ class RunPage(Page):
         split.addWidget(self._together)
         split.setSizes([560, 440])
         fill(self, self._title, split).setStretch(1, 1)
-        self._connect_bars(self._bars)
-        self._bars.place_hovered.connect(self._hover)
-        self._bars.place_picked.connect(self._pick_expert)
+        self._connect_bars(self._bars, self._hover, self._pick_expert)
         self._together.cell_hovered.connect(lambda row, column: cursor.say(self._describe_pair(row, column)))
         self._together.cell_picked.connect(lambda row, column: cursor.pin(expert=row))
         self._together.cell_left.connect(cursor.leave)
@@ -76,11 +75,8 @@ class RunPage(Page):
         self._bars.mark(self._cursor.pinned.expert, self._cursor.hovered.expert)
         self._together.mark((self._cursor.pinned.expert, None))
 
-    def set_theme(self, theme: Theme) -> None:
-        self.theme = theme
-        for picture in (self._bars, self._together):
-            picture.set_theme(theme)
-        self._draw()
+    def _pictures(self) -> tuple[Canvas, ...]:
+        return self._bars, self._together
 
     def values(self) -> dict[str, np.ndarray]:
         shares = self.shares
@@ -182,9 +178,7 @@ class ExpertPage(Page):
         self._bars = BarRows(theme, self.tr("What the expert adds, token by token"), self._describe)
         self._pages = Pages(self._bars)
         fill(self, self._title, self._pages).setStretch(1, 1)
-        self._connect_bars(self._bars)
-        self._bars.place_hovered.connect(self._hover)
-        self._bars.place_picked.connect(self._pick)
+        self._connect_bars(self._bars, self._hover, self._pick)
         self._draw()
 
     def name(self) -> str:
@@ -215,10 +209,8 @@ class ExpertPage(Page):
             return
         self._bars.mark(self._place(self._cursor.pinned.position), self._place(self._cursor.hovered.position))
 
-    def set_theme(self, theme: Theme) -> None:
-        self.theme = theme
-        self._bars.set_theme(theme)
-        self._draw()
+    def _pictures(self) -> tuple[Canvas, ...]:
+        return (self._bars,)
 
     def values(self) -> dict[str, np.ndarray]:
         if self.use is None:

@@ -26,6 +26,7 @@ from app.widgets.bar_rows import (
     bar_row,
     signed_row,
 )
+from app.widgets.canvas import Canvas
 from app.widgets.experts_map import (
     ExpertMap,
     expert_axis,
@@ -53,9 +54,7 @@ class TokenPage(Page):
         self._bars = BarRows(theme, self.tr("The router's figures by expert"), self._describe)
         self._pages = Pages(self._bars)
         fill(self, self._title, self._pages).setStretch(1, 1)
-        self._connect_bars(self._bars)
-        self._bars.place_hovered.connect(self._hover)
-        self._bars.place_picked.connect(self._pick)
+        self._connect_bars(self._bars, self._hover, self._pick)
 
     def name(self) -> str:
         return self.tr("This token")
@@ -79,10 +78,8 @@ class TokenPage(Page):
     def mark(self) -> None:
         self._bars.mark(self._cursor.pinned.expert, self._cursor.hovered.expert)
 
-    def set_theme(self, theme: Theme) -> None:
-        self.theme = theme
-        self._bars.set_theme(theme)
-        self._draw()
+    def _pictures(self) -> tuple[Canvas, ...]:
+        return (self._bars,)
 
     def values(self) -> dict[str, np.ndarray]:
         if self.row is None:
@@ -235,10 +232,8 @@ class LayersPage(Page):
             pinned, hovered = self._cursor.pinned, self._cursor.hovered
             self._map.mark((self._row(pinned.layer), pinned.expert), (self._row(hovered.layer), hovered.expert))
 
-    def set_theme(self, theme: Theme) -> None:
-        self.theme = theme
-        self._map.set_theme(theme)
-        self._draw()
+    def _pictures(self) -> tuple[Canvas, ...]:
+        return (self._map,)
 
     def values(self) -> dict[str, np.ndarray]:
         if self.answer is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
-from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QWidget
 
 from app.cursor import Cursor
@@ -11,7 +12,8 @@ from app.run import Run
 from app.theme import Theme
 from app.widgets.axis import Axis
 from app.widgets.bar_rows import BELOW, BY_A, BY_B, BY_BOTH, BarRows
-from app.widgets.still_label import StillLabel
+from app.widgets.canvas import Canvas
+from app.widgets.still_label import words_label
 from engine.frames import LayerFacts
 from engine.questions import Question
 
@@ -25,7 +27,7 @@ class Page(QWidget):
         super().__init__()
         self.run, self._cursor, self.theme = run, cursor, theme
         self._quantity = "weights"
-        self._title = self._text()
+        self._title = words_label(self.fontMetrics())
 
     def name(self) -> str:
         """Of the tab."""
@@ -64,6 +66,16 @@ class Page(QWidget):
         self.set_theme(self.theme)
 
     def set_theme(self, theme: Theme) -> None:
+        self.theme = theme
+        for picture in self._pictures():
+            picture.set_theme(theme)
+        self._draw()
+
+    def _pictures(self) -> tuple[Canvas, ...]:
+        raise NotImplementedError
+
+    def _draw(self) -> None:
+        """Show the answer that there is, or that there is none."""
         raise NotImplementedError
 
     def values(self) -> dict[str, np.ndarray]:
@@ -80,16 +92,11 @@ class Page(QWidget):
     def _numbers(self, count: int) -> Axis:
         return Axis(self.tr("expert"), count, str, numbers=True)
 
-    def _text(self) -> StillLabel:
-        label = StillLabel(wrap=True)
-        label.label.setTextFormat(Qt.TextFormat.PlainText)
-        label.label.setMargin(self.fontMetrics().height() // 3)
-        label.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        return label
-
     def _pick_expert(self, expert: int) -> None:
         """A second click frees it."""
         self._cursor.pin(expert=None if self._cursor.pinned.expert == expert else expert)
 
-    def _connect_bars(self, bars: BarRows) -> None:
+    def _connect_bars(self, bars: BarRows, hover: Callable[[int], None], pick: Callable[[int], None]) -> None:
+        bars.place_hovered.connect(hover)
+        bars.place_picked.connect(pick)
         bars.place_left.connect(self._cursor.leave)

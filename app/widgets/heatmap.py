@@ -14,7 +14,7 @@ from app.theme import Theme, ink
 from app.widgets.axis import Axis, Labels, column_labels, row_labels
 from app.widgets.canvas import Canvas, hatch, outline_pen, pen, tint
 from app.widgets.legend import Legend, draw_legend, legend_width
-from app.widgets.lettering import CENTRE, Painter, put, put_rotated, title_in
+from app.widgets.lettering import CENTRE, Painter, put, put_rotated
 from app.widgets.pixels import put_cells
 from app.widgets.scale import word
 
@@ -176,21 +176,14 @@ class Heatmap(Canvas):
             self._columns = column_labels(self.cells.columns, plot.width() / n_columns, metrics, self.height() * 0.28)
             plot = self._inside(self._rows, self._columns)
         self.plot = plot
-        self._fit_titles()
+        titles = (self.cells.columns.title, self.cells.rows.title)
+        self._titles = self.fit_titles(plot, *titles, titled=self._titled)
         wide = metrics.horizontalAdvance
         self._row_places = [self._row_place(row) for row in self._rows.cells]
         self._column_places = [
             self._column_place(column, wide(text) + 2)
             for column, text in zip(self._columns.cells, self._columns.texts, strict=True)
         ]
-
-    def _fit_titles(self) -> None:
-        """What can be read of the axes' titles; a tip has all of them where that is less."""
-        assert self.cells is not None
-        below, beside = self.cells.columns.title, self.cells.rows.title
-        rooms = ((below, self.plot.width()), (beside, self.plot.height()))
-        self._titles = tuple(title_in(title, self.metrics(), room) if self._titled else "" for title, room in rooms)
-        self.say_titles(below, beside, whole=self._titles == (below, beside))
 
     def _inside(self, rows: Labels, columns: Labels) -> QRectF:
         metrics = self.metrics()

@@ -12,7 +12,7 @@ from PySide6.QtGui import QKeyEvent, QPolygonF
 
 from app.theme import Theme
 from app.widgets.canvas import hatch, outline_pen, pen, tint
-from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated, title_in
+from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, put, put_rotated
 from app.widgets.place_picture import PlacePicture
 from app.widgets.scale import figure, nice_step
 
@@ -94,10 +94,7 @@ class LineChart(PlacePicture):
         left = max(wide(text) for _, text in self._ticks) + high * (1.8 if self._titled else 0.6)
         right = max((wide(line.name) for line in self.chart.lines), default=0.0) + high * 0.8
         self.plot = QRectF(left, top, max(4.0, self.width() - left - right), max(4.0, self.height() - top - bottom))
-        below, beside = self.chart.x_title, self.chart.y_title
-        rooms = ((below, self.plot.width()), (beside, self.plot.height()))
-        self._titles = tuple(title_in(title, metrics, room) if self._titled else "" for title, room in rooms)
-        self.say_titles(below, beside, whole=self._titles == (below, beside))
+        self._titles = self.fit_titles(self.plot, self.chart.x_title, self.chart.y_title, titled=self._titled)
 
     def _y_ticks(self, room: int) -> list[tuple[float, str]]:
         """Values with their texts, for so many lines of text above the lowest."""

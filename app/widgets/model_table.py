@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QSize, Qt, Signal
@@ -16,6 +15,7 @@ from app.shelf import Section, ShelfItem
 from app.theme import Theme
 from app.widgets.amounts import bytes_text, percent
 from app.widgets.term_words import told
+from app.widgets.tips import wrapped_tip
 from engine.amounts import count_text
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class ModelTable(QTreeWidget):
         for column, text in enumerate(texts):
             if row.text(column) != text:
                 row.setText(column, text)
-                row.setToolTip(column, f"<p>{escape(text)}</p>" if text else "")  # names come from files and servers
+                row.setToolTip(column, wrapped_tip(text) if text else "")  # names come from files and servers
         for column in (SIZE, PARAMETERS):
             row.setTextAlignment(column, Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         row.setForeground(FITS, QBrush(QColor(self._colour(item, download))))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
 from PySide6.QtGui import QColor, QFocusEvent, QKeyEvent
 from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView
 
 from app.theme import Theme, icon
+from app.widgets.tips import wrapped_tip
 
 Index = QModelIndex | QPersistentModelIndex
 Role = Qt.ItemDataRole
@@ -59,7 +59,7 @@ class NoteModel(QAbstractTableModel):
         if role == Role.DecorationRole:
             return icon("bookmark" if row.bookmark else "note", self.theme)
         if role == Role.ToolTipRole:  # a stranger's file may hold the text
-            return "<p style='white-space: pre-wrap'>{}</p>".format(escape(f"{row.kind}: {_place(row)}\n{row.text}"))
+            return wrapped_tip(f"{row.kind}: {_place(row)}\n{row.text}")
         return f"{row.kind}, {_place(row)}, {row.text}" if role == Role.AccessibleTextRole else None
 
 

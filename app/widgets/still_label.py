@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QSize
-from PySide6.QtGui import QResizeEvent
+from PySide6.QtCore import QEvent, QSize, Qt
+from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
 
@@ -72,3 +72,12 @@ class StillLabel(QWidget):
         if event.type() == QEvent.Type.FontChange and self._built:
             self._room = QSize(0, 0)
             self._grow()
+
+
+def words_label(metrics: QFontMetrics) -> StillLabel:
+    """For words above or below a picture, which can be selected; to be put into a layout."""
+    still = StillLabel(wrap=True)
+    still.label.setTextFormat(Qt.TextFormat.PlainText)
+    still.label.setMargin(metrics.height() // 3)
+    still.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+    return still

@@ -32,7 +32,7 @@ from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pages import Pages, fill, labelled, limit
 from app.widgets.scale import Scale, signed_scale
 from app.widgets.share_table import ShareTable
-from app.widgets.still_label import StillLabel
+from app.widgets.still_label import StillLabel, words_label
 from app.widgets.treemap import Treemap
 from app.widgets.turning import TurningSplitter
 from engine.checkpoint.facts import facts
@@ -82,14 +82,6 @@ class ShelfPage(QWidget):
     def values(self) -> dict[str, np.ndarray]:
         """The figures on screen."""
         raise NotImplementedError
-
-    def _text(self) -> StillLabel:
-        """For words above or below the picture; to be put into a layout."""
-        label = StillLabel(wrap=True)
-        label.label.setTextFormat(Qt.TextFormat.PlainText)
-        label.label.setMargin(self.fontMetrics().height() // 3)
-        label.label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-        return label
 
 
 class MapPage(ShelfPage):
@@ -196,7 +188,7 @@ class ComponentsPage(ShelfPage):
         super().__init__(cursor, theme)
         self._inventory: Inventory | None = None
         self.table = ShareTable(theme)
-        self._title, self._below = self._text(), self._text()
+        self._title, self._below = (words_label(self.fontMetrics()) for _ in range(2))
         self._pages = Pages(self.table)
         fill(self, self._title, self._pages, self._below).setStretch(1, 1)
         self.table.row_hovered.connect(lambda row: cursor.say(self.table.describe(row)))
@@ -249,7 +241,7 @@ class TensorPage(ShelfPage):
 
     def __init__(self, cursor: Cursor, theme: Theme, ask: Ask) -> None:
         super().__init__(cursor, theme)
-        self._ask, self._title = ask, self._text()
+        self._ask, self._title = ask, words_label(self.fontMetrics())
         self.entry: Entry | None = None
         self.tensor: Stored | None = None
         self.matrix: int | None = 0

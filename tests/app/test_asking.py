@@ -10,9 +10,8 @@ import pytest
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 from app.asking import MOST_NAMED, ask_where
-from app.command_line import Options
 from app.panels import PANELS
-from tests.app.conftest import GREEDY, MakeWindow, trigger
+from tests.app.conftest import MakeWindow, trigger, with_run
 from tests.app.test_svg import texts
 
 KINDS = {".txt": "Text", ".csv": "Table"}
@@ -121,10 +120,7 @@ def test_an_odd_name_comes_back_for_the_writer_to_refuse(parent: QWidget, answer
 
 @pytest.fixture
 def window(make_window: MakeWindow, tiny_model: Path, qtbot):
-    made = make_window(Options(model=str(tiny_model), sampling=GREEDY, prompt="hello", tokens=4), PANELS, start=True)
-    qtbot.waitUntil(lambda: made.context.run.model is not None, timeout=60_000)
-    made.run()
-    qtbot.waitUntil(lambda: made.context.run.ended is not None and made.complete, timeout=60_000)
+    made = with_run(make_window, qtbot, tiny_model, PANELS, tokens=4)
     made.workspace.bring_up("residual")
     qtbot.waitUntil(lambda: made.complete, timeout=60_000)
     made.workspace.docks["residual"].take_focus()

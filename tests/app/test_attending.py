@@ -21,12 +21,12 @@ from PySide6.QtWidgets import QApplication, QSpinBox, QWidget
 from shiboken6 import delete
 
 import resources
-from app import audience_window
 from app.attending import FIRST, SETTLE_AFTER_MS, other_screen
 from app.audience_homes import Behind, Framed
 from app.audience_places import MOST_TRIED, Wish, places, shared
 from app.audience_window import AudienceWindow
 from app.command_line import Options
+from app.dock import PanelDock
 from app.panels import PANELS
 from app.preferences import Preferences
 from app.presenter_notes import GENERAL, MOST_LETTERS, MOST_NOTES, PresenterNotes, key_of
@@ -476,8 +476,9 @@ def test_a_frozen_picture_stays_where_it_is_whatever_a_panel_needs(attended, qtb
     window, audience = attended
     trigger(window, "freeze_audience")
     boxes = [cell.geometry() for cell in audience.stage.cells]
-    monkeypatch.setattr(audience_window, "least", lambda dock: 900 if dock.panel.key == "strip" else 50)
-    monkeypatch.setattr(audience_window, "least_at", lambda dock, width: 400 if dock.panel.key == "strip" else 50)
+    wide, high = {"strip": 900}, {"strip": 400}
+    monkeypatch.setattr(PanelDock, "content_least_width", lambda dock: wide.get(dock.panel.key, 50))
+    monkeypatch.setattr(PanelDock, "content_least_height", lambda dock, width: high.get(dock.panel.key, 50))
     audience.stage.arrange()
     assert [cell.geometry() for cell in audience.stage.cells] == boxes
     trigger(window, "freeze_audience")

@@ -15,7 +15,7 @@ import pytest
 from PySide6.QtGui import QImage
 from PySide6.QtWidgets import QApplication, QFileDialog, QLabel, QScrollArea
 
-from app.command_line import Options, program_version
+from app.command_line import program_version
 from app.export import MOST_COPIED, WRITERS, files_of, png_bytes, table_text, write_csv, write_npy, write_png, write_svg
 from app.inventory_csv import csv_lines
 from app.note_words import as_csv
@@ -27,7 +27,7 @@ from app.terminal import csv_line
 from app.widgets.values_model import Along
 from engine.checkpoint.entries import Entry
 from engine.frames import RunFrame, StageFrame, Where
-from tests.app.conftest import GREEDY, MakeWindow, PlainPanel
+from tests.app.conftest import MakeWindow, PlainPanel, trigger, with_run
 from tests.app.made_runs import ODD, context, generated, grow, prompted
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -239,6 +239,14 @@ def test_a_file_of_no_figures_is_refused(panel: PlainPanel, tmp_path: Path, kind
     assert files_of(panel, "png")(tmp_path / "a.png") == [tmp_path / "a.png"]
 
 
+@pytest.mark.parametrize("kind", list(WRITERS))
+@pytest.mark.parametrize("name", ["x" * 5000, "null\0byte", "no/such/folder/a"])
+def test_an_odd_name_is_refused(panel: PlainPanel, tmp_path: Path, kind: str, name: str) -> None:
+    with pytest.raises(OSError, match=r"\w"):
+        WRITERS[kind](panel, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("kind", ["png", "svg", "csv", "npy"])
 @pytest.mark.parametrize("several", [False, True])
 def test_the_files_that_are_written_are_known_before(
@@ -247,8 +255,8 @@ def test_the_files_that_are_written_are_known_before(
     if several:
         panel.values = lambda: {"x": np.zeros(2), "y": np.zeros((1, 3))}  # type: ignore[method-assign]
     known = files_of(panel, kind)(tmp_path / f"a.{kind}")
-    WRITERS[kind](panel, tmp_path / f"a.{kind}")
-    assert sorted(known) == sorted(tmp_path.iterdir())
+    written = WRITERS[kind](panel, tmp_path / f"a.{kind}")
+    assert sorted(known) == sorted(written) == sorted(tmp_path.iterdir())
 
 
 FORMULAS = {
@@ -322,17 +330,7 @@ def test_too_much_for_a_clipboard_is_refused_at_once() -> None:
 
 @pytest.fixture
 def window(make_window: MakeWindow, tiny_model: Path, qtbot):
-    made = make_window(Options(model=str(tiny_model), sampling=GREEDY, prompt="hello", tokens=4), PANELS, start=True)
-    qtbot.waitUntil(lambda: made.context.run.model is not None, timeout=60_000)
-    made.run()
-    qtbot.waitUntil(lambda: made.context.run.ended is not None and made.complete, timeout=60_000)
-    return made
-
-
-def press(window, identity: str) -> None:
-    action = window.actions_by_name[identity]
-    assert action.isEnabled(), identity
-    action.trigger()
+    return with_run(make_window, qtbot, tiny_model, PANELS, tokens=4)
 
 
 def choose(monkeypatch: pytest.MonkeyPatch, path: Path | str, kind: str = "") -> list[str]:
@@ -351,17 +349,17 @@ def test_commands_take_the_panel_with_the_focus(window, tmp_path: Path, monkeypa
     dock = window.workspace.docks["sampling"]
     window.workspace.bring_up("sampling")
     dock.take_focus()
-    press(window, "copy_picture")
+    trigger(window, "copy_picture")
     assert QApplication.clipboard().image().size() == dock.panel.picture().size()
-    press(window, "copy_table")
+    trigger(window, "copy_table")
     assert QApplication.clipboard().text() == table_text(dock.panel.values())
     for kind in ("png", "svg", "csv", "npy"):
         choose(monkeypatch, tmp_path / f"s.{kind}")
-        press(window, f"save_panel.{kind}")
+        trigger(window, f"save_panel.{kind}")
     assert QImage(str(tmp_path / "s.png")).text("prompt") == "hello"
     assert (tmp_path / "s.npy.json").is_file()
     choose(monkeypatch, "")  # left without a file
-    press(window, "save_panel.png")
+    trigger(window, "save_panel.png")
     assert not window.error_bar.isVisible()
 
 
@@ -382,21 +380,21 @@ def test_every_panel_says_where_it_comes_from(window, tmp_path: Path) -> None:
 
 
 def test_the_whole_window_as_a_picture(window, tmp_path: Path, monkeypatch) -> None:
-    press(window, "copy_window")
+    trigger(window, "copy_window")
     assert QApplication.clipboard().image().size() == window.size()
     suggested = choose(monkeypatch, tmp_path / "whole")
-    press(window, "save_window")
+    trigger(window, "save_window")
     image = QImage(str(tmp_path / "whole.png"))
     assert image.size() == window.size()
     assert (image.text("prompt"), image.text("layer")) == ("hello", "0")
     assert suggested == ["fluoroscope.png"]
     assert "whole.png" in window.activity
     choose(monkeypatch, tmp_path / "none" / "a.png")
-    press(window, "save_window")
+    trigger(window, "save_window")
     assert "could not be written" in window.error_bar.sentence.text()
 
 
 def test_without_a_panel_in_focus_it_is_said(window) -> None:
     window.bar.prompt.setFocus()
-    press(window, "copy_table")
+    trigger(window, "copy_table")
     assert "No panel has the focus" in window.error_bar.sentence.text()

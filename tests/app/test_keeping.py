@@ -162,13 +162,16 @@ def test_a_model_that_stays_away_is_told_once_and_kept_until_another_is_opened(
     assert (session.model, session.trouble) == (str(tiny_model), "")
 
 
-def test_a_run_of_the_one_that_stands_in_is_the_session(
-    start: Start, qtbot, tiny_model: Path, embedded: Path, tmp_path: Path
-) -> None:
+@pytest.fixture
+def last_gone(start: Start, tiny_model: Path, tmp_path: Path) -> None:
+    """The model of the last session was deleted."""
     gone = tmp_path / "gone"
     shutil.copytree(tiny_model, gone)
     close(start("--model", str(gone)))
     shutil.rmtree(gone)
+
+
+def test_a_run_of_the_one_that_stands_in_is_the_session(start: Start, qtbot, embedded: Path, last_gone: None) -> None:
     window = start()
     qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=WAIT)
     run(window, qtbot)
@@ -178,13 +181,7 @@ def test_a_run_of_the_one_that_stands_in_is_the_session(
     assert window.context.run.model.source == "demo"  # type: ignore[union-attr]
 
 
-def test_where_nothing_stands_in_there_is_the_start_page(
-    start: Start, qtbot, tiny_model: Path, embedded: Path, tmp_path: Path
-) -> None:
-    gone = tmp_path / "gone"
-    shutil.copytree(tiny_model, gone)
-    close(start("--model", str(gone)))
-    shutil.rmtree(gone)
+def test_where_nothing_stands_in_there_is_the_start_page(start: Start, qtbot, embedded: Path, last_gone: None) -> None:
     (embedded / "config.json").write_text("{")
     window = start()
     qtbot.waitUntil(lambda: window.keeping._in_vain and not window.filing.loading, timeout=WAIT)

@@ -11,7 +11,7 @@ from PySide6.QtCore import QPoint, Qt
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QLineEdit, QTabBar, QWidget
-from shiboken6 import delete
+from shiboken6 import delete, isValid
 
 from app.command_line import Options
 from app.cursor import Look
@@ -20,6 +20,7 @@ from app.panels import PANELS
 from app.projecting import BESIDE, READABLE, readable_points
 from app.theme import CONTRAST, contrast
 from app.widgets.key_echo import KeyEcho
+from app.widgets.spotlight import Spotlight
 from app.window import Window
 from tests.app import letters
 from tests.app.conftest import GREEDY, MakeWindow, trigger
@@ -469,3 +470,13 @@ def test_the_spotlight_follows_the_size(open_window, qtbot) -> None:
     assert window.projecting.light.mask().boundingRect() == window.workspace.rect()
     trigger(window, "spotlight")
     assert not window.projecting.light.isVisible()
+
+
+def test_a_lit_window_may_be_taken_apart(qtbot) -> None:
+    """Its parts go one by one, and those that are still there see the lit one go."""
+    stage = QWidget()
+    lit, light = QWidget(stage), Spotlight(stage, CONTRAST)
+    stage.show()
+    light.light(lit)
+    delete(stage)  # an error in what Qt calls fails the test
+    assert not isValid(light)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from app.slot import MOST_LEFT, MOST_WINDOWS, take_slot
+from app.slot import MOST_LEFT, MOST_WINDOWS, free_numbers, take_slot
 
 
 def left_by_a_crash(state: Path, number: int = 1, run: bytes = b"run", crash: str = "") -> Path:
@@ -52,6 +52,30 @@ def test_there_is_an_end_to_them(tmp_path: Path) -> None:
         take_slot(tmp_path)
     for slot in slots:
         slot.leave()
+
+
+def test_a_folder_in_which_nothing_was_left_is_not_touched(tmp_path: Path) -> None:
+    first, second = take_slot(tmp_path), take_slot(tmp_path)
+    second.leave()
+    before = second.folder.stat().st_mtime_ns
+    third = take_slot(tmp_path, 3)
+    assert second.folder.stat().st_mtime_ns == before
+    for slot in (first, third):
+        slot.leave()
+
+
+def test_the_free_ones_are_found_without_a_word_to_the_disk(tmp_path: Path) -> None:
+    own, closed, open_still = [take_slot(tmp_path) for _ in range(3)]
+    closed.leave()
+    left_by_a_crash(tmp_path, 4)
+    (tmp_path / "window-4" / "lock").write_text("4194303\nfluoroscope\n\n")  # of a program that is gone
+    (tmp_path / "window-5").write_text("no folder")
+    before = closed.folder.stat().st_mtime_ns
+    assert free_numbers(tmp_path, own.folder) == [2, 4]
+    assert closed.folder.stat().st_mtime_ns == before, "nobody has locked it"
+    assert not (tmp_path / "window-4" / "lock").exists()
+    open_still.leave()
+    own.leave()
 
 
 def test_a_crash_is_seen_and_its_run_put_aside(tmp_path: Path) -> None:
