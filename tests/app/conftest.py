@@ -51,6 +51,7 @@ def no_leaks(qapp: QApplication) -> Iterator[None]:
     threads, windows = leaks.threads(), leaks.top_levels()
     yield
     leaks.settle()
+    leaks.let_end(leaks.threads() - threads)
     assert leaks.threads() <= threads
     assert [leaks.told(timer) for timer in leaks.active_timers()] == []
     assert leaks.top_levels() <= windows

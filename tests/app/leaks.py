@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import gc
 import threading
+from collections.abc import Iterable
 
 from PySide6.QtCore import QEvent, QTimer
 from PySide6.QtWidgets import QApplication, QWidget
+
+SECONDS = 2.0
 
 
 def settle() -> None:
@@ -19,6 +22,12 @@ def settle() -> None:
 def threads() -> set[threading.Thread]:
     """The program's own threads that run now."""
     return {thread for thread in threading.enumerate() if thread.name.startswith("fluoroscope")}
+
+
+def let_end(threads: Iterable[threading.Thread]) -> None:
+    """One that has been told to end, and waits for a server's answer, gets that: nothing can end it sooner."""
+    for thread in threads:
+        thread.join(SECONDS)
 
 
 def top_levels() -> set[QWidget]:
