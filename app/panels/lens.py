@@ -241,11 +241,11 @@ class LensPanel(Panel):
         self._limit_bar()
 
     def _around(self, position: int) -> int:
-        """Where the window begins to hold this position: where it is, if it does."""
-        start = self._start()
+        """Where the window begins to hold this position: where it is, if it does and no part of it stays empty."""
+        most = max(0, max(self._n_total(), position + 1) - self._count)
+        start = min(self._start(), most)
         if start <= position < start + self._count:
             return start
-        most = max(0, max(self._n_total(), position + 1) - self._count)
         return min(max(0, position - self._count // 2), most)
 
     def _limit_bar(self) -> None:
@@ -409,7 +409,10 @@ class LensPanel(Panel):
         count = min(_MOST_COLUMNS, max(2, fitting // 2) if self.differs else fitting)  # with room for two words
         if count != self._count:
             self._count = count
-            self._first = self._first if self._pinned is None else self._around(self._pinned)
+            if self._pinned is not None:
+                self._first = self._around(self._pinned)
+            elif self._first is not None:
+                self._first = min(self._first, max(0, self._n_total() - count))
 
 
 _WORDS = {"words": "ids", "next_words": "next_ids"}

@@ -282,6 +282,21 @@ def test_another_size_keeps_the_pinned_position(qtbot: Any) -> None:
     assert shown.panel._grid.pinned[1] == 30 - narrow.start
 
 
+@pytest.mark.parametrize("pins", [True, False])
+def test_a_larger_one_has_no_empty_columns(qtbot: Any, pins: bool) -> None:
+    shown = figures(qtbot, 20, size=(700, 500))
+    if pins:
+        shown.pin(position=17)
+    else:
+        shown.panel._bar.setValue(shown.panel._bar.maximum() - 1)
+    narrow = shown.panel.watches()["lens.window"]
+    assert narrow.start > 0
+    shown.panel.resize(4000, 500)
+    wide = shown.panel.watches()["lens.window"]
+    assert wide.count > narrow.count
+    assert wide.start == max(0, 20 - wide.count)
+
+
 def test_a_small_panel_shows_and_asks_the_grid_only(qtbot: Any) -> None:
     shown = figures(qtbot, size=(500, 400))
     assert set(shown.panel.watches()) == {"lens.window"}
