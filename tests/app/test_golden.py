@@ -40,14 +40,14 @@ def window(make_window: MakeWindow, qtbot, monkeypatch: pytest.MonkeyPatch) -> W
     return made
 
 
-def settled(panel: Panel, qtbot) -> QImage:
+def settled(panel: Panel, window: Window, qtbot) -> QImage:
     """Once it does not change any more: panels ask anew when they have another size, and paint behind the answer."""
     qtbot.wait(300)  # they ask 200 ms after they were resized
     before = reduced(panel.picture())
     for _ in range(40):
         qtbot.wait(80)
         now = reduced(panel.picture())
-        if now == before:
+        if now == before and window.complete:
             break
         before = now
     return before
@@ -66,7 +66,7 @@ def test_panels_look_as_they_did(theme: str, window: Window, qtbot) -> None:
             window.workspace.bring_up(key)
             window.workspace.toggle_maximised(dock)
             qtbot.waitUntil(lambda dock=dock: dock.shown and window.complete, timeout=20_000)
-            picture = settled(dock.panel, qtbot)
+            picture = settled(dock.panel, window, qtbot)
             path = FOLDER / f"{key}-{theme}-{size}.png"
             if NEW:
                 FOLDER.mkdir(exist_ok=True)
