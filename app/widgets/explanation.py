@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from PySide6.QtCore import QEvent, QObject, QPoint, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QCursor, QKeyEvent, QResizeEvent
+from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QCursor, QFontMetricsF, QKeyEvent, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QToolTip
 
 from app.depth import USUAL, Depth
@@ -96,11 +96,12 @@ class Explanation(QLabel):
         return shown
 
     def _fits(self, text: str) -> bool:
-        metrics = self.fontMetrics()
-        lines = self._size.height() // metrics.lineSpacing()
-        room = (1 if lines < _LOW_LINES else lines // SHARE) * metrics.lineSpacing()
-        box = QRect(0, 0, max(1, self._size.width() - 2 * _MARGIN - metrics.averageCharWidth()), 10_000)
-        return metrics.boundingRect(box, Qt.TextFlag.TextWordWrap, text).height() <= room
+        """In lines: a letter may be a fraction of a pixel high, and a height in whole pixels one too many."""
+        metrics = QFontMetricsF(self.font())
+        room = int(self._size.height() / metrics.lineSpacing())
+        box = QRectF(0, 0, max(1.0, self._size.width() - 2 * _MARGIN - metrics.averageCharWidth()), 10_000)
+        lines = round(metrics.boundingRect(box, Qt.TextFlag.TextWordWrap, text).height() / metrics.lineSpacing())
+        return lines <= (1 if room < _LOW_LINES else room // SHARE)
 
     def keyPressEvent(self, event: QKeyEvent) -> None:  # noqa: N802
         if event.key() == Qt.Key.Key_Space and self.toolTip():

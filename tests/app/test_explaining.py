@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PySide6.QtCore import QPoint, QPointF, QSize, Qt, QUrl
+from PySide6.QtGui import QFontMetricsF
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
 
@@ -238,6 +240,28 @@ def test_a_low_panel_gives_the_line_one_line(qtbot: Any) -> None:
     assert line.text().endswith(" …")
     assert "fifteen" in line.toolTip()
     assert line.heightForWidth(300) <= 2 * line.fontMetrics().lineSpacing()
+
+
+@pytest.mark.parametrize("quarters", range(32, 160, 3))
+def test_letters_of_any_size_leave_it_the_words_that_fit(qtbot: Any, quarters: int) -> None:
+    """A font of 16.5 points has lines of a fraction of a pixel."""
+    frame = QWidget()
+    qtbot.addWidget(frame)
+    font = frame.font()
+    font.setPointSizeF(quarters / 4)
+    frame.setFont(font)
+    line = Explanation(DARK)
+    fill(frame, line, QWidget())
+    frame.installEventFilter(line)
+    text = "One two three four five six seven eight nine ten eleven twelve"
+    line.say("story", text)
+    for lines, parts in ((9, 1), (24, 4)):  # of the panel; into how many lines the text may go
+        width = round(QFontMetricsF(font).horizontalAdvance(text) / parts * 1.35) + 40
+        frame.resize(width, ceil(lines * QFontMetricsF(font).lineSpacing()))
+        frame.show()
+        assert line.text() == text, (lines, line.text())
+    frame.resize(width, round(9 * QFontMetricsF(font).lineSpacing()))
+    assert len(line.text().split()) >= 3, "a line of the four"
 
 
 # -- the glossary --------------------------------------------------------------------------------------------------
