@@ -236,7 +236,7 @@ class PassPainter:
             list(dict.fromkeys(text(point, shape) for point, shape in shapes))
             for text in (whole_text, numbers_text, tight_text)
         )
-        lists = (whole, numbers, tight, numbers[-1:], tight[-1:])
+        lists = (whole, numbers, tight, _last(numbers), _last(tight))
         return list(dict.fromkeys("   ".join(texts) for texts in lists))
 
     def _name(self, row: Row) -> str:
@@ -280,3 +280,8 @@ class PassPainter:
         if found:
             middle = QPointF(self.high * 0.36, box.center().y())
             wires.draw_breakpoint(self.painter, middle, self.high * 0.16, self.theme, on=any(found))
+
+
+def _last(shapes: list[str]) -> list[str]:
+    """What a stage ends with, behind a sign that it makes more."""
+    return [f"… {shapes[-1]}"] if len(shapes) > 1 else shapes

@@ -218,6 +218,8 @@ def test_words_right_of_the_names(qtbot: Any) -> None:
     painter = PassPainter(None, view.picture, LIGHT, view.font(), 20.0, QRegion(), str)  # type: ignore[arg-type]  # no drawing here
     for row in view.rows:
         said[(row.layer, row.stage)] = painter._remarks(row)[:1]
+        if (row.layer, row.stage) == (1, "q k v"):
+            assert painter._remarks(row)[-1].startswith("… "), "of several shapes the last is not all"
     assert said[(None, TOKEN)] == ["“The” … “␣is”"]
     assert said[(1, "scores")] == ["[batch, n_heads, pos, key] = [1, 4, 5, 5]"]
     assert said[(1, "norm 1")] == ["[batch, pos, d_model] = [1, 5, 32]"]
