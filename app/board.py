@@ -236,10 +236,14 @@ class Board:
 
     def restyle(self) -> None:
         """The theme or the font changed; hidden panels too, it is rare."""
-        for key, panel in self._panels.items():
-            if key in self._stale:
-                panel.show_run()  # what it has drawn may be of another model, and is drawn anew
+        for panel in self.up_to_date():
             panel.restyle()
+
+    def up_to_date(self) -> tuple[Panel, ...]:
+        """All panels, none of which shows another model any more: for what is drawn anew in hidden ones, too."""
+        for key in self._stale:
+            self._panels[key].show_run()
+        return self.panels
 
     def forget(self) -> None:
         """Another model: questions about the old one mean nothing, also those that were asked while it loaded."""

@@ -72,7 +72,7 @@ class Explaining(QObject):
 
     def _tell(self) -> None:
         """Everybody; it is rare."""
-        for panel in self._board.panels:
+        for panel in self._board.up_to_date():
             panel.show_depth()
         self._explain()
 

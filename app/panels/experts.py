@@ -68,6 +68,7 @@ class ExpertsPanel(Panel):
         self._words.label.setMargin(self.fontMetrics().height() // 3)
         self.pages: tuple[Page, ...] = tuple(make(run, cursor, theme) for make in PAGES)
         self.neurons = NeuronsView(run, cursor, theme)
+        self.neurons.show_depth(context.depth)
         self._controls = self._make_controls()
         self._pages = Pages(self._make_content())
         self._pages.currentChanged.connect(self.caption_changed)
@@ -223,6 +224,9 @@ class ExpertsPanel(Panel):
         for page in self.pages:
             page.set_theme(theme)
         self._draw_map()
+
+    def show_depth(self) -> None:
+        self.neurons.show_depth(self.context.depth)
 
     def values(self) -> dict[str, np.ndarray]:
         if self._dense():

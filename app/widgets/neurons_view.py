@@ -10,6 +10,7 @@ from PySide6.QtWidgets import QWidget
 from app.compare_arrays import NEITHER
 from app.compare_neurons import NeuronLayersOfTwo, NeuronsOfTwo
 from app.cursor import Cursor
+from app.depth import USUAL, Depth
 from app.engine_words import sources_text
 from app.run import Run
 from app.theme import Theme
@@ -36,6 +37,7 @@ class NeuronsView(QWidget):
         self._neurons: Neurons | None = None
         self._layers: NeuronLayers | None = None
         self._prompt = run.prompt  # of the run that the layers are of
+        self._depth: Depth = USUAL
         self._figures = StillLabel(wrap=True)
         self._figures.label.setMargin(self.fontMetrics().height() // 3)
         self._table = NeuronTable(theme, self.tr("Strongest neurons of the layer"), self._describe_neuron)
@@ -111,6 +113,11 @@ class NeuronsView(QWidget):
         self._table.set_theme(theme)
         self._map.set_theme(theme)
         self._redraw()
+
+    def show_depth(self, depth: Depth) -> None:
+        """How deep things are explained."""
+        self._depth = depth
+        self._draw_neurons()
 
     def values(self) -> dict[str, np.ndarray]:
         """The figures on screen, by name."""
@@ -192,6 +199,8 @@ class NeuronsView(QWidget):
 
     def _figures_text(self, shown: Neurons) -> str:
         """How much the MLP gives, and how much of it in how few neurons."""
+        if self._depth == "story":
+            return self._story_text(shown)
         form = self.tr("post = act(gate) · up") if len(shown.up) else self.tr("post = act(pre)")
         if isinstance(shown, NeuronsOfTwo):
             return self._two_text(shown, form)
@@ -206,6 +215,15 @@ class NeuronsView(QWidget):
             grouped(shown.half),
             grouped(shown.n_neurons),
         )
+
+    def _story_text(self, shown: Neurons) -> str:
+        """In how few neurons most of it is, without a sign."""
+        form = self.tr("the {0} neurons listed hold {1} of what all neurons give · half of it is in {2} of {3} neurons")
+        if isinstance(shown, NeuronsOfTwo):
+            form = self.tr(
+                "the {0} neurons listed hold {1} of what A and B differ by · half of it is in {2} of {3} neurons"
+            )
+        return form.format(len(shown.ids), percent(shown.held), grouped(shown.half), grouped(shown.n_neurons))
 
     def _two_text(self, shown: NeuronsOfTwo, form: str) -> str:
         """How far apart the MLPs are, and in how few neurons."""

@@ -83,4 +83,6 @@ def test_a_hidden_panel_wears_other_colours_after_another_model(
     run.absorb(other.model)
     board.show_run()
     board.restyle()
+    for each in board.up_to_date():
+        each.show_depth()
     assert not {name for name, array in shown.panel.values().items() if array.size}

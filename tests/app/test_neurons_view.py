@@ -127,6 +127,14 @@ def test_figures_line_caption_and_badge(shown: Shown) -> None:
     assert shown.view.badge() == "recomputed"
 
 
+def test_told_as_a_story_it_has_no_formula(shown: Shown) -> None:
+    shown.view.show_depth("story")
+    text = shown.view._figures.text().replace("\u202f", " ")
+    assert text == "the 24 neurons listed hold 25.0 % of what all neurons give · half of it is in 300 of 1 536 neurons"
+    shown.view.show_depth("numbers")
+    assert shown.view._figures.text().startswith("post = ")
+
+
 def test_a_plain_mlp_has_no_up(shown: Shown) -> None:
     assert list(shown.view._table._titles().values()) == ["neuron", "post", "gate", "up", "writes"]
     shown.view.take(made_neurons(gated=False))
