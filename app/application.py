@@ -76,12 +76,12 @@ def run_application(options: Options) -> int:
 def _close(windows: Sequence[Window], asked: list[bool]) -> None:
     asked.append(True)
     for window in windows:
-        window.close()
+        window.end()
 
 
 def _set_out(window: Window, asked: Sequence[bool]) -> None:
     """Unless there was an interrupt before there was a window."""
-    (window.close if asked else window.worker.start)()
+    (window.end if asked else window.worker.start)()
 
 
 def as_held(options: Options, keys: Qt.KeyboardModifier) -> Options:
@@ -196,13 +196,21 @@ def show_exception(
     window.receive([ErrorFrame("window", sentence, "".join(traceback.format_exception(kind, error, trace)))])
 
 
+def _endings() -> list[signal.Signals]:
+    """The signals that ask a program to end; that of a terminal that is closed unless it was started to outlive it."""
+    hangup: signal.Signals | None = getattr(signal, "SIGHUP", None)  # not on Windows
+    outlives = hangup is None or signal.getsignal(hangup) == signal.SIG_IGN
+    return [signal.SIGINT, signal.SIGTERM, *([] if hangup is None or outlives else [hangup])]
+
+
 @contextmanager
 def closing_on_interrupt(close: Callable[[], object]) -> Iterator[None]:
-    """Ctrl+C and a termination signal close the window, though Python sleeps in Qt's event loop meanwhile."""
+    """Ctrl+C, a termination signal and the end of its terminal close the window, though Python sleeps in Qt's event
+    loop meanwhile."""
     ours, pythons = socket.socketpair()
     pythons.setblocking(False)
     before_fd = signal.set_wakeup_fd(pythons.fileno())
-    before = {name: signal.signal(name, lambda *_: close()) for name in (signal.SIGINT, signal.SIGTERM)}
+    before = {name: signal.signal(name, lambda *_: close()) for name in _endings()}
     notifier = QSocketNotifier(ours.fileno(), QSocketNotifier.Type.Read)
     notifier.activated.connect(lambda: ours.recv(64))  # back in Python, the handler above is run
     try:

@@ -26,7 +26,10 @@ def begin(slot: Slot, options: Options) -> Beginning:
     try:
         found = read_session(slot.session)
     except SessionError as error:
+        slot.put_run_aside()  # which it named: it is offered, and not written over
         return Beginning(slot, options, trouble=str(error))
+    if options.fresh and found is not None and found.run is not None:
+        slot.put_run_aside()
     if found is None or options.fresh:
         return Beginning(slot, options, last_model="" if found is None else found.model)
     run = slot.run if slot.run.exists() and not slot.crashed else None

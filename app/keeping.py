@@ -106,8 +106,9 @@ class Keeping(QObject):
 
     @property
     def offers(self) -> bool:
-        """Whether there is something to say about that."""
-        return self.crashed or (self.left is not None and self._left is None)
+        """Whether there is something to say about that; not to whoever has asked for a fresh start."""
+        fresh = self.beginning is not None and self.beginning.options.fresh
+        return self.crashed or (self.left is not None and self._left is None and not fresh)
 
     @property
     def again(self) -> str:
@@ -321,6 +322,11 @@ class Keeping(QObject):
     def unkept(self) -> bool:
         """Whether the run would be lost if the program ended now."""
         return self._has_news and (self._size() > LARGEST_RUN or not self._saving.ready)
+
+    @property
+    def at_risk(self) -> bool:
+        """Whether it may be: when it was to be saved last, that went wrong."""
+        return self.unkept or (self._has_news and bool(self._saving.said))
 
     @property
     def pending(self) -> bool:

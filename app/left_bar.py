@@ -1,4 +1,4 @@
-"""What a program left that did not end properly: offered once, in a bar that blocks nothing."""
+"""What a program left that did not end properly, or a run that nobody has come back to: a bar that blocks nothing."""
 
 from __future__ import annotations
 
@@ -51,7 +51,8 @@ class LeftBar(QFrame):
         self.setStyleSheet(f"LeftBar {{ background: {theme.panel}; border-left: 4px solid {theme.hover}; }}")
 
     def _text(self, left: Path | None) -> str:
-        ended = self.tr("Fluoroscope did not end properly last time.")
+        crashed = self._keeping.crashed
+        ended = self.tr("Fluoroscope did not end properly last time.") if crashed else ""
         if left is None:
             return self.tr("{0} There was no run to keep.").format(ended)
         try:
@@ -59,6 +60,9 @@ class LeftBar(QFrame):
         except OSError:
             return ended
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(facts.st_mtime))
+        if not crashed:
+            form = self.tr("A run that was not opened again is kept, as it was on {0} ({1}).")
+            return form.format(when, bytes_text(facts.st_size))
         return self.tr("{0} Its last run is kept, as it was on {1} ({2}).").format(
             ended, when, bytes_text(facts.st_size)
         )

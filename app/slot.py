@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
@@ -24,6 +24,7 @@ from engine.run_file_facts import SUFFIX
 VARIABLE = "FLUOROSCOPE_STATE"  # another folder, for this program
 MOST_LEFT = 4  # runs of programs that ended badly; older ones are let go
 RUN, SESSION, MARK, LOCK, CRASH, LOG = f"run{SUFFIX}", "session.json", "running", "lock", "crash.txt", "log.txt"
+LEFT = f"left-*{SUFFIX}"
 
 
 @dataclass
@@ -53,8 +54,14 @@ class Slot:
         return self.folder / LOG
 
     def left(self) -> list[Path]:
-        """Runs of programs that ended badly, the newest first."""
-        return sorted(self.folder.glob(f"left-*{SUFFIX}"), key=written_at, reverse=True)
+        """Runs that no window has come back to, such as those of programs that ended badly; the newest first."""
+        return sorted(self.folder.glob(LEFT), key=written_at, reverse=True)
+
+    def put_run_aside(self) -> None:
+        """The run as it was saved by itself is kept as one that was left."""
+        if self.run.exists():
+            self.run.replace(_free(self.folder))
+            _let_older_go(self)
 
     def owns(self, path: str) -> bool:
         """Whether a file is one of this folder, and so none that the user has saved."""
@@ -129,10 +136,11 @@ def _locked(folder: Path, seconds: float = 0.0) -> QLockFile | None:
 
 
 def _look_back(slot: Slot, folder: Path) -> None:
-    """Take over what programs left that did not end properly: here, and where no program is any more."""
+    """Take over what programs left that did not end properly, and runs that nobody has opened since: here, and where no
+    program is any more."""
     for other in sorted(folder.glob("window-*")):
         try:
-            if not any((other / name).exists() for name in (MARK, NOTE)):
+            if not any((other / name).exists() for name in (MARK, NOTE)) and not any(other.glob(LEFT)):
                 continue  # without a lock, for which the disk has to write
             lock = None if other == slot.folder else _locked(other)
         except OSError:  # somebody else's, or no folder: this one can be used all the same
@@ -144,19 +152,25 @@ def _look_back(slot: Slot, folder: Path) -> None:
         if (other / MARK).exists():
             slot.crashed = True
             slot.crash_text = _text_of(other / CRASH) or slot.crash_text
-            _put_aside(other, slot)
+            _put_aside([other / RUN], slot)
+            _sweep(other)
             (other / MARK).unlink(missing_ok=True)
+        if other != slot.folder:
+            _put_aside(other.glob(LEFT), slot)
         if lock is not None:
             lock.unlock()
 
 
-def _put_aside(other: Path, slot: Slot) -> None:
-    for path in (other / RUN, *other.glob(f"left-*{SUFFIX}")):
-        if path.exists() and not (path.parent == slot.folder and path.name != RUN):
+def _put_aside(runs: Iterable[Path], slot: Slot) -> None:
+    for path in runs:
+        if path.exists():
             path.replace(_free(slot.folder))
+    _let_older_go(slot)
+
+
+def _let_older_go(slot: Slot) -> None:
     for path in slot.left()[MOST_LEFT:]:
         path.unlink(missing_ok=True)
-    _sweep(other)
 
 
 def _free(folder: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Protocol
 from PySide6.QtCore import QTimer, Signal
 from PySide6.QtGui import QCloseEvent, QDragEnterEvent, QDropEvent, QResizeEvent
 
+from app import asking
 from app.beginning import Beginning
 from app.command_line import Options, is_run_file
 from app.commands import COMMANDS, Situation, State, identity, retitle
@@ -53,6 +54,7 @@ class Window(Parts):
     ) -> None:
         super().__init__(worker, mailbox, preferences, options, panels, beginning)
         self._before_shelf = ""  # the panel in whose place the shelf is
+        self._told_to_end = False
         self._look = QTimer(self, interval=LOOK_EVERY_MS)
         self.show_title()
         self._connect()
@@ -363,8 +365,9 @@ class Window(Parts):
             dock.set_note(badge_text(figures.halvings, self.tr) if figures is not None and lowered else "")
 
     def refresh_commands(self) -> None:
-        now = self.situation()
+        now, had_keyboard = self.situation(), self.focusWidget()
         self.commanding.enable(now)
+        self.bar.keep_keyboard(had_keyboard)
         self.bar.show_depth(self.context.depth)
         retitle(self.actions_by_name["run"], self.tr("&Continue") if now.goes_on else self.tr("&Run"))
         own = (("use_layout", self.workspace.layout_name), ("use_depth", self.context.depth))
@@ -417,9 +420,8 @@ class Window(Parts):
 
     def show_tensors(self, source: str | None = None) -> None:
         """The tensors of a model that need not be loaded; None: of the one that was looked at last."""
-        self.workspace.restore_maximised()
         self.pages.setCurrentWidget(self.workspace)
-        self.workspace.bring_up("tensors")
+        self.workspace.turn_to("tensors")
         if self.tensors_panel is not None and source is not None:
             self.tensors_panel.show_source(source)
 
@@ -428,10 +430,8 @@ class Window(Parts):
         if key == "models":
             self.show_models()
             return
-        self.workspace.restore_maximised()
         self.pages.setCurrentWidget(self.workspace)
-        self.workspace.bring_up(key)
-        self.workspace.docks[key].take_focus()
+        self.workspace.turn_to(key)
 
     # ---- commands: the run -----------------------------------------------------------------------------------
 
@@ -499,11 +499,11 @@ class Window(Parts):
         """What Esc may take back, the newest first; each False where there is nothing."""
         workspace = self.workspace
         own = (self.arranging.leave_table, self.board.undo, workspace.restore_maximised, self._dismiss_error)
-        return *own, self.projecting.undo
+        return self.attending.undo, *own, self.projecting.undo
 
     def undo_one(self) -> None:
-        """Undo the newest of: the help, a panel's own step, a maximised panel, an error, a picked expert, the pinned
-        position."""
+        """Undo the newest of: the help, the audience's black screen, a panel's own step, a maximised panel, an error,
+        a picked expert, the pinned position."""
         if self.commanding.close_page() or any(undo() for undo in self._undoing):
             return
         if self.context.cursor.pinned.expert is not None:
@@ -571,8 +571,23 @@ class Window(Parts):
             moved = super().focusNextPrevChild(forward) and self.focusWidget() is not first
         return moved
 
+    def end(self) -> None:
+        """Close it without a question: the program is told to end from outside."""
+        self._told_to_end = True
+        self.close()
+
+    def _may_be_lost(self) -> bool:
+        """Whether the user lets go of a run that is not kept."""
+        text = self.tr(
+            "This run is not saved by itself, so it would be lost. To keep it, cancel, and save it to a file."
+        )
+        return asking.sure(self, self.tr("Quit without this run?"), text, self.tr("Quit without it"))
+
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         """Nothing may come from the worker any more before it is stopped, and nothing on screen waits for it."""
+        if not self._told_to_end and self.keeping.at_risk and not self._may_be_lost():
+            event.ignore()
+            return
         self._look.stop()
         self.delivery.close()
         self.turns.drop()

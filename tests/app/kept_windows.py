@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -36,8 +37,8 @@ def made(state: Path, first_model: Path, panels, *words: str) -> Window:
 
 
 def close(window: Window) -> None:
-    """As the user does it."""
-    window.close()
+    """As the user does it, who is asked nothing."""
+    window.end()
     assert window.closed_in_time
     window.deleteLater()
     leaks.settle()
@@ -66,7 +67,13 @@ def environment(state: Path) -> dict[str, str]:
 
 def program(state: Path, *words: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "app.main", *words]
-    return subprocess.Popen(command, env=environment(state), stderr=subprocess.DEVNULL)
+    ignored = signal.signal(
+        signal.SIGHUP, signal.SIG_DFL
+    )  # the tests may be such as outlive their terminal
+    try:
+        return subprocess.Popen(command, env=environment(state), stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGHUP, ignored)
 
 
 def wait_for(path: Path, process: subprocess.Popen, seconds: float = 90.0) -> None:

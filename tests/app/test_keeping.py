@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 
-from app import keeping
+from app import asking, keeping
 from app.application import as_held, beginning_of, make_window
 from app.command_line import Options, parse
 from app.notes import Note
@@ -346,6 +346,46 @@ def test_a_large_run_is_not_saved_by_itself_and_that_is_told_once(
     assert not (state / "window-1" / "run.fluoro").exists()
 
 
+def test_a_run_that_is_not_kept_is_not_let_go_without_a_question(
+    start: Start, qtbot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(asking, "sure", lambda parent, title, text, action: asked.append(text))
+    window = start()
+    run(window, qtbot)
+    qtbot.waitUntil(lambda: window.keeping._own, timeout=WAIT)
+    monkeypatch.setattr(keeping, "LARGEST_RUN", 1_000)
+    assert not window.keeping.at_risk, "it is kept as it is"
+    run(window, qtbot, "another")
+    qtbot.waitUntil(lambda: window.keeping.at_risk and window.context.run.ended is not None, timeout=WAIT)
+    window.close()
+    assert window.isVisible()
+    assert len(asked) == 1
+    assert "would be lost" in asked[0]
+    run(window, qtbot, "it goes on", 3)
+    qtbot.waitUntil(lambda: arrived(window, 13), timeout=WAIT)
+    window.filing.save_run_as(tmp_path / "mine.fluoro")
+    qtbot.waitUntil(lambda: not window.filing.saving and not window.keeping.at_risk, timeout=WAIT)
+    window.close()
+    assert not window.isVisible()
+    assert len(asked) == 1
+
+
+def test_nor_is_one_that_could_not_be_saved(start: Start, qtbot, monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [False, True]
+    monkeypatch.setattr(asking, "sure", lambda *about: answers.pop(0))
+    window = start()
+    run(window, qtbot)
+    window.mailbox.post(ErrorFrame("autosave", "The disk is full."))
+    qtbot.waitUntil(lambda: bool(window.keeping._saving.said), timeout=WAIT)
+    window.keeping._moved(None)
+    window.close()
+    assert window.isVisible()
+    window.close()
+    assert not window.isVisible()
+    assert answers == []
+
+
 def test_a_save_of_the_user_goes_first(start: Start, qtbot, tmp_path: Path) -> None:
     window = start()
     run(window, qtbot)
@@ -455,6 +495,50 @@ def killed(window: Window, state: Path) -> None:
     (folder / "running").write_bytes(mark)
     (folder / "run.fluoro").write_bytes(run_file)
     (folder / "session.json").write_bytes(session)
+
+
+@pytest.mark.parametrize("session", [b"\xff{not json", b'{"version": 99}'])
+def test_a_session_that_cannot_be_read_leaves_its_run(start: Start, qtbot, state: Path, session: bytes) -> None:
+    window = start()
+    run(window, qtbot, "hello", 4)
+    close(window)
+    (state / "window-1" / "session.json").write_bytes(session)
+    window = start()
+    assert "cannot be restored" in window.notice_bar.sentences.text()
+    assert window.left_bar.isVisible()
+    assert "not opened again" in window.left_bar.sentence.text()
+    run(window, qtbot, "another", 3)
+    qtbot.waitUntil((state / "window-1" / "run.fluoro").exists, timeout=WAIT)
+    window.left_bar.open.click()
+    qtbot.waitUntil(lambda: arrived(window, 9), timeout=WAIT)
+
+
+def test_a_fresh_start_leaves_the_run_before_for_the_next_one(start: Start, qtbot, state: Path) -> None:
+    window = start()
+    run(window, qtbot, "hello", 4)
+    close(window)
+    window = start("--fresh")
+    assert window.context.run.n_tokens == 0
+    assert not window.left_bar.isVisible(), "who asks for a fresh start is left alone"
+    close(window)
+    window = start()
+    assert window.left_bar.isVisible()
+    window.left_bar.open.click()
+    qtbot.waitUntil(lambda: arrived(window, 9), timeout=WAIT)
+
+
+def test_a_run_that_was_left_in_another_folder_is_offered_too(start: Start, state: Path) -> None:
+    close(start())
+    other = state / "window-2"
+    other.mkdir()
+    (other / "left-5.fluoro").write_bytes(b"run")
+    (other / "run.fluoro").write_bytes(b"the run of a session that was closed")
+    window = start()
+    assert [path.read_bytes() for path in window.keeping.beginning.slot.left()] == [b"run"]  # type: ignore[union-attr]
+    assert window.left_bar.isVisible()
+    assert "did not end properly" not in window.left_bar.sentence.text()
+    assert not window.keeping.crashed
+    assert (other / "run.fluoro").exists(), "that window comes back to it"
 
 
 @pytest.fixture
@@ -647,11 +731,12 @@ def test_a_crash_leaves_the_stack_of_every_thread(tmp_path: Path, state: Path, t
         slot.leave()
 
 
-def test_a_program_that_is_asked_to_end_ends_properly(state: Path, tiny_model: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGHUP], ids=["told", "terminal closed"])
+def test_a_program_that_is_asked_to_end_ends_properly(state: Path, tiny_model: Path, asked: signal.Signals) -> None:
     process = program(state, "--model", str(tiny_model), "--prompt", "hello", "--tokens", "3")
     try:
         wait_for(state / "window-1" / "run.fluoro", process)
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(asked)
         assert process.wait(timeout=30) == 0
     finally:
         process.kill()
