@@ -10,9 +10,11 @@ import shutil
 import stat
 import struct
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,6 +23,7 @@ from engine.errors import DiskError, RunFileError
 
 MOST_MEMBERS = 65_536
 LARGEST_DIRECTORY = 2**24  # bytes of the zip's own list of members
+OLD_HALF_S = 3600.0  # nobody has written to it for so long
 _END, _LOCATOR, _END64 = struct.Struct("<4s4H2LH"), struct.Struct("<4sLQL"), struct.Struct("<4sQ2H2L4Q")
 _DAMAGED = (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, ValueError, struct.error, OverflowError)
 
@@ -137,6 +140,7 @@ def replacing(path: Path, size: int) -> Iterator[zipfile.ZipFile]:
     If anything goes wrong, what was there before is still there. Raises DiskError: no room, no permission.
     """
     try:
+        _sweep(path)
         _check_room(path, size)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     except OSError as error:
@@ -178,15 +182,23 @@ def check_target(path: Path) -> None:
         raise DiskError(f"{path} could not be saved: {getattr(error, 'strerror', None) or error}.") from error
 
 
+def _sweep(path: Path) -> None:
+    """Let go of halves that programs left when they were killed while they wrote: each is as large as a run."""
+    for half in path.parent.glob(f".{escape(path.name)}.{'[a-z0-9_]' * 8}"):
+        with suppress(OSError):
+            if time.time() - half.stat().st_mtime > OLD_HALF_S:
+                half.unlink()
+
+
 def _check_room(path: Path, size: int) -> None:
     free = shutil.disk_usage(path.parent).free
     if free < size:
         needed, left = bytes_text(size), bytes_text(free)
-        raise DiskError(f"{path} was not saved: it needs {needed} and the disk has {left}; choose another folder.")
+        raise DiskError(f"{path} was not saved: it needs {needed} and the disk has {left}; save it in another folder.")
 
 
 def _unwritable(path: Path, error: OSError) -> DiskError:
-    return DiskError(f"{path} could not be saved: {error.strerror or error}; choose another folder.")
+    return DiskError(f"{path} could not be saved: {error.strerror or error}; save it in another folder.")
 
 
 def _remove(name: str) -> None:

@@ -311,6 +311,23 @@ def test_a_full_disk_is_a_sentence_and_no_half_file(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_halves_that_a_killed_program_left_go_with_the_next_save(loaded: Loaded, tmp_path: Path) -> None:
+    session, steps = made(loaded, [1, 2, 3], 2)
+    names = {"old": ".a[1].fluoro.abcd_f12", "new": ".a[1].fluoro.bbbbbbbb", "other": ".a[1].fluoro.notes", "b": ".b"}
+        "old": ".a[1].fluoro.abcd_f12",
+        "new": ".a[1].fluoro.bbbbbbbb",
+        "other": ".a[1].fluoro.notes",
+        "of": ".b.x",
+    }
+    for name in names.values():
+        (tmp_path / name).write_bytes(b"half")
+    for name in ("old", "other", "b"):
+        os.utime(tmp_path / names[name], (1, 1))
+    saved(tmp_path / "a[1].fluoro", session, steps)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == sorted([names["new"], names["other"], names["b"], "a[1].fluoro"]), "one may still be written"
+
+
 def test_a_disk_without_room_is_found_before_it_is_written_to(
     loaded: Loaded, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -324,7 +341,7 @@ def test_a_disk_without_room_is_found_before_it_is_written_to(
 def test_a_folder_that_is_not_there_is_a_sentence(loaded: Loaded, tmp_path: Path) -> None:
     session, steps = made(loaded, PROMPT, 3)
     for path in (tmp_path / "none" / "run.fluoro", tmp_path):
-        with pytest.raises(DiskError, match=r"could not be saved: .*; choose another folder"):
+        with pytest.raises(DiskError, match=r"could not be saved: .*; save it in another folder"):
             save_run(path, session, steps)
 
 
@@ -437,7 +454,9 @@ def test_a_newer_version_says_so(sound: Path, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_facts_that_lie_are_refused(sound: Path, tmp_path: Path, change: Any, words: str) -> None:
-    assert words in refused(rewritten(sound, tmp_path / "lies.fluoro", with_facts(change)))
+    sentence = refused(rewritten(sound, tmp_path / "lies.fluoro", with_facts(change)))
+    assert words in sentence
+    assert sentence.startswith("lies.fluoro is not a sound run file: ")
 
 
 @pytest.mark.parametrize(
