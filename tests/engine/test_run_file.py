@@ -313,19 +313,14 @@ def test_a_full_disk_is_a_sentence_and_no_half_file(
 
 def test_halves_that_a_killed_program_left_go_with_the_next_save(loaded: Loaded, tmp_path: Path) -> None:
     session, steps = made(loaded, [1, 2, 3], 2)
-    names = {"old": ".a[1].fluoro.abcd_f12", "new": ".a[1].fluoro.bbbbbbbb", "other": ".a[1].fluoro.notes", "b": ".b"}
-        "old": ".a[1].fluoro.abcd_f12",
-        "new": ".a[1].fluoro.bbbbbbbb",
-        "other": ".a[1].fluoro.notes",
-        "of": ".b.x",
-    }
-    for name in names.values():
+    old, new, *others = ".a[1].fluoro.abcd_f12", ".a[1].fluoro.bbbbbbbb", ".a[1].fluoro.notes", ".b.fluoro.abcdefgh"
+    for name in (old, new, *others):
         (tmp_path / name).write_bytes(b"half")
-    for name in ("old", "other", "b"):
-        os.utime(tmp_path / names[name], (1, 1))
+    for name in (old, *others):
+        os.utime(tmp_path / name, (1, 1))
     saved(tmp_path / "a[1].fluoro", session, steps)
     left = sorted(path.name for path in tmp_path.iterdir())
-    assert left == sorted([names["new"], names["other"], names["b"], "a[1].fluoro"]), "one may still be written"
+    assert left == sorted([new, *others, "a[1].fluoro"]), "one may still be written"
 
 
 def test_a_disk_without_room_is_found_before_it_is_written_to(
