@@ -5,11 +5,35 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from PySide6.QtCore import Qt
 from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
 
 MOST_NAMED = 5  # files that a question names
+
+
+class Folders(Protocol):
+    """Where files were saved last; "" before the first."""
+
+    def run_folder(self) -> str: ...
+
+    def set_run_folder(self, folder: str) -> None: ...
+
+
+def ask_where_last(
+    folders: Folders,
+    parent: QWidget,
+    title: str,
+    name: str,
+    kinds: Mapping[str, str],
+    written: Callable[[Path], Iterable[Path]] = lambda path: (path,),
+) -> Path | None:
+    """As ``ask_where``, with a name in the folder in which something was saved last, which is kept."""
+    path = ask_where(parent, title, Path(folders.run_folder(), name), kinds, written)
+    if path is not None and os.path.isdir(folder := path.absolute().parent):
+        folders.set_run_folder(str(folder))
+    return path
 
 
 def ask_where(

@@ -70,6 +70,11 @@ class Attending(QObject):
         return self.audience is not None and self.audience.frozen
 
     @property
+    def black(self) -> bool:
+        """Whether the audience sees nothing."""
+        return self.audience is not None and self.audience.black.isVisible()
+
+    @property
     def settling(self) -> bool:
         """Whether panels get another room yet."""
         return self._settling.isActive()
@@ -132,19 +137,42 @@ class Attending(QObject):
             return
         self.audience.freeze(not self.audience.frozen)
         self._frozen_at = strftime("%H:%M") if self.audience.frozen else ""
-        key = self._actions["freeze_audience"].shortcut().toString(QKeySequence.SequenceFormat.NativeText)
-        words = self.tr("the audience is frozen") if self.audience.frozen else ""
-        self.chip.say(" · ".join(filter(None, (words, key))) if words else "", self.tr("Press to let it move again"))
         if not self.audience.frozen:
             self._tell()
+        self._say_chip()
         self.show_state()
 
     def blacken(self) -> bool:
         """Make the audience's picture black, or bring it back; False without an audience."""
         if self.audience is not None:
             self.audience.black.setVisible(not self.audience.black.isVisible())
+            self._say_chip()
             self.show_state()
         return self.audience is not None
+
+    def undo(self) -> bool:
+        """What Esc does first: the audience sees something again; False where it is not black."""
+        return self.black and self.blacken()
+
+    def _say_chip(self) -> None:
+        """To the presenter, who does not see the audience's screen."""
+        if self.black:
+            tip = self.tr("Press to show the picture again")
+            self._say_over_all(self.tr("the audience sees black"), "undo_one", tip)
+        elif self.frozen:
+            tip = self.tr("Press to let it move again")
+            self._say_over_all(self.tr("the audience is frozen"), "freeze_audience", tip)
+        else:
+            self.chip.say("", "")
+
+    def _say_over_all(self, words: str, command: str, tip: str) -> None:
+        key = self._actions[command].shortcut().toString(QKeySequence.SequenceFormat.NativeText)
+        self.chip.say(" · ".join(filter(None, (words, key))), tip)
+
+    def _let_go(self) -> None:
+        """What the chip tells of ends."""
+        if not self.undo():
+            self.freeze_audience()
 
     def next_screen(self) -> None:
         """Move the audience's window to another screen."""
@@ -238,12 +266,19 @@ class Attending(QObject):
             self._prompt = run.prompt
             key = key_of(run)
             heading = self.tr("Notes without a run") if key == GENERAL else self.tr("Notes for “{0}”")
-            self.page.show_note(heading.format(_shortened(run)), self.notes.at(key))
+            self.page.show_note(heading.format(_shortened(run)), self._kept_notes().at(key) or self.notes.at(key))
             self._note_key = key
 
     def _keep_note(self, note: str) -> None:
+        """Beside what another window has written meanwhile."""
         self.notes.write(self._note_key, note)
-        self._preferences.set_presenter_notes(self.notes.to_text())
+        kept = self._kept_notes()
+        kept.write(self._note_key, note)
+        self._preferences.set_presenter_notes(kept.to_text())
+
+    def _kept_notes(self) -> PresenterNotes:
+        self._preferences.look_again()
+        return PresenterNotes(self._preferences.presenter_notes())
 
     def show_state(self) -> None:
         """What the audience sees, in words; and whether it can be read from the back row."""
@@ -268,7 +303,7 @@ class Attending(QObject):
         audience = self.audience
         if audience is None:
             return self.tr("There is no audience window.")
-        if audience.black.isVisible():
+        if self.black:
             return self.tr("The audience sees a black screen.")
         if audience.frozen:
             return self.tr("The audience sees the picture of {0}; it is frozen.").format(self._frozen_at)
@@ -310,7 +345,7 @@ class Attending(QObject):
         self._projecting.told.connect(self._tell)
         self._projecting.blacken = self.blacken
         self._looks.changed.connect(self.restyle)
-        self.chip.clicked.connect(self.freeze_audience)
+        self.chip.clicked.connect(self._let_go)
         application = QGuiApplication.instance()
         assert isinstance(application, QGuiApplication), "a window needs an application"
         application.screenAdded.connect(self._screen_came)

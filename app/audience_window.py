@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from PySide6.QtCore import QEvent, QObject, QRectF, QSize, QSizeF, Qt, Signal
-from PySide6.QtGui import QCloseEvent, QFont, QResizeEvent
+from PySide6.QtGui import QCloseEvent, QFont, QPainter, QPaintEvent, QPixmap, QResizeEvent
 from PySide6.QtWidgets import QApplication, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from app.audience_homes import Behind, Framed
@@ -14,7 +14,7 @@ from app.audience_places import Wish, first_shape, places
 from app.dock import PanelDock
 from app.projecting import READABLE, SMALLEST, BlackScreen, readable_points
 from app.theme import Theme
-from app.widgets.panel_mirror import PanelMirror
+from app.widgets.panel_mirror import PanelMirror, centred
 from app.widgets.stage_banner import StageBanner
 
 SIZE = QSize(1280, 720)  # where it has no screen of its own
@@ -34,7 +34,7 @@ class AudienceWindow(QWidget):
         self.setAttribute(Qt.WidgetAttribute.WA_QuitOnClose, False)
         self.setAutoFillBackground(True)
         self.banner, self.stage = StageBanner(theme), Stage(self)
-        self.black = BlackScreen(self)
+        self.held, self.black = HeldPicture(self), BlackScreen(self)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -43,9 +43,20 @@ class AudienceWindow(QWidget):
         self.frozen = False
 
     def freeze(self, still: bool) -> None:
-        """Everything stays as it is seen now, or follows again."""
+        """Everything stays as it is seen now, whatever theme or letters the presenter takes; or follows again."""
         self.frozen = still
         self.stage.hold(still)
+        if still:
+            self._hold()
+        else:
+            self.held.hide()
+
+    def _hold(self) -> None:
+        """What lies below the black screen, if that is there."""
+        black = self.black.isVisible()
+        self.black.hide()
+        self.held.show_picture(self.grab())
+        self.black.setVisible(black)
 
     def restyle(self, theme: Theme) -> None:
         self.banner.restyle(theme)
@@ -71,11 +82,32 @@ class AudienceWindow(QWidget):
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
         self.fit()
-        self.black.setGeometry(self.rect())
+        for cover in (self.held, self.black):
+            cover.setGeometry(self.rect())
 
     def closeEvent(self, event: QCloseEvent) -> None:  # noqa: N802
         super().closeEvent(event)
         self.left.emit()
+
+
+class HeldPicture(BlackScreen):
+    """Over the whole of its parent, what was seen there at a moment; black beside it where the shape is another."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAccessibleName(self.tr("Frozen picture"))
+        self._picture = QPixmap()
+
+    def show_picture(self, picture: QPixmap) -> None:
+        self._picture = picture
+        self.show()
+
+    def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+        shape = QSizeF(self._picture.size()).scaled(QSizeF(self.size()), Qt.AspectRatioMode.KeepAspectRatio)
+        painter.drawPixmap(centred(shape, self.size()), self._picture, QRectF(self._picture.rect()))
+        painter.end()
 
 
 class Cell(QWidget):
@@ -84,7 +116,6 @@ class Cell(QWidget):
     def __init__(self, dock: PanelDock, parent: QWidget) -> None:
         super().__init__(parent)
         self.dock = dock
-        self.still = False
         self.heading = QLabel()
         self.heading.setTextFormat(Qt.TextFormat.PlainText)
         self.heading.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -104,16 +135,10 @@ class Cell(QWidget):
         return self.heading.sizeHint().height() + SPACING
 
     def tell(self) -> None:
-        """The title with what the panel says about itself; nothing else while the picture is held."""
-        if not self.still:
-            panel, room = self.dock.panel, self.width()
-            text = " · ".join(filter(None, (panel.title(), panel.badge(), panel.caption())))
-            self.heading.setText(self.heading.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room))
-
-    def hold(self, still: bool) -> None:
-        self.still = still
-        self.mirror.hold(still)
-        self.tell()
+        """The title with what the panel says about itself."""
+        panel, room = self.dock.panel, self.width()
+        text = " · ".join(filter(None, (panel.title(), panel.badge(), panel.caption())))
+        self.heading.setText(self.heading.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room))
 
     def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
         super().resizeEvent(event)
@@ -173,9 +198,8 @@ class Stage(QWidget):
                 cell.mirror.note()
 
     def hold(self, still: bool) -> None:
+        """No panel gets another shape, while a picture of all is held over them."""
         self._still = still
-        for cell in self.cells:
-            cell.hold(still)
         self.arrange()
 
     def clear(self) -> None:
@@ -231,20 +255,21 @@ class Stage(QWidget):
         home = self._homes.get(dock)
         if kind is (None if home is None else type(home)):
             return
-        focused = QApplication.focusWidget()
+        focused, size = QApplication.focusWidget(), dock.size()
         if home is not None:
             home.leave()
             dock.take_back()
             self._homes.pop(dock).deleteLater()
         if kind is not None:
             self._homes[dock] = kind(dock, self, self.moved)
+        if dock.isFloating():
+            dock.resize(size)  # with nothing in it, it had its least one
         if focused is not None and dock.shown and dock.content.isAncestorOf(focused):
             focused.setFocus()
 
     def _cell(self, dock: PanelDock) -> Cell:
         cell = Cell(dock, self)
         cell.heading.setFont(self.font())
-        cell.hold(self._still)
         self._house(dock)
         dock.content.installEventFilter(self)
         return cell

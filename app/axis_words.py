@@ -13,6 +13,7 @@ HEAD, KV_HEAD, LAYER, EXPERT, POSITION, QUERY, KEY, DIMENSION, RANK, TOKEN, ROW,
     "head", "KV head", "layer", "expert", "position", "query", "key", "dimension", "rank", "token", "row", "bin",
 )  # fmt: skip
 _TOKENS = ("tokens", "ids", "probabilities", "surprise", "entropy", "seconds")
+_NEURONS = ("neurons", "post", "gate", "up", "share", "post_a", "post_b")
 _LENS = ("words", "ids", "probabilities", "next_probability", "next_rank", "entropy", "divergence", "difference")
 
 AXES: dict[str, dict[str, tuple[str, ...]]] = {
@@ -27,7 +28,10 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
     "experts": {
         **dict.fromkeys(("weights", "scores", "chosen", "chosen_b", "sets"), (EXPERT, POSITION)),
         **dict.fromkeys(("router_logits", "router_scores", "router_choice"), (EXPERT,)),
-        **dict.fromkeys(("router_ids", "router_weights"), (RANK,)),
+        **dict.fromkeys(("router_ids", "router_weights", *_NEURONS), (RANK,)),
+        "shared": (POSITION, RANK),
+        "layers": (ROW,),
+        **dict.fromkeys(("layer_neurons", "layer_post", "layer_sets", "layer_post_b"), (ROW, RANK)),
     },
     "residual": {
         **dict.fromkeys(("norms", "delta_attention", "delta_mlp"), (LAYER, POSITION)),
@@ -36,6 +40,11 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
     "lens": {
         **dict.fromkeys(_LENS, (LAYER, POSITION)),
         **dict.fromkeys(("next_words", "next_ids", "settled"), (POSITION,)),
+        **dict.fromkeys(("column_texts", "column_ids", "column_logits", "column_probabilities"), (LAYER, RANK)),
+        **dict.fromkeys(("column_entropy", "column_divergence"), (LAYER,)),
+        **dict.fromkeys(("column_next_probability", "column_next_rank"), (LAYER,)),
+        **dict.fromkeys(("column_word_texts", "column_words"), (TOKEN,)),
+        **dict.fromkeys(("column_word_probability", "column_word_rank"), (TOKEN, LAYER)),
     },
     "cache": {
         **dict.fromkeys(("lengths", "firsts"), (LAYER,)),
@@ -45,10 +54,22 @@ AXES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "activations": {"edges": (BIN,), "counts": (BIN,), "top": (RANK, "row and column"), "top_values": (RANK,)},
     "sampling": dict.fromkeys(("tokens", "ids", "raw", "final", "cut_by", "stage", "a", "b", "difference"), (RANK,)),
-    "branches": dict.fromkeys(("numbers", "parents", "starts", "tokens", "log_probabilities", "bytes"), ("branch",)),
-    "breakpoints": dict.fromkeys(("number", "on", "hits"), ("breakpoint",)),
-    "edits": dict.fromkeys(("on", "strength"), ("edit",)),
-    "tensors": dict.fromkeys(("names", "bytes", "parameters"), ("tensor",)),
+    "branches": dict.fromkeys(
+        ("texts", "numbers", "parents", "starts", "tokens", "log_probabilities", "bytes"), ("branch",)
+    ),
+    "breakpoints": dict.fromkeys(("texts", "number", "on", "hits"), ("breakpoint",)),
+    "edits": {
+        **dict.fromkeys(("texts", "names", "on", "strength"), ("edit",)),
+        **dict.fromkeys(("tokens", "ids"), (RANK,)),
+        "probabilities": ("edited or untouched", RANK),
+        "change": (TOKEN,),
+        "parting": (LAYER, POSITION),
+    },
+    "tensors": {
+        **dict.fromkeys(("names", "bytes", "parameters"), ("tensor",)),
+        "areas": ("area", "left, top, width or height"),
+        **dict.fromkeys(("area_bytes", "area_parameters"), ("area",)),
+    },
     "models": dict.fromkeys(("names", "size", "parameters", "active", "needed", "free"), ("model",)),
     "glossary": {"terms": ("term",), "entry": ("line",)},
     "notes": dict.fromkeys(("positions", "layers", "heads", "bookmarks", "present", "texts"), ("note",)),

@@ -101,8 +101,8 @@ class Branching(QObject):
         self._worker.branch(position, token)
 
     def show_branches(self) -> None:
-        """Bring up the tree."""
-        self._workspace.bring_up(BranchesPanel.key)
+        """Turn to the tree."""
+        self._workspace.turn_to(BranchesPanel.key)
 
     def do(self, what: str, number: int) -> None:
         """What the tree asks for: "switch", "drop", "A" or "B"."""

@@ -8,14 +8,19 @@ from engine.frames import CacheState, LayerFacts, ModelFrame
 
 
 def facts_text(model: ModelFrame, state: CacheState, tr: Translate) -> str:
-    """Bytes now, allocated and per token, then for each kind of layers the formula and the sum in numbers."""
-    now = tr("{0} bytes stored now ({1}), {2} allocated; {3} bytes per token in all layers").format(
+    """What is stored, then for each kind of layers the formula and the sum in numbers."""
+    kinds = (_kind_text(model, state, layers, tr) for layers in _kinds_of(model.layers))
+    return "\n".join((stored_text(state, tr), *kinds))
+
+
+def stored_text(state: CacheState, tr: Translate) -> str:
+    """Bytes now, allocated and per token."""
+    return tr("{0} bytes stored now ({1}), {2} allocated; {3} bytes per token in all layers").format(
         grouped(state.bytes_now),
         bytes_text(state.bytes_now),
         bytes_text(state.bytes_allocated),
         grouped(state.bytes_per_token),
     )
-    return "\n".join((now, *(_kind_text(model, state, layers, tr) for layers in _kinds_of(model.layers))))
 
 
 def _kinds_of(layers: tuple[LayerFacts, ...]) -> list[list[int]]:

@@ -59,6 +59,7 @@ class Debugging(QObject):
         self._to_show: HitFrame | None = None  # what to jump to once the window knows that the pass has stopped
         self.speed = FULL
         self._breaks.set(from_text(preferences.breakpoints()))
+        self._own = self.breakpoints  # as this window has kept them
         self._breaks.changed.connect(self._changed)
         self._breaks.asked.connect(self.show_breakpoints)
         worker.set_breakpoints(self.breakpoints)
@@ -135,11 +136,18 @@ class Debugging(QObject):
         self._context.cursor.say(self.tr("{0} breakpoints are on").format(on) if on else self.tr("No breakpoint is on"))
 
     def show_breakpoints(self) -> None:
-        self._workspace.bring_up(PANEL)
+        self._workspace.turn_to(PANEL)
 
     def _changed(self) -> None:
-        self._preferences.set_breakpoints(to_text(self.breakpoints))
+        self._preferences.set_breakpoints(to_text((*self.breakpoints, *self._of_others())))
+        self._own = self.breakpoints
         self._worker.set_breakpoints(self.breakpoints)
+
+    def _of_others(self) -> list[Breakpoint]:
+        """Those that another window has kept."""
+        self._preferences.look_again()
+        own = {each.tests for each in (*self._own, *self.breakpoints)}
+        return [each for each in from_text(self._preferences.breakpoints()) if each.tests not in own]
 
     # -- speed -------------------------------------------------------------------------------------------------------
 

@@ -22,7 +22,8 @@ STAGES, PANELS, SAMPLING = "depths/stages.json", "depths/panels.json", "depths/s
 
 @dataclass(frozen=True)
 class StageText:
-    """``beside``: the layer must have this stage, too; ``without``: it must not have that one; "" for any layer."""
+    """``beside``: the layer must have this stage, too, or this trait (``_traits``); ``without``: it must not have that
+    one; "" for any layer."""
 
     stage: str
     term: str
@@ -136,9 +137,18 @@ def stage_term(model: ModelFrame, layer: int | None, stage: str) -> str:
 
 
 def _stage_text(model: ModelFrame, layer: int | None, stage: str) -> StageText | None:
-    has = () if layer is None else model.layers[layer].stages
+    has = _traits(model, layer)
     fitting = (row for row in _read()[0].stages if row.stage == stage)
     return next((row for row in fitting if row.beside in ("", *has) and row.without not in has), None)
+
+
+def _traits(model: ModelFrame, layer: int | None) -> tuple[str, ...]:
+    """What decides between texts: a layer's stages, and "alibi" where scores fall with distance; outside the layers
+    "learned positions" where a token's row has that of its position added."""
+    if layer is not None:
+        facts = model.layers[layer]
+        return (*facts.stages, "alibi") if facts.alibi else facts.stages
+    return ("learned positions",) if any(one.name == "hook_pos_embed" for one in model.points_before) else ()
 
 
 def formulas_text(points: Iterable[PointFacts], tr: Callable[[str], str]) -> str:

@@ -17,13 +17,13 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
-from app.asking import MOST_NAMED, ask_where
+from app.asking import MOST_NAMED, Folders, ask_where_last
 from app.export import WRITERS, FiguresError, files_of, table_text
 from app.keys import alone, pressed
 from app.panels.panel import Panel
 from app.theme import Theme, icon
 from app.widgets.canvas import Canvas
-from app.widgets.explanation import SHARE, Explanation
+from app.widgets.explanation import Explanation
 from app.widgets.least import least_height, least_width
 from app.widgets.room import Room
 from app.widgets.still_label import StillLabel
@@ -150,16 +150,18 @@ class PanelDock(QDockWidget):
 
     def content_least_height(self, width: int) -> int:
         """Pixels in which nothing of it has to scroll at a width; an explanation takes its share of what there is."""
-        high = self._unexplained_height(self._main, width)
-        return high if self.explanation.isHidden() else high * SHARE // (SHARE - 1)
+        high = self._unexplained_height(self._main, width, spared=True)
+        return high if self.explanation.isHidden() else high + self.explanation.most_height(high)
 
     @property
     def _main(self) -> QWidget:
         return self.panel if self.table is None else self.table
 
-    def _unexplained_height(self, main: QWidget, width: int) -> int:
+    def _unexplained_height(self, main: QWidget, width: int, *, spared: bool = False) -> int:
+        """``spared``: without what the panel leaves out first."""
         need = 0 if self.need.isHidden() else least_height(self.need, width)
-        return need + max(self.panel.whole_height(), least_height(main, width, filled=True))
+        whole = self.panel.whole_height() - (self.panel.spare_height() if spared else 0)
+        return need + max(whole, least_height(main, width, filled=True))
 
     def restyle(self, theme: Theme) -> None:
         self.bar.restyle(theme)
@@ -179,15 +181,15 @@ class PanelDock(QDockWidget):
             return False
         return True
 
-    def save_as(self, kind: str) -> None:
+    def save_as(self, kind: str, folders: Folders) -> None:
         """Ask for a file and write the panel there."""
         try:
             written = files_of(self.panel, kind)
         except FiguresError as error:
             self.failed.emit(str(error))
             return
-        suggestion, kinds = f"{self.panel.key}.{kind}", {f".{kind}": kind.upper()}
-        path = ask_where(self, self.tr("Save panel"), suggestion, kinds, written)
+        name, kinds = f"{self.panel.key}.{kind}", {f".{kind}": kind.upper()}
+        path = ask_where_last(folders, self, self.tr("Save panel"), name, kinds, written)
         if path is not None:
             self.save(kind, path)
 
@@ -284,7 +286,7 @@ class TitleBar(QWidget):
     def __init__(self, dock: PanelDock) -> None:
         super().__init__(dock)
         self._dock = dock
-        self._title, self._badge, self._caption = QLabel(), QLabel(), StillLabel()
+        self._title, self._badge, self._caption = QLabel(), QLabel(), StillLabel(elide=True)
         self._texts: tuple[str, str, str] | None = None
         self._caption.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self._export, self._maximise = QToolButton(), QToolButton()

@@ -81,7 +81,8 @@ class Editing(QObject):
         self._context.cursor.say(self.tr("The edits are on the clipboard, as Python."))
 
     def show_edits(self) -> None:
-        self._bring_up()
+        if self._panel is not None:
+            self._workspace.turn_to(self._panel.key)
 
     # ---- from other parts of the window ------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QWidget
 
 from app import unfinished
-from app.asking import ask_where
+from app.asking import ask_where_last
 from app.panels.panel import Context
 from app.preferences import Preferences
 from app.provenance import facts_of_window
@@ -63,9 +63,8 @@ class Filming(QObject):
         if self.recording is not None:
             self.stop()
             return
-        suggestion = Path(self._preferences.run_folder(), "fluoroscope.mp4")
-        kinds = {".mp4": self.tr("Film"), ".gif": self.tr("Moving picture")}
-        path = ask_where(self._window, self.tr("Record the window"), suggestion, kinds)
+        title, kinds = self.tr("Record the window"), {".mp4": self.tr("Film"), ".gif": self.tr("Moving picture")}
+        path = ask_where_last(self._preferences, self._window, title, "fluoroscope.mp4", kinds)
         if path is not None:
             self.begin(path)
 

@@ -97,6 +97,8 @@ def heads_text(facts: LayerFacts, tr: Translate) -> str:
     """Who reads whose keys and values, in numbers. A width says so: "9 heads of 64" reads as nine out of 64."""
     if facts.attention == "latent":
         form = tr("{0} heads, each {1} wide; all have keys and values of their own, made from one latent")
+    elif facts.n_heads == 1:
+        form = tr("one head, {1} wide")
     elif facts.n_kv_heads == facts.n_heads:
         form = tr("{0} heads, each {1} wide and with its own keys and values")
     elif facts.n_kv_heads == 1:
@@ -112,7 +114,7 @@ def sight_text(facts: LayerFacts, tr: Translate) -> str:
         "sliding": tr("sliding window {0}: a query sees the last {0} positions, its own included"),
         "chunked": tr("chunk {0}: a query sees its own chunk of {0} positions, up to itself"),
     }
-    text = forms.get(facts.attention, tr("a query sees every position before it")).format(facts.reach)
+    text = forms.get(facts.attention, tr("a query sees its own position and every one before it")).format(facts.reach)
     return text + (tr("; what is missing to 1 in a row went to the head's sink") if facts.sinks else "")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import pairwise
 
-from PySide6.QtCore import QByteArray, QChildEvent, QEvent, QSize, Qt, QTimer
+from PySide6.QtCore import QByteArray, QChildEvent, QEvent, QObject, QSize, Qt, QTimer
 from PySide6.QtGui import QResizeEvent, QShowEvent
 from PySide6.QtWidgets import QApplication, QDockWidget, QMainWindow, QStyle, QTabBar, QTabWidget, QWidget
 
@@ -183,21 +183,31 @@ class Workspace(QMainWindow):
     def _least_top(self) -> int:
         """What is on top needs so much, or may have so much at most."""
         tops = [self.docks[key] for key in self._shape.top if key in self.docks]
-        needed = sum(dock.least_height(self.width()) for dock in tops) + self.fontMetrics().height() // 2
-        return min(needed, round(self.height() * MOST_TOP))
+        needed = sum(dock.least_height(self.width()) - self._spared(dock) for dock in tops)
+        return min(needed + self.fontMetrics().height() // 2, self._most_top)
+
+    def _spared(self, dock: PanelDock) -> int:
+        """What is left out of a panel on top because the others would have too little room."""
+        needed = dock.least_height(self.width()) + self.fontMetrics().height() // 2
+        return dock.panel.spare_height() if needed > self._most_top else 0
+
+    @property
+    def _most_top(self) -> int:
+        return round(self.height() * MOST_TOP)
 
     def _tabs_height(self) -> int:
         bar = next(iter(self.findChildren(QTabBar, options=Qt.FindChildOption.FindDirectChildrenOnly)), None)
         return 2 * self.fontMetrics().height() if bar is None or not bar.count() else bar.sizeHint().height()
 
     def give_top_its_room(self, looks: int = MOST_LOOKS) -> None:
-        """What is on top is as high as its panel needs to leave nothing out, or a good third of the window."""
+        """What is on top is as high as its panel needs to leave nothing out, or a good third of the window; where that
+        is too little, without what the panel can spare."""
         self._hide_lost_bars()  # those that lie beside their panels
         for dock in (self.docks[key] for key in self._shape.top if key in self.docks):
-            lacks = dock.panel.whole_height() - dock.room.height()
+            lacks = dock.panel.whole_height() - self._spared(dock) - dock.room.height()
             if dock.shown and lacks > 0:
                 needed = dock.height() + lacks + self.fontMetrics().height() // 2
-                self.resizeDocks([dock], [min(needed, round(self.height() * MOST_TOP))], Qt.Orientation.Vertical)
+                self.resizeDocks([dock], [min(needed, self._most_top)], Qt.Orientation.Vertical)
                 if looks > 1:  # Qt rounds shares as it likes, and only later: a line may still be missing then
                     self._looks = looks - 1
                     self._look_again.start()
@@ -274,6 +284,13 @@ class Workspace(QMainWindow):
         if key in self.docks:
             self.docks[key].show()
             self.docks[key].raise_()
+
+    def turn_to(self, key: str) -> None:
+        """Show a panel in front of all others, one that was alone among them, and give it the keyboard."""
+        self.restore_maximised()
+        self.bring_up(key)
+        if key in self.docks:
+            self.docks[key].take_focus()
 
     def in_front_of(self, key: str) -> str:
         """The panel that is seen where this one has its place, "" where that is none, or the panel itself."""
@@ -354,6 +371,14 @@ class Workspace(QMainWindow):
         child = event.child() if event.type() == QEvent.Type.ChildPolished else None
         if isinstance(child, QTabBar):
             child.setAccessibleName(self.tr("Panels in one place"))
+            child.installEventFilter(self)
+
+    def eventFilter(self, watched: QObject, event: QEvent) -> bool:  # noqa: N802
+        """Qt keeps the bars of places with one panel, and lays them where nobody sees them: Tab passes them over."""
+        if isinstance(watched, QTabBar) and event.type() in (QEvent.Type.Move, QEvent.Type.Resize):
+            seen = watched.count() > 1 and self.rect().intersects(watched.geometry())
+            watched.setFocusPolicy(Qt.FocusPolicy.TabFocus if seen else Qt.FocusPolicy.NoFocus)
+        return super().eventFilter(watched, event)
 
     def showEvent(self, event: QShowEvent) -> None:  # noqa: N802
         super().showEvent(event)

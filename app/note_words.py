@@ -7,7 +7,7 @@ import io
 from collections.abc import Callable, Iterable, Mapping
 
 from app.csv_text import cells
-from app.notes import Note, branch_of, present
+from app.notes import MOST_NOTES, Note, branch_of, present
 from app.provenance import to_lines
 from app.run import Run
 
@@ -39,6 +39,14 @@ def whereabouts(note: Note, run: Run, tr: Tr) -> str:
 
 def kind_text(note: Note, tr: Tr) -> str:
     return tr("bookmark") if note.bookmark else tr("note")
+
+
+def full_text(count: int, tr: Tr) -> str:
+    """Why there is no room for a new one, "" where there is; a file may have brought more than the window takes."""
+    if count < MOST_NOTES:
+        return ""
+    words = tr("There are {0} notes and bookmarks; a new one needs fewer than {1}. Delete {2} first.")
+    return words.format(f"{count:,}", MOST_NOTES, f"{count - MOST_NOTES + 1:,}")
 
 
 def as_text(notes: Iterable[Note], facts: Mapping[str, str], tr: Tr) -> str:

@@ -11,18 +11,18 @@ from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
-from app.asking import ask_where
+from app.asking import ask_where_last
 from app.export import atomically
 from app.layouts import Workspace
-from app.note_words import as_csv, as_text, place_text
-from app.notes import MOST_NOTES, Note, at, branch_of, from_marks, present, sound, to_marks
+from app.note_words import as_csv, as_text, full_text, place_text
+from app.notes import Note, at, branch_of, from_marks, present, sound, to_marks
 from app.notices import OpenedFrame
 from app.panels.notes import NotesPanel
 from app.panels.panel import Context
 from app.preferences import Preferences
 from app.provenance import facts_of_window
 from engine.frames import BackFrame, EndFrame, ModelFrame, Piece, RunFrame, StepFrame, SwitchedFrame, TreeFrame
-from engine.run_file_facts import Mark
+from engine.run_file_facts import MOST_MARKS, Mark
 
 _MOVES = (ModelFrame, RunFrame, StepFrame, BackFrame, SwitchedFrame, TreeFrame, EndFrame)
 
@@ -81,7 +81,7 @@ class Noting(QObject):
             notes.remove(there)
             self.said.emit(self.tr("no bookmark any more at {0}").format(words))
         elif notes.add(replace(here, bookmark=True)) is None:
-            self.failed.emit(self.tr("There are {0} notes and bookmarks; delete one first.").format(MOST_NOTES))
+            self.failed.emit(full_text(len(notes), self.tr))
         else:
             self.said.emit(self.tr("bookmark at {0}").format(words))
 
@@ -182,16 +182,15 @@ class Noting(QObject):
     def restore(self, notes: tuple[Note, ...]) -> None:
         """Those of the last session, with its model, which is just coming; what no place has is left out."""
         places = [note for note in notes if all(axis is None or axis >= 0 for axis in note.place)]
-        self._restored = tuple(replace(note, text=sound(note.text)) for note in places[:MOST_NOTES])
+        self._restored = tuple(replace(note, text=sound(note.text)) for note in places[:MOST_MARKS])
 
     def _copy(self) -> None:
         QGuiApplication.clipboard().setText(as_text(self._context.notes, facts_of_window(self._context), self.tr))
         self.said.emit(self.tr("copied all notes"))
 
     def _save(self) -> None:
-        suggestion = Path(self._preferences.run_folder(), "notes.txt")
-        kinds = {".txt": self.tr("Text"), ".csv": self.tr("Table")}
-        path = ask_where(self._window, self.tr("Save all notes"), suggestion, kinds)
+        title, kinds = self.tr("Save all notes"), {".txt": self.tr("Text"), ".csv": self.tr("Table")}
+        path = ask_where_last(self._preferences, self._window, title, "notes.txt", kinds)
         if path is not None:
             self.save(path)
 

@@ -54,8 +54,17 @@ def whole_text(point: PointFacts, shape: tuple[int | None, ...]) -> str:
 
 def tight_text(point: PointFacts, shape: tuple[int | None, ...]) -> str:
     """ "5×9×64": the numbers alone, without the batch."""
+    return _product(point, shape, ("batch",))
+
+
+def position_text(point: PointFacts, shape: tuple[int | None, ...]) -> str:
+    """ "9×64": those of one position."""
+    return _product(point, shape, ("batch", "pos"))
+
+
+def _product(point: PointFacts, shape: tuple[int | None, ...], without: tuple[str, ...]) -> str:
     pairs = zip(point.shape, shape, strict=True)
-    return "×".join(symbol if size is None else str(size) for symbol, size in pairs if symbol != "batch")
+    return "×".join(symbol if size is None else str(size) for symbol, size in pairs if symbol not in without)
 
 
 def stage_points(points: tuple[PointFacts, ...], stage: str) -> tuple[PointFacts, ...]:

@@ -54,9 +54,10 @@ def facts_text(name: str, facts: PointFacts, tr: Tr) -> str:
 
 def point_text(name: str, facts: PointFacts, depth: Depth, story: str, tr: Tr) -> str:
     """What a point is at a depth; ``story``: what its stage does in plain words."""
-    whole = f"{name}: {said(facts.meaning, tr)}"
+    meaning = said(facts.meaning, tr)
     if depth == "story":
-        return f"{whole}\n{story}" if story else whole
+        return f"{meaning}\n{story}" if story else meaning
+    whole = f"{name}: {meaning}"
     if depth == "formula" and facts.formula:
         return f"{whole}\n{said(facts.formula, tr)}"
     if depth == "code" and facts.code:

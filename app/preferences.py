@@ -106,6 +106,11 @@ class Preferences:
             return f"Settings will not be remembered, because {name} cannot be written; check its folder."
         return None
 
+    def look_again(self) -> None:
+        """Read what other windows have written meanwhile, so that what is written next takes nothing of it away."""
+        if self._file is not None:
+            self._file.sync()
+
     def theme(self) -> str:
         """ "system" at first: as the desktop is."""
         return str(self._read("theme", "system"))
@@ -224,7 +229,7 @@ class Preferences:
         self._write("presenter/readable", "yes" if readable else "no")
 
     def run_folder(self) -> str:
-        """Where runs were last saved to or opened from; "" at first."""
+        """Where runs, pictures, films and tables were last saved to, or runs opened from; "" at first."""
         return str(self._read("run_folder", ""))
 
     def set_run_folder(self, folder: str) -> None:

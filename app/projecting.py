@@ -168,7 +168,14 @@ class Projecting(QObject):
         points = readable_points(self._window.height(), self._window.logicalDpiY())
         if self.on and abs(points - self._looks.points) > 0.01:
             self._looks.wear(CONTRAST.name, points)
-            self._workspace.share_room()
+            self._share_room()
+
+    def _share_room(self) -> None:
+        """Once the banner has its height: what it takes the workspace does not have."""
+        beside = self.banner.parentWidget()
+        if beside is not None and (column := beside.layout()) is not None:
+            column.activate()
+        self._workspace.share_room()
 
     def _enter(self) -> None:
         window, front = self._window, self._front()
@@ -182,7 +189,7 @@ class Projecting(QObject):
         if self._whole:
             window.showFullScreen()
         if self._workspace.isVisible():  # else it shares its room when it comes
-            self._workspace.share_room()
+            self._share_room()
         self._arranged = True
         if front is not None:
             self._workspace.bring_up(front.panel.key)

@@ -88,7 +88,7 @@ def _sampling_text(step: StepFrame | None) -> str:
     if step is None:
         return ""
     how = step.sampling
-    parts = [f"{stage.name} {stage.value:g}" for stage in how.stages if stage.active]
+    parts = [f"{stage.name} {stage.value:g}" for stage in how.stages if stage.active and stage.name != "greedy"]
     return ", ".join([*parts, "greedy" if how.greedy else f"seed {how.seed}"])
 
 

@@ -166,6 +166,13 @@ class RunBar(QWidget):
         self.examples_menu.popup(self.examples.mapToGlobal(self.examples.rect().bottomLeft()))
         self.examples_menu.setActiveAction(self.examples_menu.actions()[0])
 
+    def keep_keyboard(self, had: QWidget | None) -> None:
+        """A button that can do nothing now hands the keyboard to what leads the run on: Run to Pause, and all of them
+        to Run at the end. Qt would give it to the button beside, which the next press of the same key then presses."""
+        leading = next((button for button in self.buttons if button.isEnabled()), None)
+        if had in self.buttons and not had.isEnabled() and leading is not None:
+            leading.setFocus(Qt.FocusReason.OtherFocusReason)
+
     def restyle(self, theme: Theme) -> None:
         side = round(self.fontMetrics().height() * 1.2)
         self.model.setIcon(icon("model", theme))

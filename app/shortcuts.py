@@ -84,11 +84,27 @@ class Shortcuts(QObject):
         self._take({other: keys for other, keys in self._chosen.items() if other != name})
 
     def reset_all(self) -> None:
-        self._take({})
+        """Also of what another window has kept."""
+        self._preferences.set_shortcuts("")
+        self._use({})
 
     def _take(self, chosen: Chosen) -> None:
+        to_keep = self._beside_others(chosen)
+        self._preferences.set_shortcuts(json.dumps(to_keep) if to_keep else "")
+        self._use(chosen)
+
+    def _beside_others(self, chosen: Chosen) -> Chosen:
+        """What is kept now, which another window may have written, with what is changed in this one."""
+        self._preferences.look_again()
+        kept, _ = _readable(self._preferences.shortcuts())
+        changed = {name for name in {*chosen, *self._chosen} if chosen.get(name) != self._chosen.get(name)}
+        own = {name: keys for name, keys in chosen.items() if name in changed}
+        given = {key for keys in own.values() for key in keys}
+        others = {name: keys for name, keys in kept.items() if name not in changed and given.isdisjoint(keys)}
+        return {**others, **own}
+
+    def _use(self, chosen: Chosen) -> None:
         self._chosen, self.rows = dict(chosen), _rows(chosen)
-        self._preferences.set_shortcuts(json.dumps(self._chosen) if chosen else "")
         self.changed.emit()
 
     def _about(self, lost: Sequence[str]) -> str:

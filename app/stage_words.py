@@ -13,6 +13,7 @@ from app.cursor import Look
 from app.engine_words import said, stage_title
 from app.layer_kinds import Translate
 from app.run import Run
+from app.widgets.amounts import percent
 from engine.frames import StepFrame
 
 
@@ -85,6 +86,6 @@ def _ended(run: Run, step: StepFrame, tr: Translate) -> Headline:
     """What the last pass chose, and how probable the model had called it."""
     assert run.model is not None, "a step has a model"
     text = tr("the next token is “{0}”").format(run.label(step.end))
-    words = tr("The model gave it a probability of {0} %. {1} tokens are read, {2} were made.")
-    told = words.format(f"{100 * step.sampling.chosen_raw:.3g}", step.end, len(run.steps))
+    words = tr("The model gave it a probability of {0}. Tokens read: {1}, made: {2}.")
+    told = words.format(percent(step.sampling.chosen_raw), step.end, len(run.steps))
     return Headline(text, tr("token {0}").format(step.end), words=told, done=run.model.n_layers)

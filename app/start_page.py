@@ -44,6 +44,7 @@ class StartPage(QScrollArea):
 
     def __init__(self, entries: Iterable[CatalogEntry]) -> None:
         super().__init__()
+        self.setAccessibleName(self.tr("Start page"))
         self.entries = tuple(entries)
         self.rows = {entry.name: CatalogRow(entry) for entry in self.entries}
         self.title, self.headline = QLabel("Fluoroscope"), QLabel()

@@ -18,7 +18,7 @@ from app.record_button import RecordButton
 from app.run import Run
 from app.theme import Theme
 from app.widgets.hidden_chip import Hidden, HiddenChip
-from app.widgets.long_work import LongWorkView
+from app.widgets.long_work import CUT, LEGIBLE, LongWorkView
 from app.widgets.meter_button import MeterButton
 from app.widgets.still_label import StillLabel
 from app.widgets.tips import plain_tip
@@ -84,6 +84,7 @@ class StatusBar(QStatusBar):
 
     def restyle(self, theme: Theme) -> None:
         self.work.restyle(theme)
+        self._fit()
 
     def _show_work(self) -> None:
         """What takes long stands in the place of what the program does, which is the same."""
@@ -94,25 +95,40 @@ class StatusBar(QStatusBar):
 
     def _fit(self) -> None:
         """Where there is no room for all, the model gives way first, which the tool bar names too, then the memory. A
-        value that is read out comes before what stands there at all times."""
-        self.state.setVisible(self.work.isHidden() or bool(self._where))
+        value that is read out comes before what stands there at all times, and so does long work."""
+        self._fit_beside_work()
         room = self._room()
-        self.hidden.limit(room - sum(map(self._wide, self._less())) - self._gap() if self._read_out else None)
+        spare = room - sum(map(self._wide, self._less())) - self._gap()
+        self.hidden.limit(spare if self._read_out or not self.work.isHidden() else None)
         room -= self._wide(self.hidden) if self.hidden.hidden else 0
         for part in self._less():
             room -= self._wide(part)
             part.setVisible(room >= 0)
 
+    def _fit_beside_work(self) -> None:
+        """The record gives way to what long work says in enough words, the state to a few of them."""
+        working, room = not self.work.isHidden(), self.width() - self._gap()
+        room -= self._wide(self.hidden) if self.hidden.hidden else 0
+        few = self.work.width_for(CUT) + self._wide(self.state)
+        self.state.setVisible(not working or (bool(self._where) and few <= room))
+        enough = self.work.width_for(LEGIBLE) + sum(map(self._wide, [*self._shown(self.state), self.record]))
+        self.record.setVisible(not working or enough <= room)
+
+    def _shown(self, *parts: QWidget) -> list[QWidget]:
+        return [part for part in parts if not part.isHidden()]
+
     def _room(self) -> int:
         """Pixels that are left by what gives way to nothing, and the value."""
-        shown = [self.state] if self.work.isHidden() else [self.work, *([self.state] if self._where else [])]
-        fixed = [*shown, self.record, *([] if self._read_out else self._metered())]
+        fixed = [*self._shown(self.work, self.state, self.record), *([] if self._meter_yields() else self._metered())]
         value = self._read_out + self._gap() if self._read_out else 0
         return self.width() - value - sum(map(self._wide, fixed))
 
     def _less(self) -> list[QWidget]:
         """What gives way, the last one first."""
-        return [*(self._metered() if self._read_out else []), self.speed, self.memory, self.model]
+        return [*(self._metered() if self._meter_yields() else []), self.speed, self.memory, self.model]
+
+    def _meter_yields(self) -> bool:
+        return bool(self._read_out) or not self.work.isHidden()
 
     def _metered(self) -> list[QWidget]:
         return [self.meter] if self.meter.text() else []

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from PySide6.QtCore import QObject, Signal
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QWidget
 
-from app.asking import ask_where
+from app.asking import ask_where_last
 from app.dock import PanelDock
 from app.export import atomically, png_bytes
 from app.layouts import Workspace
@@ -46,7 +44,7 @@ class Taking(QObject):
     def save_panel(self, kind: str) -> None:
         """Ask for a file; ``kind`` is one of WRITERS."""
         if (dock := self._dock()) is not None:
-            dock.save_as(kind)
+            dock.save_as(kind, self._preferences)
 
     def _dock(self) -> PanelDock | None:
         dock = self._workspace.maximised or self._workspace.focused()
@@ -64,8 +62,8 @@ class Taking(QObject):
     def save_window(self) -> None:
         """Ask for a file for the picture of the whole window."""
         picture = self._window.grab().toImage()  # before the dialog takes the focus
-        suggestion = Path(self._preferences.run_folder(), "fluoroscope.png")
-        path = ask_where(self._window, self.tr("Save the window's picture"), suggestion, {".png": "PNG"})
+        title, kinds = self.tr("Save the window's picture"), {".png": "PNG"}
+        path = ask_where_last(self._preferences, self._window, title, "fluoroscope.png", kinds)
         if path is None:
             return
         try:

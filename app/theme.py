@@ -337,8 +337,12 @@ def icon(name: str, theme: Theme, colour: str | None = None) -> QIcon:
 
     Raises FileNotFoundError where there is no icon of that name.
     """
-    source = resources.path(f"icons/{name}.svg").read_text(encoding="utf-8")
-    return QIcon(_TintedIcon(source, colour or theme.text, theme.off))
+    return QIcon(_TintedIcon(_outlines(name), colour or theme.text, theme.off))
+
+
+@cache
+def _outlines(name: str) -> str:
+    return resources.path(f"icons/{name}.svg").read_text(encoding="utf-8")
 
 
 class _TintedIcon(QIconEngine):
@@ -356,6 +360,8 @@ class _TintedIcon(QIconEngine):
         renderer.render(painter, QRectF(rect))
 
     def pixmap(self, size: QSize, mode: QIcon.Mode, state: QIcon.State) -> QPixmap:
+        if size.isEmpty():  # of a button in which nothing has room; Qt cannot paint on that
+            return QPixmap()
         drawn = QPixmap(size)
         drawn.fill(Qt.GlobalColor.transparent)
         painter = QPainter(drawn)

@@ -10,7 +10,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
-from engine.config import AttentionSpec, LatentAttentionSpec, LayerSpec, MLPSpec, ModelConfig, MoESpec, NormSpec
+from engine.config import (
+    AttentionSpec,
+    LatentAttentionSpec,
+    LayerSpec,
+    MLPSpec,
+    ModelConfig,
+    MoESpec,
+    NormSpec,
+    RopeSpec,
+)
 from engine.errors import EngineError
 from engine.frames import PointFacts, PointKind, StageFacts
 from engine.hooks import ADDITIVE, PointInfo, hook_table
@@ -227,7 +236,8 @@ def _weights_are_shares(spec: MLPSpec | MoESpec) -> bool:
 
 # -- formulas ----------------------------------------------------------------------------------------------------
 
-_Formula = str | Callable[[ModelConfig, LayerSpec], str]
+_OfLayer = Callable[[ModelConfig, LayerSpec], str]
+_Formula = str | _OfLayer
 
 
 def _formula(name: str, config: ModelConfig, spec: LayerSpec | None) -> str:
@@ -235,8 +245,9 @@ def _formula(name: str, config: ModelConfig, spec: LayerSpec | None) -> str:
     place, _, leaf = name.rpartition(".")
     if leaf in ("hook_scale", "hook_normalized"):
         return _norm_formula(leaf, _norm_of(place, config, spec))
-    key = leaf if name.startswith(ANY_EXPERT) or name.startswith("rotary_emb.") else name
-    found = (_OF_EXPERTS if name.startswith(ANY_EXPERT) else _FORMULAS).get(key, "")
+    if place.startswith("rotary_emb."):
+        return _angle_formula(leaf, config.ropes[place.removeprefix("rotary_emb.")])
+    found = _OF_EXPERTS.get(leaf, "") if name.startswith(ANY_EXPERT) else _FORMULAS.get(name, "")
     return found if isinstance(found, str) else found(config, spec)  # type: ignore[arg-type]  # only layers have such
 
 
@@ -256,15 +267,85 @@ def _norm_formula(leaf: str, spec: NormSpec | None) -> str:
     return f"s = √(mean({x}²) + ε)" if leaf == "hook_scale" else f"x̂ = {x} / s"
 
 
+def _angle_formula(leaf: str, rope: RopeSpec) -> str:
+    angle = f"{leaf.removeprefix('hook_')}(p · θ_i)"
+    return angle + (f" · {rope.attention_factor:.7g}" if rope.attention_factor != 1 else "")
+
+
+def _map(weight: str, x: str, biased: bool) -> str:
+    """ "W_Q x + b_Q"; the bias where there is one."""
+    return f"{weight} {x}" + (f" + b{weight[1:]}" if biased else "")
+
+
+def _bracketed(what: str) -> str:
+    """What is multiplied as a whole."""
+    return f"({what})" if " + " in what else what
+
+
+def _clamped(what: str, attention: AttentionSpec) -> str:
+    return what if attention.clip is None else f"clamp({what}, ±{attention.clip:g})"
+
+
+def _projected(which: str) -> _OfLayer:
+    """Queries, keys or values of each head; of latent attention ``_values`` has the values."""
+
+    def formula(config: ModelConfig, spec: LayerSpec) -> str:
+        attention, weight = spec.attention, f"W_{which.upper()}"
+        if isinstance(attention, LatentAttentionSpec):
+            return f"{which} = {weight} x"
+        made = _map(weight, "x", attention.qkv_bias)
+        at_once = which == "v" or attention.qk_norm is None  # else it is bounded behind its norm
+        return f"{which} = {_clamped(made, attention) if at_once else made}"
+
+    return formula
+
+
+def _normed(which: str) -> _OfLayer:
+    def formula(config: ModelConfig, spec: LayerSpec) -> str:
+        made = f"norm({which})"
+        attention = spec.attention
+        return f"{which} = {_clamped(made, attention) if isinstance(attention, AttentionSpec) else made}"
+
+    return formula
+
+
+def _latent(target: str, weight: str) -> _OfLayer:
+    def formula(config: ModelConfig, spec: LayerSpec) -> str:
+        return f"{target} = norm({_map(weight, 'x', getattr(spec.attention, 'bias', False))})"
+
+    return formula
+
+
+def _without_position(config: ModelConfig, spec: LayerSpec) -> str:
+    source = "x" if getattr(spec.attention, "d_q_latent", None) is None else "c_q"
+    return f"q = W_UQ {source}, without position"
+
+
+def _stored(which: str, name: str) -> _OfLayer:
+    def formula(config: ModelConfig, spec: LayerSpec) -> str:
+        if spec.attention.kind == "full":
+            return f"{name} = {which}[0 … p]"
+        return f"{name} = {which}[p₀ … p],  p₀ the first position that is kept"
+
+    return formula
+
+
+def _product(attention: AttentionSpec | LatentAttentionSpec) -> str:
+    """Query and key; what queries grow by with the position, where they do."""
+    if not isinstance(attention, AttentionSpec) or attention.temperature is None:
+        return "q[p] · k[j]"
+    scale, floor = attention.temperature
+    return f"q[p] · k[j] · (1 + {scale:g} · ln(1 + ⌊(p + 1) / {floor:g}⌋))"
+
+
 def _scores(config: ModelConfig, spec: LayerSpec) -> str:
-    attention = spec.attention
-    formula = "s[p, j] = (q[p] · k[j]) · scale"
+    attention, product = spec.attention, _product(spec.attention)
     if isinstance(attention, LatentAttentionSpec):
-        return formula
+        return f"s[p, j] = ({product}) · scale"
     if attention.alibi:  # the same for softmax as slope · (j − p), since p is one number a row
-        formula = "s[p, j] = (q[p] · k[j] + slope[h] · j) · scale"
-    cap, inner = attention.softcap, formula.removeprefix("s[p, j] = ")
-    return formula if cap is None else f"s[p, j] = {cap:g} · tanh({inner} / {cap:g})"
+        product += " + slope[h] · j"
+    cap, inner = attention.softcap, f"({product}) · scale"
+    return "s[p, j] = " + (inner if cap is None else f"{cap:g} · tanh({inner} / {cap:g})")
 
 
 def _pattern(config: ModelConfig, spec: LayerSpec) -> str:
@@ -287,7 +368,7 @@ def _attention_stages(alone: _Alone) -> tuple[StageFacts, ...]:
 def _stage_formulas(config: ModelConfig, spec: LayerSpec) -> dict[AttentionStage, str]:
     scores, value = _scores(config, spec), _value(spec.attention)
     return {
-        "products": "d[p, j] = q[p] · k[j]",
+        "products": f"d[p, j] = {_product(spec.attention)}",
         "scaled": scores,
         "masked": f"{scores}\ns[p, j] = −∞,  {_hidden(spec.attention)}",
         "pattern": f"{scores}\n{_pattern(config, spec)}",
@@ -311,15 +392,23 @@ def _hidden(attention: AttentionSpec | LatentAttentionSpec) -> str:
 
 
 def _values(config: ModelConfig, spec: LayerSpec) -> str:
-    return "v[j] = W_UV c[j]" if isinstance(spec.attention, LatentAttentionSpec) else "v = W_V x"
+    return "v[j] = W_UV c[j]" if isinstance(spec.attention, LatentAttentionSpec) else _projected("v")(config, spec)
 
 
-def _added(what: str, norm: str) -> Callable[[ModelConfig, LayerSpec], str]:
-    def formula(config: ModelConfig, spec: LayerSpec) -> str:
-        inner = f"norm({what})" if getattr(spec, norm) is not None else what
-        return f"Δ = {inner}" + (f" · {spec.residual_scale:g}" if spec.residual_scale != 1 else "")
+def _mixed(config: ModelConfig, spec: LayerSpec) -> str:
+    return f"z[h] = Σ a[h, p, j] · {_value(spec.attention)}"
 
-    return formula
+
+def _added(what: str, norm: NormSpec | None, spec: LayerSpec) -> str:
+    """What attention or the MLP adds to the stream."""
+    inner = what if norm is None else f"norm({what})"
+    return f"Δ = {inner}" if spec.residual_scale == 1 else f"Δ = {_bracketed(inner)} · {spec.residual_scale:g}"
+
+
+def _attn_out(config: ModelConfig, spec: LayerSpec) -> str:
+    attention = spec.attention
+    biased = attention.bias if isinstance(attention, LatentAttentionSpec) else attention.out_bias
+    return _added(_map("W_O", "z", biased), spec.norm1_post, spec)
 
 
 def _leaving(config: ModelConfig, spec: LayerSpec) -> str:
@@ -331,18 +420,30 @@ def _post(config: ModelConfig, spec: LayerSpec) -> str:
 
 
 def _pre(config: ModelConfig, spec: LayerSpec) -> str:
-    return "g = W_gate x" if isinstance(spec.mlp, MLPSpec) and spec.mlp.gated else "u = W_up x"
+    assert isinstance(spec.mlp, MLPSpec)
+    return f"g = {_map('W_gate', 'x', spec.mlp.bias)}" if spec.mlp.gated else _up(config, spec)
+
+
+def _up(config: ModelConfig, spec: LayerSpec) -> str:
+    assert isinstance(spec.mlp, MLPSpec)
+    return f"u = {_map('W_up', 'x', spec.mlp.bias)}"
 
 
 def _activated(spec: MLPSpec) -> str:
     if not spec.gated:
         return f"post = {spec.activation}(u)"
     if spec.activation == "clamped_swiglu":
-        return f"post = g · σ({spec.alpha:g} g) · (u + 1), g and u clamped at {spec.limit:g}"
+        limit = f"{spec.limit:g}"
+        return f"g = min(g, {limit}),  u = clamp(u, ±{limit}),  post = g · σ({spec.alpha:g} g) · (u + 1)"
     return f"post = {spec.activation}(g) · u"
 
 
 _SHARES = {"softmax": "softmax", "sigmoid": "σ"}
+
+
+def _router_logits(config: ModelConfig, spec: LayerSpec) -> str:
+    assert isinstance(spec.mlp, MoESpec)
+    return f"ℓ = {_map('W_router', 'x', spec.mlp.router_bias)}"
 
 
 def _router_scores(config: ModelConfig, spec: LayerSpec) -> str:
@@ -352,7 +453,10 @@ def _router_scores(config: ModelConfig, spec: LayerSpec) -> str:
 
 def _router_choice(config: ModelConfig, spec: LayerSpec) -> str:
     assert isinstance(spec.mlp, MoESpec)
-    return f"r = {'ℓ' if spec.mlp.score_chosen else 's'}" + (" + b" if spec.mlp.choice_bias else "")
+    choice = ("ℓ" if spec.mlp.score_chosen else "s") + (" + b" if spec.mlp.choice_bias else "")
+    if spec.mlp.n_groups == 1:
+        return f"r = {choice}"
+    return f"r = {choice}, but −∞ outside the best {spec.mlp.top_groups} of {spec.mlp.n_groups} groups"
 
 
 def _chosen(config: ModelConfig, spec: LayerSpec) -> str:
@@ -363,8 +467,9 @@ def _chosen(config: ModelConfig, spec: LayerSpec) -> str:
 def _expert_weights(config: ModelConfig, spec: LayerSpec) -> str:
     assert isinstance(spec.mlp, MoESpec)
     taken = f"{_SHARES[spec.mlp.score]}(ℓ[E])" if spec.mlp.score_chosen else "s[E]"
-    formula = f"w = {taken}" + (f" / Σ {taken}" if spec.mlp.renormalise else "")
-    return formula + (f" · {spec.mlp.weight_scale:g}" if spec.mlp.weight_scale != 1 else "")
+    total = f"(Σ {taken} + ε)" if spec.mlp.renormalise_eps else f"Σ {taken}"
+    scale = f"{spec.mlp.weight_scale:g} · " if spec.mlp.weight_scale != 1 else ""
+    return f"w = {scale}{taken}" + (f" / {total}" if spec.mlp.renormalise else "")
 
 
 def _routed(config: ModelConfig, spec: LayerSpec) -> str:
@@ -379,8 +484,19 @@ def _shared(config: ModelConfig, spec: LayerSpec) -> str:
 
 def _mlp_out(config: ModelConfig, spec: LayerSpec) -> str:
     if isinstance(spec.mlp, MLPSpec):
-        return _added("W_down post", "norm2_post")(config, spec)
-    return _added("routed + shared" if spec.mlp.shared is not None else "routed", "norm2_post")(config, spec)
+        return _added(_map("W_down", "post", spec.mlp.bias), spec.norm2_post, spec)
+    return _added("routed" if spec.mlp.shared is None else "routed + shared", spec.norm2_post, spec)
+
+
+def _of_expert(target: str, weight: str, source: str = "x") -> _OfLayer:
+    """A map of one expert, which reads its input weighed already in some models."""
+
+    def formula(config: ModelConfig, spec: LayerSpec) -> str:
+        assert isinstance(spec.mlp, MoESpec)
+        read = "(w[e] · x)" if source == "x" and spec.mlp.scale_input else source
+        return f"{target} = {_map(f'{weight}[e]', read, spec.mlp.expert.bias)}"
+
+    return formula
 
 
 def _final_logits(config: ModelConfig, spec: object) -> str:
@@ -391,7 +507,7 @@ def _final_logits(config: ModelConfig, spec: object) -> str:
 
 def _embed_scaled(config: ModelConfig, spec: object) -> str:
     total = "W_E[t]" + (" + W_pos[p]" if config.learned_positions else "")
-    return f"x = {total}" if config.embed_scale == 1 else f"x = ({total}) · {config.embed_scale:.7g}"
+    return f"x = {total}" if config.embed_scale == 1 else f"x = {_bracketed(total)} · {config.embed_scale:.7g}"
 
 
 _FORMULAS: dict[str, _Formula] = {
@@ -399,35 +515,33 @@ _FORMULAS: dict[str, _Formula] = {
     "hook_embed": "W_E[t]",
     "hook_pos_embed": "W_pos[p]",
     "hook_embed_scaled": _embed_scaled,
-    "hook_cos": "cos(p · θ_i)",
-    "hook_sin": "sin(p · θ_i)",
     "hook_resid_pre": "x",
-    "attn.hook_q": "q = W_Q x",
-    "attn.hook_k": "k = W_K x",
+    "attn.hook_q": _projected("q"),
+    "attn.hook_k": _projected("k"),
     "attn.hook_v": _values,
-    "attn.hook_q_normed": "q = norm(q)",
-    "attn.hook_k_normed": "k = norm(k)",
+    "attn.hook_q_normed": _normed("q"),
+    "attn.hook_k_normed": _normed("k"),
     "attn.hook_rot_q": "q = R(p) q",
     "attn.hook_rot_k": "k = R(p) k",
-    "attn.hook_q_latent": "norm(W_DQ x)",
-    "attn.hook_q_nope": "q = W_UQ c, without position",
-    "attn.hook_kv_latent": "c = norm(W_DKV x)",
+    "attn.hook_q_latent": _latent("c_q", "W_DQ"),
+    "attn.hook_q_nope": _without_position,
+    "attn.hook_kv_latent": _latent("c", "W_DKV"),
     "attn.hook_k_nope": "k[j] = W_UK c[j]",
     "kv.hook_append": "first position, how many, bytes",
-    "kv.hook_k": "keys = k[0 … p]",
-    "kv.hook_v": "values = v[0 … p]",
+    "kv.hook_k": _stored("k", "keys"),
+    "kv.hook_v": _stored("v", "values"),
     "kv.hook_latent": "stored = (c[j], R(j) k[j]),  j ≤ p",
     "attn.hook_attn_scores": _scores,
     "attn.hook_sink": "sink = exp(sink[h]) / (Σ exp(s[p, ·]) + exp(sink[h]))",
     "attn.hook_pattern": _pattern,
-    "attn.hook_z": "z[h] = Σ a[p, j] · v[j]",
+    "attn.hook_z": _mixed,
     "attn.hook_result": "result[h] = W_O[h] z[h]",
-    "hook_attn_out": _added("W_O z", "norm1_post"),
+    "hook_attn_out": _attn_out,
     "hook_resid_mid": "x_mid = x + Δ(attention)",
     "mlp.hook_pre": _pre,
-    "mlp.hook_pre_linear": "u = W_up x",
+    "mlp.hook_pre_linear": _up,
     "mlp.hook_post": _post,
-    "mlp.hook_router_logits": "ℓ = W_router x",
+    "mlp.hook_router_logits": _router_logits,
     "mlp.hook_router_scores": _router_scores,
     "mlp.hook_router_choice": _router_choice,
     "mlp.hook_expert_indices": _chosen,
@@ -451,10 +565,10 @@ _FORMULAS: dict[str, _Formula] = {
 
 
 _OF_EXPERTS: dict[str, _Formula] = {
-    "hook_pre": "g = W_gate[e] x",
-    "hook_pre_linear": "u = W_up[e] x",
+    "hook_pre": _of_expert("g", "W_gate"),
+    "hook_pre_linear": _of_expert("u", "W_up"),
     "hook_post": lambda config, spec: _activated(spec.mlp.expert) if isinstance(spec.mlp, MoESpec) else "",
-    "hook_out": "expert_e(x) = W_down[e] post",
+    "hook_out": _of_expert("expert_e(x)", "W_down", "post"),
 }
 
 

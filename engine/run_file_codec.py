@@ -92,7 +92,7 @@ def _table(kind: Any, value: Any, where: str) -> Any:
     try:
         return kind(**found)
     except EngineError as error:  # a setting out of its range
-        raise RunFileError(f"{where} does not hold what it should: {error}") from error
+        raise RunFileError(f"{where} does not hold what it should ({error})") from error
 
 
 def _tuple(kinds: tuple[Any, ...], value: Any, where: str) -> tuple[Any, ...]:

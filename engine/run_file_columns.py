@@ -98,7 +98,7 @@ def _objects(kind: Any, count: int, columns: Mapping[str, np.ndarray], name: str
     try:
         return [kind(*values) for values in zip(*parts, strict=True)]
     except EngineError as error:
-        raise RunFileError(f"its table {name} does not hold what it should: {error}") from error
+        raise RunFileError(f"its table {name} does not hold what it should ({error})") from error
 
 
 def _texts(kind: Any, raw: Iterable[bytes], name: str) -> list[str]:

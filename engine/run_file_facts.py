@@ -346,7 +346,7 @@ def _check_some_edits(edits: tuple[Edit, ...], config: ModelConfig) -> None:
         try:
             check_alone(edit, config)
         except EngineError as error:
-            raise RunFileError(f"its edits do not fit its model: {error}") from error
+            raise RunFileError(f"its edits do not fit its model ({error})") from error
 
 
 def kept_tray(edits: tuple[Edit, ...]) -> tuple[Edit, ...] | None:

@@ -124,12 +124,22 @@ class ActivationsPanel(Panel):
         tensor = self.view.tensor
         if self._pages.empty or tensor is None:
             return ""
-        text = self.tr("{0}, {1}").format(tensor.name, self._where_text(tensor))
+        story = self.context.depth == "story"
+        text = self.tr("{0}, {1}").format(self._meaning() if story else tensor.name, self._where_text(tensor))
+        if story:
+            return text
         named = zip(tensor.symbols, tensor.shape, strict=True)
         sizes = " × ".join(f"{symbol} {size}" for symbol, size in named if not symbol.isdigit())
         clipped = self.view.clipped()
         text += f": {sizes}" if sizes else ""
         return text + (self.tr(", {0} beyond the scale").format(clipped) if clipped else "")
+
+    def _meaning(self) -> str:
+        """What the tensor is, in words, and of which layer."""
+        assert self.view.tensor is not None
+        assert self.view.facts is not None, "a tensor is shown with its facts"
+        layer, meaning = split_name(self.view.tensor.name)[0], said(self.view.facts.meaning, self.tr)
+        return meaning if layer is None else self.tr("layer {0}: {1}").format(layer, meaning)
 
     def _where_text(self, tensor: PointTensor) -> str:
         if tensor.symbols[:1] != ("pos",):
@@ -193,6 +203,7 @@ class ActivationsPanel(Panel):
 
     def show_depth(self) -> None:
         self._tell_view(self._current())
+        self.caption_changed.emit()
 
     def _tell_view(self, row: PointRow | None) -> None:
         model = self.context.run.model

@@ -7,9 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
-from PySide6.QtCore import Qt, QTimer
+from PySide6.QtCore import QTimer
 from PySide6.QtGui import QContextMenuEvent, QResizeEvent
-from PySide6.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QSpinBox, QSplitter, QWidget
+from PySide6.QtWidgets import QCheckBox, QLabel, QMenu, QPushButton, QSpinBox, QWidget
 
 from app.attention_stops import made_grid, made_map, made_row, stage_of_stop, unmade_of
 from app.attention_words import stage_texts
@@ -35,6 +35,7 @@ from app.widgets.still_label import StillLabel
 from app.widgets.term_words import told
 from app.widgets.turning import TurningSplitter
 from app.widgets.values_model import Along
+from app.widgets.yielding import YieldingSplitter
 from app.widgets.zoom_map import ZoomMap
 from engine.breakpoints import Test
 from engine.frames import Answer, AttentionGrid, AttentionMap, AttentionRow, ExactValue, LayerFacts
@@ -117,19 +118,16 @@ class AttentionPanel(Panel):
     def _make_content(self) -> QWidget:
         below = Part()
         fill(below, self._row_title, self._bars).setStretch(1, 1)
-        right = QSplitter(Qt.Orientation.Vertical)
-        right.addWidget(self._large)
-        right.addWidget(below)
-        right.setSizes([600, 400])
+        self._right = YieldingSplitter(self._large, below)
+        self._right.setSizes([600, 400])
         left = Part()
         self._sharing = QLabel(wordWrap=True)
         self._sharing.setMargin(self.fontMetrics().height() // 3)
         fill(left, self._heads, self._sharing).setStretch(0, 1)
         self._split = TurningSplitter()
         self._split.addWidget(left)
-        self._split.addWidget(right)
+        self._split.addWidget(self._right)
         self._split.setSizes([400, 600])
-        right.setChildrenCollapsible(False)
         content = QWidget()
         fill(content, self._controls, self._split).setStretch(1, 1)
         return content
@@ -692,6 +690,7 @@ class AttentionPanel(Panel):
         self._resized.start()
 
     def font_changed(self) -> None:
+        self._right.share()
         self._resized.start()
 
     def _size_settled(self) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QPushButton, QWidget
 
+from app.branch_words import own_text
 from app.panels.panel import Context, Panel
 from app.widgets.amounts import bytes_text
 from app.widgets.branch_tree import BranchTree
@@ -89,10 +90,12 @@ class BranchesPanel(Panel):
             self.buttons[what].setStyleSheet(checked)
 
     def values(self) -> dict[str, np.ndarray]:
-        """Of every branch in the order of their making, all int64 but ``log_probabilities`` (float64, natural
-        logarithms): ``numbers``, ``parents`` (-1: none), ``starts``, ``tokens``, ``bytes``."""
+        """Of every branch in the order of their making: ``texts``, its own; all else int64 but ``log_probabilities``
+        (float64, natural logarithms): ``numbers``, ``parents`` (-1: none), ``starts``, ``tokens`` (how many of its
+        own), ``bytes``."""
         branches = () if self.context.run.tree is None else self.context.run.tree.branches
         return {
+            "texts": np.array([own_text(one) for one in branches], np.str_),
             "numbers": np.array([one.number for one in branches], np.int64),
             "parents": np.array([-1 if one.parent is None else one.parent for one in branches], np.int64),
             "starts": np.array([one.start for one in branches], np.int64),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PySide6.QtWidgets import QFrame, QPushButton, QScrollArea, QStackedWidget, QWidget
 
-from app.breakpoint_words import hit_text
+from app.breakpoint_words import breakpoint_text, hit_text
 from app.panels.panel import Context, Panel
 from app.token_texts import TokenTexts
 from app.widgets.breakpoint_form import BreakpointForm
@@ -106,9 +106,10 @@ class BreakpointsPanel(Panel):
         self.form.complaint.setStyleSheet(f"color: {self.context.theme.cut};")
 
     def values(self) -> dict[str, np.ndarray]:
-        """Per breakpoint: its number, whether it is on, its hits."""
+        """Per breakpoint: its conditions in words, its number, whether it is on, its hits."""
         breaks = self.context.breaks
         return {
+            "texts": np.array([breakpoint_text(each, self.tr) for each in breaks.breakpoints], np.str_),
             "number": np.array([each.number for each in breaks.breakpoints], np.int64),
             "on": np.array([each.on for each in breaks.breakpoints]),
             "hits": np.array([breaks.hits.get(each.number, 0) for each in breaks.breakpoints], np.int64),

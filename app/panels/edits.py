@@ -10,9 +10,11 @@ from PySide6.QtCore import QSize, Qt
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QLabel, QSplitter, QStackedWidget, QToolButton, QWidget
 
-from app.edit_words import Z, heads_of, in_layers, point_at, target_of
+from app.axis_words import axes_of, scaled
+from app.edit_words import Z, heads_of, how_text, in_layers, point_at, scope_text, target_of, what_text
 from app.engine_words import sources_text
 from app.panels.panel import Context, Panel
+from app.run import written
 from app.theme import ink
 from app.token_texts import TokenTexts
 from app.widgets.edit_form import EditForm
@@ -20,6 +22,7 @@ from app.widgets.edit_rows import EditRows
 from app.widgets.flow import FlowLayout
 from app.widgets.pages import fill
 from app.widgets.untouched_view import UntouchedView
+from app.widgets.values_model import Along
 from engine.edits import Edit
 from engine.frames import Answer, TokenFound, Untouched
 from engine.questions import AskToken, AskUntouched, Question
@@ -171,22 +174,35 @@ class EditsPanel(Panel):
         return True
 
     def values(self) -> dict[str, np.ndarray]:
-        """``edits``: how many there are; ``on`` and ``strength`` of each; and what the comparison shows."""
+        """``texts``, ``names`` (those that users gave), ``on`` and ``strength`` of each edit; and what the comparison
+        shows."""
         edits, found = self.context.tray.edits, self.untouched.shown
         values = {
-            "edits": np.array([len(edits)]),
+            "texts": np.array([self._text(edit) for edit in edits], np.str_),
+            "names": np.array([edit.name for edit in edits], np.str_),
             "on": np.array([edit.on for edit in edits], bool),
             "strength": np.array([edit.strength for edit in edits], np.float64),
         }
         if found is None or not self._comparing():
             return values
+        texts = {piece.id: written(piece) for piece in found.pieces}
         return {
             **values,
+            "tokens": np.array([texts[id] for id in found.ids.tolist()], np.str_),
             "ids": found.ids,
             "probabilities": found.probabilities,
             "change": found.change,
             "parting": found.parting,
         }
+
+    def axes(self) -> dict[str, tuple[Along, ...]]:
+        whole, found = axes_of(self.key, self.context.run.label), self.untouched.shown
+        parting = whole["parting"] if found is None else scaled(whole["parting"], (0, 1), (found.start, found.block))
+        return {**whole, "parting": parting}
+
+    def _text(self, edit: Edit) -> str:
+        """All that it does, on one line."""
+        return f"{what_text(edit, self.tr)}: {how_text(edit, self.tr)} · {scope_text(edit, self.tr)}"
 
     def sizeHint(self) -> QSize:  # noqa: N802
         return QSize(360, 420)

@@ -244,6 +244,7 @@ class ExpertsPanel(Panel):
         if routing is not None:
             for name in ("weights", "scores", "chosen", "chosen_b", "sets"):
                 found[name] = scaled(found[name], (0, 1), (0, routing.block))
+            found["shared"] = scaled(found["shared"], (0, routing.block), (0, 1))
         return found
 
     # --- what is shown ----------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QSplitter, QWidget
 
-from app.cache_facts import facts_text
+from app.cache_facts import facts_text, stored_text
 from app.engine_words import sources_text
 from app.layer_kinds import bytes_after, let_go_text, position_bytes
 from app.panels.panel import Context, Panel
@@ -149,6 +149,9 @@ class CachePanel(Panel):
     def show_cursor(self) -> None:
         self._mark()
 
+    def show_depth(self) -> None:
+        self._write_facts()
+
     def restyle(self) -> None:
         for picture in (self._map, self._growth, self._latent, self._keys, self._values):
             picture.set_theme(self.context.theme)
@@ -202,7 +205,8 @@ class CachePanel(Panel):
     def _write_facts(self) -> None:
         model, state = self.context.run.model, self._state
         if model is not None and state is not None:
-            self._facts.setText(facts_text(model, state, self.tr))
+            story = self.context.depth == "story"
+            self._facts.setText(stored_text(state, self.tr) if story else facts_text(model, state, self.tr))
 
     def _rotated(self) -> int:
         """How many of the picked latent's last entries are the rotated key."""

@@ -218,7 +218,8 @@ class LensPanel(Panel):
     def axes(self) -> dict[str, tuple[Along, ...]]:
         start = 0 if self._lens is None else self._lens.start
         whole = axes_of(self.key, self.context.run.label)
-        return {name: (*axes[:-1], *scaled(axes[-1:], (start, 1))) for name, axes in whole.items()}
+        of_window = {name: axes for name, axes in whole.items() if not name.startswith("column_")}
+        return whole | {name: (*axes[:-1], *scaled(axes[-1:], (start, 1))) for name, axes in of_window.items()}
 
     # --- the window of positions ------------------------------------------------------------------------------
 

@@ -8,8 +8,8 @@ import numpy as np
 from PySide6.QtCore import Signal
 from PySide6.QtWidgets import QPushButton, QWidget
 
-from app.note_words import kind_text, place_text, whereabouts
-from app.notes import LONGEST_TEXT, MOST_NOTES, Note, at, present, sound
+from app.note_words import full_text, kind_text, place_text, whereabouts
+from app.notes import LONGEST_TEXT, Note, at, present, sound
 from app.panels.panel import Context, Panel
 from app.widgets.flow import FlowLayout
 from app.widgets.note_form import NoteForm
@@ -185,10 +185,9 @@ class NotesPanel(Panel):
         self.table.show_rows([self._row(note) for note in notes])
         if self._changed is not None and notes.find(self._changed) is None:
             self._leave()
-        full = self.tr("There are {0} notes and bookmarks, as many as are kept; delete one to write another.")
-        is_full = len(notes) >= MOST_NOTES
-        self.form.show_full(full.format(len(notes)) if is_full else "")
-        self.form.field.setReadOnly(is_full and self._changed is None)
+        full = full_text(len(notes), self.tr)
+        self.form.show_full(full)
+        self.form.field.setReadOnly(bool(full) and self._changed is None)
         self._fit_buttons()
         self.caption_changed.emit()
 

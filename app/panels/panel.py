@@ -112,7 +112,19 @@ class Panel(QWidget):
         model, layer = self.context.run.model, self.context.cursor.pinned.layer
         depth = self.context.depth
         text = panel_text(self.key, self.mode(), depth, model, layer)
-        return "\n".join(said(line, self.tr) for line in text.splitlines()) if depth == "formula" else text
+        if depth == "formula":
+            text = "\n".join(said(line, self.tr) for line in text.splitlines())
+        return self._of_difference(text, depth) if self.differs and text else text
+
+    def _of_difference(self, text: str, depth: Depth) -> str:
+        """What is said of A less B, where ``text`` is said of either."""
+        if depth == "story":
+            return self.tr(
+                "Two branches compared: how much more there is in A than in B. Below 0 there is more in B, at 0 both "
+                "are alike."
+            )
+        less = self.tr("A − B: of A, less the same of B")
+        return f"{text}\n{f'# {less}' if depth == 'code' else less}"
 
     def term(self) -> str:
         """The key of the glossary's entry about what is shown."""
@@ -221,6 +233,10 @@ class Panel(QWidget):
 
     def whole_height(self) -> int:
         """Height in pixels below which something is left out; 0 where nothing ever is."""
+        return 0
+
+    def spare_height(self) -> int:
+        """Of that, pixels of what is left out first, where other panels need the room more."""
         return 0
 
     def hides(self) -> list[Hidden]:

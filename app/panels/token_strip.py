@@ -33,6 +33,7 @@ from engine.questions import AskRoutedTokens, AskSurprise, Question
 
 AT_ONCE = 128  # prompt tokens whose surprise is computed while a run goes on; more would hold it up
 PAGE = 10  # tokens that PageUp and PageDown go
+LEAST_LINES = 2  # of tokens that are in sight before the timeline has room: what is chosen, and what it follows
 
 
 class TokenStrip(Panel):
@@ -62,6 +63,7 @@ class TokenStrip(Panel):
         self.view.walked.connect(lambda position: self.context.cursor.pin(position=position))
         self.view.freed.connect(self._free)
         self.view.installEventFilter(self)
+        self.view.verticalScrollBar().rangeChanged.connect(self._share_height)  # there is another line
         self._make_timeline()
         self.setFocusProxy(self.view)
         self.setAccessibleName(self.title())
@@ -172,6 +174,7 @@ class TokenStrip(Panel):
         self.view.run = self.context.run
         self._note()
         self.view.sync()
+        self._share_height()
         self._flags = self._flagged()
         self.view.mark(self._marks())
         self._show_timeline()
@@ -277,9 +280,12 @@ class TokenStrip(Panel):
         self.hides_changed.emit()
 
     def whole_height(self) -> int:
-        """A line of tokens and the timeline."""
-        timeline = 0 if self.timeline_button.folded else math.ceil(LEAST_EMS * self.fontMetrics().height())
-        return self._header.sizeHint().height() + self.view.lines_height(1) + timeline
+        """A few lines of tokens and the timeline."""
+        return self._header.sizeHint().height() + self.view.lines_height(LEAST_LINES) + self.spare_height()
+
+    def spare_height(self) -> int:
+        """The timeline."""
+        return 0 if self.timeline_button.folded else math.ceil(LEAST_EMS * self.fontMetrics().height())
 
     def hides(self) -> list[Hidden]:
         return [Hidden(self.tr("the timeline is folded"), self.fold_timeline)] if self.timeline_button.folded else []
@@ -293,9 +299,10 @@ class TokenStrip(Panel):
         self.timeline_chosen.emit(self.timeline_choice)
 
     def _share_height(self) -> None:
-        """The timeline has what it needs as long as a line of tokens keeps its room; then they share."""
+        """The timeline has what it needs as long as the first lines of tokens keep their room; then they share."""
         em = self.fontMetrics().height()
-        room = self.height() - self._header.sizeHint().height() - self.view.lines_height(1)
+        kept = self.view.lines_height(min(LEAST_LINES, self.view.n_lines))
+        room = self.height() - self._header.sizeHint().height() - kept
         wanted = min(max(room * 0.66, em * LEAST_EMS), em * MOST_EMS, room)
         shown = not self.timeline_button.folded and wanted >= em * LEAST_EMS
         self.timeline.setMaximumHeight(round(wanted) if shown else 0)  # and no least: the panel must be able to shrink

@@ -10,6 +10,8 @@ from PySide6.QtGui import QFontMetricsF
 
 from app.widgets.scale import nice_step
 
+_LEAST_LETTERS = 3  # of a word that is cut, so that it can be guessed
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -18,6 +20,7 @@ class Axis:
     ``block``: how many entries one cell stands for, the first of them entry ``first``; ``label`` is given the entry's
     index, not the cell's.
     ``always``: cells that keep their label however many are left out.
+    ``own``: every label says by itself where its cell lies, as a layer's number does.
     """
 
     title: str
@@ -27,6 +30,7 @@ class Axis:
     block: int = 1
     always: tuple[int, ...] = ()
     first: int = 0
+    own: bool = False
 
     def entry(self, cell: int) -> int:
         """The entry that names a cell: its first one."""
@@ -34,7 +38,7 @@ class Axis:
 
     def text(self, entry: int, *, indexed: bool) -> str:
         """The label of an entry; with its index before it where labels of its neighbours are left out."""
-        return f"{entry} {self.label(entry)}" if indexed and not self.numbers else self.label(entry)
+        return f"{entry} {self.label(entry)}" if indexed and not (self.numbers or self.own) else self.label(entry)
 
 
 @dataclass(frozen=True)
@@ -66,16 +70,27 @@ def column_labels(axis: Axis, cell: float, metrics: QFontMetricsF, most: float) 
             return labels
     cells = _thinned(axis, max(1, math.ceil(metrics.height() / max(cell, 1e-6))))
     labels = _labels(axis, cells, metrics, most, rotated=True)
-    if labels.indexed and any(metrics.horizontalAdvance(text) > most for text in labels.texts):
-        return column_labels(replace(axis, label=str, numbers=True), cell, metrics, most)  # half a number is none
+    if _say_little(labels, metrics, most):
+        return column_labels(replace(axis, label=str, numbers=True), cell, metrics, most)
     return labels
+
+
+def _say_little(labels: Labels, metrics: QFontMetricsF, most: float) -> bool:
+    """Whether an index says more: half a number is none, and nor is a column of words without letters."""
+    cut = [text for text in labels.texts if metrics.horizontalAdvance(text) > most]
+    if labels.indexed:
+        return bool(cut)
+    bare = [text for text in cut if metrics.horizontalAdvance(text[:_LEAST_LETTERS] + "…") > most]
+    return len(bare) > len(labels.texts) / 4
 
 
 def _thinned(axis: Axis, step: int) -> list[tuple[int, int]]:
     """Cells and the entries that name them: every ``step`` or more; numbers at round ones, less what is too close to
     those that are always named."""
     if not axis.numbers or (step == 1 and axis.block == 1):
-        return [(cell, axis.entry(cell)) for cell in range(0, axis.count, step)]
+        every = [] if step == 1 else axis.always
+        cells = [cell for cell in range(0, axis.count, step) if all(abs(cell - kept) >= step for kept in every)]
+        return [(cell, axis.entry(cell)) for cell in (*cells, *every)]
     entries = max(1, round(nice_step(step * axis.block, 1)))
     round_ones = range(-(-axis.first // entries) * entries, axis.entry(axis.count), entries)
     thinned = [((entry - axis.first) // axis.block, entry) for entry in round_ones]

@@ -78,17 +78,19 @@ class BreakpointForm(QWidget):
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
         margin = self.fontMetrics().height() // 2
-        buttons.addWidget(self.accept, 1)
+        self.accept.setDefault(True)
+        buttons.addStretch(1)
         buttons.addWidget(self.cancel)
+        buttons.addWidget(self.accept)
         self.complaint.setContentsMargins(margin, 0, margin, 0)
         column.addWidget(self.first)
         column.addLayout(_inset(self.both, margin))
         column.addWidget(self.second)
         column.addLayout(_inset(labelled(self.tr("Hits to ignore"), self.ignore), margin))
+        column.addStretch(1)
         column.addWidget(self.complaint)
         buttons.setContentsMargins(margin, margin, margin, margin)
         column.addLayout(buttons)
-        column.addStretch(1)
 
     def _connect(self) -> None:
         self.both.toggled.connect(self.second.setVisible)

@@ -107,6 +107,7 @@ class BreakpointRows(CardColumn):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self.setAccessibleName(self.tr("Breakpoints"))
         self._theme = theme
         self.rows: dict[int, BreakpointRow] = {}
 

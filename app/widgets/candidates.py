@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from PySide6.QtCore import QPointF, QRectF, Qt, Signal
-from PySide6.QtGui import QKeyEvent, QMouseEvent, QWheelEvent
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QKeyEvent, QMouseEvent, QResizeEvent, QWheelEvent
 
 from app.theme import Theme
 from app.widgets.amounts import percent
 from app.widgets.canvas import outline_pen, pen, tint
 from app.widgets.lettering import Painter
 from app.widgets.row_picture import RowPicture
+
+_LEAST_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class CandidateTable(RowPicture):
     def show_candidates(self, rows: tuple[Candidate, ...]) -> None:
         self.rows = rows
         self.first = 0
+        self._bring_chosen()
         self.hovered = self.row = None
         self.refresh()
 
@@ -74,10 +78,19 @@ class CandidateTable(RowPicture):
     def visible_rows(self) -> list[int]:
         """Which candidates are on screen, from top to bottom."""
         shown = list(range(self.first, min(self.first + self.fits(), len(self.rows))))
-        chosen = next((index for index, item in enumerate(self.rows) if item.chosen), None)
+        chosen = self._chosen()
         if shown and chosen is not None and chosen > shown[-1] and len(shown) > 1:
             shown[-1] = chosen
         return shown
+
+    def _bring_chosen(self) -> None:
+        """Where there is one line only it is the chosen one's."""
+        chosen = self._chosen()
+        if chosen is not None and chosen not in self.visible_rows():
+            self.first = max(0, chosen - self.fits() + 1)
+
+    def _chosen(self) -> int | None:
+        return next((row for row, item in enumerate(self.rows) if item.chosen), None)
 
     def _columns(self) -> _Columns:
         """Left and width of each column."""
@@ -175,7 +188,15 @@ class CandidateTable(RowPicture):
                 painter.setPen(outline_pen(self.theme, colour, width))
                 painter.drawRect(QRectF(1, top, self.width() - 2, self._high()))
 
-    # --- mouse and keys ---------------------------------------------------------------------------------------
+    # --- size, mouse and keys ---------------------------------------------------------------------------------
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._bring_chosen()
+
+    def minimumSizeHint(self) -> QSize:  # noqa: N802
+        """A heading and a few rows."""
+        return super().minimumSizeHint().expandedTo(QSize(0, math.ceil(self._high() * (1 + _LEAST_ROWS))))
 
     def row_at(self, place: QPointF) -> int | None:
         line = int(place.y() / self._high()) - 1

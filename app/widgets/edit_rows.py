@@ -103,6 +103,7 @@ class EditRows(CardColumn):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
+        self.setAccessibleName(self.tr("Edits"))
         self._theme = theme
         self.rows: list[EditRow] = []
 

@@ -13,7 +13,7 @@ from app.widgets.term_words import TERM, marked, term_tip, tip_html, told
 
 SHARE = 6  # it takes one part in so many of a panel's height; the rest of a long text is in the tip
 _LOW_LINES = 18  # a panel of fewer gives it one line
-_MARGIN = 6  # pixels at its sides
+_MARGIN, _EDGE = 6, 3  # pixels at its sides, above and below
 
 
 class Explanation(QLabel):
@@ -54,7 +54,7 @@ class Explanation(QLabel):
     def restyle(self, theme: Theme) -> None:
         self._theme = theme
         self.setStyleSheet(
-            f"Explanation {{ color: {theme.text}; background: {theme.panel}; padding: 3px {_MARGIN}px; }}"
+            f"Explanation {{ color: {theme.text}; background: {theme.panel}; padding: {_EDGE}px {_MARGIN}px; }}"
         )
         self._show()
 
@@ -64,6 +64,12 @@ class Explanation(QLabel):
             self._size = event.size()
             self._show()
         return False
+
+    def most_height(self, below: int) -> int:
+        """Pixels that it may take above so many that are needed below it."""
+        line = self.fontMetrics().lineSpacing() + 1  # a letter may be a fraction of a pixel higher
+        low = below + line < _LOW_LINES * line
+        return line + 2 * _EDGE if low else -(-below // (SHARE - 1))
 
     def _show(self) -> None:
         depth, text = self._said

@@ -1,4 +1,4 @@
-"""Says to the presenter, over everything, that the audience's picture stands still; a press lets it move again."""
+"""Says to the presenter, over everything, that the audience sees a still picture, or none; a press ends it."""
 
 from __future__ import annotations
 

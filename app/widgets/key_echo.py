@@ -6,6 +6,7 @@ from PySide6.QtCore import Qt, QTimer
 from PySide6.QtWidgets import QLabel, QWidget
 
 from app.theme import Theme
+from app.widgets.over_page import OverPage
 
 SHOWN_MS = 2000
 LARGE = 1.4  # of the application's font
@@ -29,12 +30,19 @@ class KeyEcho(QLabel):
         self.hide()
 
     def say(self, key: str, deed: str) -> None:
-        """ "F10", "Step layer". Either may be empty."""
+        """ "F10", "Step layer". Either may be empty. Nothing is said over a page, whose lines it would hide."""
         self.setText("   ".join(filter(None, (key, deed))))
         self.place()
+        if self._covers_a_page():
+            self.drop()
+            return
         self.show()
         self.raise_()
         self._timer.start()
+
+    def _covers_a_page(self) -> bool:
+        pages = self._parent.findChildren(OverPage)
+        return any(page.isVisible() and page.geometry().intersects(self.geometry()) for page in pages)
 
     def drop(self) -> None:
         self._timer.stop()

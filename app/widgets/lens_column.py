@@ -89,7 +89,10 @@ class LensColumnView(QWidget):
         """The figures on screen, by name."""
         if self._shown is None:
             return {}
-        return {f"column_{name}": getattr(self._shown, name) for name in _FIELDS}
+        text = np.vectorize(self._words.text, otypes=[np.str_])
+        texts = {"texts": text(self._shown.ids), "word_texts": text(self._shown.words)}
+        found = texts | {name: getattr(self._shown, name) for name in _FIELDS}
+        return {f"column_{name}": array for name, array in found.items()}
 
     # --- what is shown ----------------------------------------------------------------------------------------
 

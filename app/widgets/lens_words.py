@@ -29,7 +29,8 @@ def boundary_axis(boundaries: np.ndarray, tr: Translate) -> Axis:
     def label(row: int) -> str:
         return tr("final") if row >= last else str(boundaries[row])
 
-    return Axis(tr("entering layer"), last + 1, label, numbers=last + 1 == boundaries[-1] + 1, always=(last,))
+    every = last + 1 == boundaries[-1] + 1
+    return Axis(tr("entering layer"), last + 1, label, numbers=every, always=(last,), own=True)
 
 
 class LensWords:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QMenu, QProgressBar, QSizePolicy, QToolButton, QWidget
 
 from app.long_work import Work
@@ -15,12 +16,15 @@ from app.widgets.bar_parts import name_button
 from app.widgets.tips import plain_tip
 
 TEXT_WIDTH, FIGURES_WIDTH, BAR_WIDTH = 26, 34, 12  # average letters
+LEAST_TEXT, LEAST_FIGURES = 8, 4  # of them; beside the bar the text has twice as many
+CUT, LEGIBLE = 22, 45  # all of it together: in few words, in enough
 
 
 class LongWorkView(QWidget):
     """Shows the work that has lasted longest; a menu has all. ``given_up`` tells the task of one to cancel.
 
-    It is as wide as it ever gets, so that the bar is not laid out again with every figure.
+    It is as wide as it ever gets, so that the bar is not laid out again with every figure. Where it has less room, the
+    progress bar gives way first, then the words, then the figures; never the button that gives it up.
     """
 
     given_up = Signal(str)
@@ -29,13 +33,14 @@ class LongWorkView(QWidget):
         super().__init__()
         self._now = now
         self._works: tuple[Work, ...] = ()
+        self._task, self._figures_room = "", 0  # pixels that the figures of the shown task have needed
         self.text, self.figures = _plain_label(), _plain_label()
         self.bar, self.others, self.cancel = QProgressBar(), QToolButton(), QToolButton()
         self._prepare()
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
+        self._row = QHBoxLayout(self)
+        self._row.setContentsMargins(0, 0, 0, 0)
         for widget in (self.text, self.bar, self.figures, self.others, self.cancel):
-            row.addWidget(widget)
+            self._row.addWidget(widget)
         self.hide()
 
     def show_works(self, works: Sequence[Work]) -> None:
@@ -43,30 +48,73 @@ class LongWorkView(QWidget):
         self._works = tuple(works)
         self.setVisible(bool(works))
         if works:
-            self._show_first(works[0])
             self.others.setText(self.tr("+{0}").format(len(works) - 1))
             self.others.setVisible(len(works) > 1)
+            self._show_first(works[0])
 
     def restyle(self, theme: Theme) -> None:
         self.cancel.setIcon(icon("cancel", theme))
-        letter = self.fontMetrics().averageCharWidth()
-        self.bar.setFixedSize(BAR_WIDTH * letter, self.fontMetrics().ascent())
+        height = self.fontMetrics().height()
+        self.cancel.setIconSize(QSize(height, height))
+        self.bar.setFixedSize(BAR_WIDTH * self._letter, self.fontMetrics().ascent())
+        self._figures_room = 0
+        self._share_room()
         self.updateGeometry()
 
     def sizeHint(self) -> QSize:  # noqa: N802
         """Whatever it says now."""
         letters = TEXT_WIDTH + FIGURES_WIDTH + BAR_WIDTH + 8
-        return QSize(letters * self.fontMetrics().averageCharWidth(), super().sizeHint().height())
+        return QSize(letters * self._letter, super().sizeHint().height())
 
     def minimumSizeHint(self) -> QSize:  # noqa: N802
-        return QSize(0, super().minimumSizeHint().height())
+        """For the beginning of the words, and the buttons."""
+        return QSize(self.width_for(LEAST_TEXT), super().minimumSizeHint().height())
+
+    def width_for(self, letters: int) -> int:
+        """Pixels for so many, and the buttons."""
+        return letters * self._letter + self._buttons_width()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._share_room()
+
+    @property
+    def _letter(self) -> int:
+        return self.fontMetrics().averageCharWidth()
+
+    def _buttons_width(self) -> int:
+        """With the gaps before them."""
+        buttons = [button for button in (self.others, self.cancel) if not button.isHidden()]
+        return sum(button.sizeHint().width() + self._row.spacing() for button in buttons)
+
+    def _share_room(self) -> None:
+        """The figures keep the room that they once needed: what lies beside them stays still."""
+        if not self._works:
+            return
+        work, gap, metrics = self._works[0], self._row.spacing(), self.fontMetrics()
+        figures, right = figures_text(work, self._now(), self.tr), Qt.TextElideMode.ElideRight
+        self._figures_room = max(self._figures_room, metrics.horizontalAdvance(figures) + 1)  # which is rounded
+        room = self.width() - self._buttons_width()
+        most = room - LEAST_TEXT * self._letter - gap
+        given = min(self._figures_room, most) if most >= LEAST_FIGURES * self._letter else 0
+        self._show_figures(metrics.elidedText(figures, right, given), given)
+        left = room - (given + gap if given else 0)
+        beside = left - self.bar.width() - gap
+        barred = bool(work.total) and beside >= 2 * LEAST_TEXT * self._letter
+        self.bar.setVisible(barred)  # one that only moves to and fro says nothing, and costs painting
+        self.text.setText(metrics.elidedText(work.text, Qt.TextElideMode.ElideMiddle, beside if barred else left))
+
+    def _show_figures(self, text: str, width: int) -> None:
+        self.figures.setText(text)
+        self.figures.setVisible(width > 0)
+        if width != self.figures.minimumWidth():
+            self.figures.setFixedWidth(width)
 
     def _show_first(self, work: Work) -> None:
         whole = whole_text(work, self._now(), self.tr)
-        room = TEXT_WIDTH * self.fontMetrics().averageCharWidth()
-        self.text.setText(self.fontMetrics().elidedText(work.text, Qt.TextElideMode.ElideMiddle, room))
-        self.figures.setText(figures_text(work, self._now(), self.tr))
-        self.bar.setVisible(bool(work.total))  # a bar that only moves to and fro says nothing, and costs painting
+        if work.task != self._task:
+            self._task, self._figures_room = work.task, 0
+        self._share_room()
         self.bar.setValue(percent(work))
         self.bar.setAccessibleDescription(whole)
         self.setToolTip(plain_tip(whole))
@@ -80,6 +128,7 @@ class LongWorkView(QWidget):
         self.text.setAccessibleName(self.tr("What takes long"))
         self.figures.setAccessibleName(self.tr("How far it is"))
         self.bar.setAccessibleName(self.tr("Progress"))
+        self.figures.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Preferred)
         self.bar.setTextVisible(False)
         self.bar.setRange(0, 100)
         name_button(self.others, self.tr("All that takes long"))

@@ -16,6 +16,8 @@ from app.widgets.scale import figure
 from engine.frames import Neurons
 
 _FIGURES = ("post", "gate", "up", "a", "b")
+_GIVE_WAY = ("up", "gate", "share", "b", "a")  # columns without room for all, the first of them first
+_LEAST_GAP = 2.0  # pixels
 _Columns = dict[str, tuple[float, float]]  # left and width of each column
 
 
@@ -28,6 +30,13 @@ class NeuronTable(RowTable):
     def __init__(self, theme: Theme, name: str, describe: Callable[[int], str]) -> None:
         super().__init__(theme, name, describe)
         self.neurons: Neurons | None = None
+        self._meaning = ""
+        self.titles: dict[str, str] = {}  # headings of the columns that are shown
+
+    def explain(self, meaning: str) -> None:
+        """What the columns mean, for the tip."""
+        self._meaning = meaning
+        self.refresh()
 
     def show_neurons(self, neurons: Neurons | None) -> None:
         """Show other neurons; the picked row stays where there is one."""
@@ -48,15 +57,41 @@ class NeuronTable(RowTable):
         inner = {"gate": self.tr("gate"), "up": self.tr("up")} if gated else {"gate": self.tr("pre")}
         return {"id": self.tr("neuron"), "post": self.tr("post"), **inner, "share": self.tr("writes")}
 
-    def _columns(self, titles: dict[str, str]) -> _Columns:
-        """The bars take what the figures leave; where that is little they underline the figures of post."""
-        wide, gap = self.metrics().horizontalAdvance, self.metrics().height() * 0.5
+    def arrange(self) -> None:
+        """The columns that fit: none is cut off, the tip names those that are left out."""
+        titles = self._titles()
+        self.titles, left_out = dict(titles), []
+        for name in (name for name in _GIVE_WAY if name in titles):
+            if self._needed() <= self.width():
+                break
+            left_out.append(name)
+            del self.titles[name]
+        names = self.tr("No room for: {0}").format(", ".join(titles[name] for name in left_out))
+        self.say_about("\n".join(filter(None, (self._meaning, names if left_out else ""))))
+
+    def _needed(self) -> float:
+        """Pixels of the columns, and of the sign for others."""
+        widths = self._widths(self.titles)
+        more = self._more() if len(widths) < len(self._titles()) else 0.0
+        return sum(widths.values()) + _LEAST_GAP * (len(widths) + 2) + more
+
+    def _more(self) -> float:
+        return self.metrics().horizontalAdvance("…") + _LEAST_GAP
+
+    def _widths(self, titles: dict[str, str]) -> dict[str, float]:
+        wide = self.metrics().horizontalAdvance
         number = wide("−0.0000")
         least = {"a": wide("−0.00e−00"), "b": wide("−0.00e−00")}
-        widths = {name: max(least.get(name, number), wide(title)) for name, title in titles.items()}
-        rest = self.width() - sum(widths.values()) - gap * (len(widths) + 2)
-        if rest < 0:  # closer together before a column is cut off
-            gap = max(2.0, gap + rest / (len(widths) + 2))
+        return {name: max(least.get(name, number), wide(title)) for name, title in titles.items()}
+
+    def _columns(self, titles: dict[str, str]) -> _Columns:
+        """The bars take what the figures leave; where that is little they underline the figures of post."""
+        gap, number = self.metrics().height() * 0.5, self.metrics().horizontalAdvance("−0.0000")
+        widths = self._widths(titles)
+        room = self.width() - (self._more() if len(titles) < len(self._titles()) else 0.0)
+        rest = room - sum(widths.values()) - gap * (len(widths) + 2)
+        if rest < 0:  # closer together before a column is left out
+            gap = max(_LEAST_GAP, gap + rest / (len(widths) + 2))
         bar = rest if rest > number else 0.0
         if not bar:
             widths["post"] += max(0.0, rest)
@@ -72,10 +107,11 @@ class NeuronTable(RowTable):
     def draw(self, painter: Painter) -> None:
         if self.neurons is None:
             return
-        titles = self._titles()
-        columns, high = self._columns(titles), self._high()
-        for name, title in titles.items():
+        columns, high = self._columns(self.titles), self._high()
+        for name, title in self.titles.items():
             painter.write(columns[name][0], 0, columns[name][1], high, title, 1.0, self.theme.faint)
+        if len(self.titles) < len(self._titles()):
+            painter.write(self.width() - self._more(), 0, self._more(), high, "…", 0.0, self.theme.faint)
         largest = float(np.abs(self.neurons.post).max(initial=0.0)) or 1.0
         for line, row in enumerate(self.visible_rows()):
             self._draw_row(painter, self.neurons, row, (line + 1) * high, columns, largest)

@@ -41,7 +41,7 @@ class NeuronsView(QWidget):
         self._figures = StillLabel(wrap=True)
         self._figures.label.setMargin(self.fontMetrics().height() // 3)
         self._table = NeuronTable(theme, self.tr("Strongest neurons of the layer"), self._describe_neuron)
-        self._table.setToolTip(
+        self._table.explain(
             self.tr(
                 "post: what a neuron gives. writes: the length of what it adds, post · w, against the length of what "
                 "the MLP gives. Lengths cancel when they are added, so these need not come to 100 %."

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from PySide6.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QPersistentModelIndex, Qt, Signal
-from PySide6.QtGui import QColor, QFocusEvent, QKeyEvent
-from PySide6.QtWidgets import QAbstractItemView, QFrame, QHeaderView, QTableView
+from PySide6.QtGui import QColor, QFocusEvent, QFontMetrics, QKeyEvent
+from PySide6.QtWidgets import QAbstractItemView, QFrame, QTableView
 
 from app.theme import Theme, icon
+from app.widgets.follow_font import follow_font
 from app.widgets.tips import wrapped_tip
 
 Index = QModelIndex | QPersistentModelIndex
@@ -53,7 +54,7 @@ class NoteModel(QAbstractTableModel):
             return None
         row = self.rows[index.row()]
         if role == Role.DisplayRole:
-            return "\n".join(filter(None, (_place(row), " ⏎ ".join(row.text.splitlines()))))
+            return _two_lines(row)
         if role == Role.ForegroundRole:
             return QColor(self.theme.faint if row.absent else self.theme.text)
         if role == Role.DecorationRole:
@@ -61,6 +62,11 @@ class NoteModel(QAbstractTableModel):
         if role == Role.ToolTipRole:  # a stranger's file may hold the text
             return wrapped_tip(f"{row.kind}: {_place(row)}\n{row.text}")
         return f"{row.kind}, {_place(row)}, {row.text}" if role == Role.AccessibleTextRole else None
+
+
+def _two_lines(row: Row) -> str:
+    """The place, and below it the text where there is one."""
+    return "\n".join(filter(None, (" ⏎ ".join(text.splitlines()) for text in (_place(row), row.text))))
 
 
 def _place(row: Row) -> str:
@@ -86,12 +92,13 @@ class NoteTable(QTableView):
         self.setWordWrap(False)
         self.setTabKeyNavigation(False)
         self.verticalHeader().hide()
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
+        self.verticalHeader().setMinimumSectionSize(0)
         self.horizontalHeader().hide()
         self.horizontalHeader().setStretchLastSection(True)
         self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.doubleClicked.connect(lambda index: self.chosen.emit(self.notes.rows[index.row()].number))
         self.selectionModel().selectionChanged.connect(lambda *_: self.moved.emit())
+        follow_font(self, self._fit_rows)
         self.restyle(theme)
 
     def show_rows(self, rows: Sequence[Row]) -> None:
@@ -100,10 +107,19 @@ class NoteTable(QTableView):
             return
         current, picked, row = self.current, self.picked, self.currentIndex().row()
         self.notes.show_rows(rows)
+        self._fit_rows(self.fontMetrics())
         self.pick(picked, current)
         if picked and not self.picked:
             self._pick_row(min(row, len(rows) - 1))
         self.moved.emit()
+
+    def _fit_rows(self, metrics: QFontMetrics) -> None:
+        """A line for the place, and one for a text. To measure each row takes far too long with hundreds of them."""
+        place, both = (lines * metrics.lineSpacing() + metrics.height() // 2 for lines in (1, 2))
+        header = self.verticalHeader()
+        header.setDefaultSectionSize(both)
+        for number, row in enumerate(self.notes.rows):
+            header.resizeSection(number, both if "\n" in _two_lines(row) else place)
 
     def restyle(self, theme: Theme) -> None:
         self.notes.theme = theme

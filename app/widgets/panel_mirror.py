@@ -6,7 +6,7 @@ from __future__ import annotations
 import weakref
 
 from PySide6.QtCore import QEvent, QObject, QPoint, QRectF, QSize, QSizeF, Qt, QTimer
-from PySide6.QtGui import QPainter, QPaintEvent, QPixmap
+from PySide6.QtGui import QPainter, QPaintEvent
 from PySide6.QtWidgets import QWidget
 from shiboken6 import isValid
 
@@ -26,7 +26,6 @@ class PanelMirror(QWidget):
         self.source = source
         self.paints = 0
         self._painting = False
-        self._held: QPixmap | None = None
         self._watched: weakref.WeakSet[QObject] = weakref.WeakSet()
         self._pace = QTimer(self, interval=round(1000 / MOST_A_SECOND), singleShot=True)
         self._pace.timeout.connect(self.update)
@@ -40,13 +39,8 @@ class PanelMirror(QWidget):
 
     def note(self) -> None:
         """The source looks different now."""
-        if not self._pace.isActive() and self._held is None and self.isVisible():
+        if not self._pace.isActive() and self.isVisible():
             self._pace.start()
-
-    def hold(self, still: bool) -> None:
-        """Keep the present picture, whatever the source does; or follow it again."""
-        self._held = self._picture() if still else None
-        self.update()
 
     def close(self) -> bool:
         """Let the source alone."""
@@ -67,34 +61,15 @@ class PanelMirror(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         painter = QPainter(self)
-        if self._held is not None:
-            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
-            shape = QSizeF(self._held.size()).scaled(QSizeF(self.size()), Qt.AspectRatioMode.KeepAspectRatio)
-            painter.drawPixmap(_centred(shape, self.size()), self._held, QRectF(self._held.rect()))
-        else:
-            self._paint(painter, self.devicePixelRatioF())
-        painter.end()
-
-    def _picture(self) -> QPixmap:
-        ratio = self.devicePixelRatioF()
-        made = QPixmap(self.size() * ratio)
-        made.setDevicePixelRatio(ratio)
-        made.fill(Qt.GlobalColor.transparent)
-        painter = QPainter(made)
-        self._paint(painter, ratio)
-        painter.end()
-        made.setDevicePixelRatio(1)
-        return made
-
-    def _paint(self, painter: QPainter, ratio: float) -> None:
         self.paints += 1
-        scale = self.scale
-        painter.translate(_centred(QSizeF(self.source.size()) * scale, self.size()).topLeft())
+        scale, ratio = self.scale, self.devicePixelRatioF()
+        painter.translate(centred(QSizeF(self.source.size()) * scale, self.size()).topLeft())
         painter.scale(scale, scale)
         self._painting = True  # rendering tells the source to paint, which is no news
         with finer(scale * ratio / self.source.devicePixelRatioF()):
             self.source.render(painter, QPoint())
         self._painting = False
+        painter.end()
 
     def _watch(self, source: QWidget) -> None:
         for widget in (source, *source.findChildren(QWidget)):
@@ -103,5 +78,6 @@ class PanelMirror(QWidget):
                 widget.installEventFilter(self)
 
 
-def _centred(shape: QSizeF, room: QSize) -> QRectF:
+def centred(shape: QSizeF, room: QSize) -> QRectF:
+    """At the top of a room, in the middle of its width."""
     return QRectF((room.width() - shape.width()) / 2, 0, shape.width(), shape.height())

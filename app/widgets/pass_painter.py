@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from PySide6.QtCore import QPointF, QRectF, Qt
-from PySide6.QtGui import QBrush, QColor, QFont, QPainter, QPen, QRegion
+from PySide6.QtGui import QBrush, QColor, QFont, QFontMetrics, QPainter, QPen, QRegion
 
 from app.engine_words import stage_title
-from app.pass_words import Reading, live_shape, made_by, numbers_text, tight_text, whole_text
+from app.pass_words import Reading, live_shape, made_by, numbers_text, position_text, tight_text, whole_text
 from app.theme import Theme
 from app.widgets import pass_wires as wires
 from app.widgets.pass_flow import Flow, flow_of
@@ -22,6 +22,9 @@ from engine.frames import LayerFacts, ModelFrame, PointFacts
 
 _RIGHT = int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
 _LEFT = int(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)
+_WHOLE = (whole_text, numbers_text, tight_text)  # notations of shapes, the longest first
+_WIDER = 1.05  # as wide as a text may be where the map is drawn at another scale
+NOTATIONS = len(_WHOLE) + 1  # the last: several shapes without the positions
 
 
 @dataclass
@@ -121,7 +124,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class PassPainter:
-    """Draws rows of a map into a painter."""
+    """Draws rows of a map into a painter. ``notation``: how shapes are written, the same in all rows."""
 
     painter: QPainter
     picture: Picture
@@ -130,6 +133,7 @@ class PassPainter:
     high: float
     dirty: QRegion
     tr: Callable[[str], str]
+    notation: int = 0
 
     def draw(self, row: Row, box: QRectF) -> None:
         self.painter.setFont(self.font)
@@ -165,11 +169,11 @@ class PassPainter:
             else:
                 wires.draw_wires(self.painter, found[0], -1, ends, self.theme, there=there)
             wires.draw_mark(self.painter, middle, size, how, self.theme, here=here and (found is None or not there))
-            return wires.room(1, self.high)
+            return self._left(row)
         flow, place = found
         wires.draw_wires(self.painter, flow, place, box, self.theme, there=there)
         self._draw_node(flow, place, box.center().y(), there=there, here=here)
-        return wires.room(flow.lanes, self.high)
+        return self._left(row)
 
     def _stream(self) -> float:
         return wires.lane_x(0, self.high)
@@ -195,9 +199,7 @@ class PassPainter:
     # -- words ---------------------------------------------------------------------------------------------------
 
     def _draw_words(self, row: Row, box: QRectF, how: State, *, here: bool) -> None:
-        bold = QFont(self.font)
-        bold.setWeight(QFont.Weight.DemiBold if here or self._opens(row) else QFont.Weight.Normal)
-        self.painter.setFont(bold)
+        self.painter.setFont(_bold(self.font) if here or self._opens(row) else self.font)
         self.painter.setPen(QColor(self.theme.faint if how is State.ABSENT else self.theme.text))
         name = self.painter.fontMetrics().elidedText(self._name(row), Qt.TextElideMode.ElideRight, int(box.width()))
         self.painter.drawText(box, _LEFT, name)
@@ -206,7 +208,7 @@ class PassPainter:
         self.painter.setPen(QColor(self.theme.faint))
         room = box.adjusted(wide + self.high * 0.4, 0, 0, 0)
         if row.stage:
-            self.painter.drawText(room, _RIGHT, self._fitting(self._remarks(row), room.width()))
+            self.painter.drawText(room, _RIGHT, self._fitting(self._remarks(row)[self.notation :], room.width()))
         else:
             self._draw_layer_words(row, room, here=here)
 
@@ -226,18 +228,32 @@ class PassPainter:
     def _remarks(self, row: Row) -> list[str]:
         """What may stand right of a stage's name, longest first: what is read; the shapes of what the stage makes."""
         if row.stage == TOKEN:
-            return [self.picture.token]
+            return [self.picture.token] * NOTATIONS
         points, reading = made_by(self.picture.points(row), row.stage), self.picture.reading
         facts = self.picture.facts(row)
         if reading is None or not points:
             return []
         shapes = [(point, live_shape(point, facts, reading)) for point in points]
-        whole, numbers, tight = (
-            list(dict.fromkeys(text(point, shape) for point, shape in shapes))
-            for text in (whole_text, numbers_text, tight_text)
-        )
-        lists = (whole, numbers, tight, _last(numbers), _last(tight))
-        return list(dict.fromkeys("   ".join(texts) for texts in lists))
+        *longer, tight = (list(dict.fromkeys(text(point, shape) for point, shape in shapes)) for text in _WHOLE)
+        each = [position_text(point, shape) for point, shape in shapes]
+        short = each if len(tight) > 1 and all("×" in text for text in each) else tight
+        return ["   ".join(texts) for texts in (*longer, tight, short, _last(tight))]
+
+    def common_notation(self, rows: Iterable[Row], width: float) -> int:
+        """The longest notation in which the shapes of all these rows fit that have room for any."""
+        names, words = QFontMetrics(_bold(self.font)), QFontMetrics(self.font)
+        longest = 0
+        for row in rows:
+            texts = self._remarks(row)[:NOTATIONS] if row.stage != TOKEN and row.stage else []
+            room = width - self._left(row) - names.horizontalAdvance(self._name(row)) - self.high * 0.75
+            fitting = (way for way, text in enumerate(texts) if words.horizontalAdvance(text) * _WIDER <= room)
+            longest = max(longest, next(fitting, 0))
+        return longest
+
+    def _left(self, row: Row) -> float:
+        """Where its words begin."""
+        found = self.picture.flow(row)
+        return wires.room(1 if found is None or not row.stage else found[0].lanes, self.high)
 
     def _name(self, row: Row) -> str:
         if row.stage == TOKEN and self.picture.reading is not None:
@@ -280,6 +296,12 @@ class PassPainter:
         if found:
             middle = QPointF(self.high * 0.36, box.center().y())
             wires.draw_breakpoint(self.painter, middle, self.high * 0.16, self.theme, on=any(found))
+
+
+def _bold(font: QFont) -> QFont:
+    bold = QFont(font)
+    bold.setWeight(QFont.Weight.DemiBold)
+    return bold
 
 
 def _last(shapes: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from itertools import accumulate
 
@@ -57,6 +58,7 @@ class PassView(QAbstractScrollArea):
         self._tops: list[float] = [0.0]
         self._model: ModelFrame | None = None
         self._stopped = False
+        self._notation: tuple[int, Reading | None, int] | None = None  # of shapes, and what it was found for
         self.viewport().setMouseTracking(True)
         self.viewport().setAutoFillBackground(False)
         self.viewport().setAttribute(Qt.WidgetAttribute.WA_OpaquePaintEvent)  # painted here, all of it
@@ -154,6 +156,7 @@ class PassView(QAbstractScrollArea):
         self._lay_out()
 
     def _lay_out(self) -> None:
+        self._notation = None
         self._tops = [0.0, *accumulate(self._tall(row) for row in self.rows)]
         self._fit_scroll_bar()
         self.viewport().update()
@@ -250,11 +253,19 @@ class PassView(QAbstractScrollArea):
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
         region, high = event.region(), float(self._high)
         pencil = PassPainter(painter, self.picture, self.theme, self.font(), high, region, self.tr)
+        pencil = replace(pencil, notation=self._find_notation(pencil))
         for index in self._visible():
             box = self.row_box(index)
             if region.intersects(box.toAlignedRect()):
                 pencil.draw(self.rows[index], box)
         painter.end()
+
+    def _find_notation(self, pencil: PassPainter) -> int:
+        """How all shapes are written; another only with other rows, positions or another width."""
+        width, reading = self.viewport().width(), self.picture.reading
+        if self._notation is None or self._notation[1:] != (reading, width):
+            self._notation = (pencil.common_notation(self.rows, width), reading, width)
+        return self._notation[0]
 
     # -- events --------------------------------------------------------------------------------------------------
 

@@ -158,6 +158,7 @@ class PointView(QWidget):
         if (depth, story) == self._told:  # said with every answer
             return
         self._told = (depth, story)
+        self._show_sum()
         if self.facts is not None:
             self._say_words()
 
@@ -287,8 +288,9 @@ class PointView(QWidget):
         self._show_sum()
 
     def _show_sum(self) -> None:
-        """In a low view the picture comes first, until an entry of it is picked."""
-        self.sum.setVisible(self.worked is not None and (self._tall() or self._picked is not None))
+        """In a low view the picture comes first, until an entry of it is picked; a story has no formulas."""
+        room = self._tall() or self._picked is not None
+        self.sum.setVisible(self.worked is not None and room and self._told[0] != "story")
 
     def _tall(self) -> bool:
         return self.height() >= _LOW_LINES * self.fontMetrics().height()

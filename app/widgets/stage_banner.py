@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QEvent, QPointF, QRectF, QSize, Qt
-from PySide6.QtGui import QPainter, QPaintEvent, QPolygonF
+from PySide6.QtGui import QPainter, QPaintEvent, QPolygonF, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from app.theme import Theme
 from app.widgets.canvas import pen, tint
+from app.widgets.value_label import ValueLabel
 
 LARGE, BESIDE = 2.0, 1.15  # of the application's font
+SHARE = 0.4  # of the width, for what stands beside the headline, where there is not room for both
+SIDE = 16  # pixels left and right
 LINES = 2  # of plain words
 
 
@@ -18,7 +21,7 @@ class StageBanner(QWidget):
 
     def __init__(self, theme: Theme) -> None:
         super().__init__()
-        self.headline, self.beside, self.words = QLabel(), QLabel(), QLabel()
+        self.headline, self.beside, self.words = ValueLabel(), ValueLabel(), QLabel()
         self.rail = LayerRail(theme)
         self.setAutoFillBackground(True)
         self.setAccessibleName(self.tr("Where the pass stands"))
@@ -29,6 +32,7 @@ class StageBanner(QWidget):
         for label, text in ((self.headline, headline), (self.beside, beside), (self.words, words)):
             if label.text() != text:
                 label.setText(text)
+        self._share_width()
         self.setAccessibleDescription(f"{headline}\n{beside}\n{words}")
 
     def restyle(self, theme: Theme) -> None:
@@ -50,13 +54,13 @@ class StageBanner(QWidget):
         self.words.setWordWrap(True)
         self.words.setAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         self.beside.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
-        top = QHBoxLayout()
-        top.addWidget(self.headline, 3)
-        top.addWidget(self.beside, 2)
+        self._top = QHBoxLayout()
+        self._top.addWidget(self.headline)
+        self._top.addWidget(self.beside)
         column = QVBoxLayout(self)
-        column.setContentsMargins(16, 6, 16, 6)
+        column.setContentsMargins(SIDE, 6, SIDE, 6)
         column.setSpacing(2)
-        column.addLayout(top)
+        column.addLayout(self._top)
         column.addWidget(self.rail)
         column.addWidget(self.words)
 
@@ -67,6 +71,19 @@ class StageBanner(QWidget):
             label.setFont(font)
         self.words.setFixedHeight(LINES * self.fontMetrics().lineSpacing())
         self.rail.setFixedHeight(round(self.fontMetrics().height() * 0.7))
+        self._share_width()
+
+    def _share_width(self) -> None:
+        """What stands beside the headline takes what the headline leaves, or its share, but no more than it needs."""
+        room = max(1, self.width() - 2 * SIDE - self._top.spacing())
+        most = max(round(room * SHARE), room - self.headline.needed())
+        wide = min(self.beside.needed() + 1, most)
+        self._top.setStretch(0, room - wide)  # a width that is set would hold the window as wide
+        self._top.setStretch(1, wide)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:  # noqa: N802
+        super().resizeEvent(event)
+        self._share_width()
 
     def changeEvent(self, event: QEvent) -> None:  # noqa: N802
         super().changeEvent(event)

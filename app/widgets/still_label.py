@@ -6,18 +6,22 @@ from PySide6.QtCore import QEvent, QSize, Qt
 from PySide6.QtGui import QFontMetrics, QResizeEvent
 from PySide6.QtWidgets import QLabel, QSizePolicy, QWidget
 
+from app.widgets.value_label import ValueLabel
+
 
 class StillLabel(QWidget):
     """A QLabel that keeps the room it once needed: what lies around it moves only when a text needs more.
 
     A QLabel tells the layout of every text, and that goes up to the window: all docks are laid out again. ``label``
-    is for how the text looks. Another width or font starts afresh.
+    is for how the text looks. Another width or font starts afresh. ``elide``: what there is no room for is cut off the
+    end of the text, as is seen from its "…".
     """
 
-    def __init__(self, *, wrap: bool = False) -> None:
+    def __init__(self, *, wrap: bool = False, elide: bool = False) -> None:
         self._built = False  # Qt tells of another font also while it is being built
         super().__init__()
-        self.label = QLabel(self)
+        self.label = ValueLabel(Qt.TextElideMode.ElideRight) if elide else QLabel()
+        self.label.setParent(self)
         self.label.setWordWrap(wrap)
         self._room = QSize(0, 0)
         self._built = True

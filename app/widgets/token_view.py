@@ -212,6 +212,11 @@ class TokenView(QAbstractScrollArea):
         bar = self.verticalScrollBar()
         return bar.value() >= bar.maximum() - self._line_step // 2
 
+    @property
+    def n_lines(self) -> int:
+        """That the tokens take at this width, and one where there are none."""
+        return max(1, self._lines.n_lines)
+
     def lines_height(self, lines: int) -> int:
         """Pixels that so many lines need."""
         return lines * self._line_step + 2 * self._margin()

@@ -1,4 +1,4 @@
-"""One line that begins with where a figure is and ends with the figure: cut in its middle where there is no room."""
+"""One line that is cut where there is no room: in its middle where it ends with a figure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from PySide6.QtWidgets import QLabel, QSizePolicy
 class ValueLabel(QLabel):
     """Takes the room that it is given, whatever its text needs; ``text()`` is the whole line."""
 
-    def __init__(self) -> None:
+    def __init__(self, cut: Qt.TextElideMode = Qt.TextElideMode.ElideMiddle) -> None:
         super().__init__()
+        self._cut = cut
         self.setTextFormat(Qt.TextFormat.PlainText)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
@@ -23,10 +24,10 @@ class ValueLabel(QLabel):
 
     def shown(self) -> str:
         """The text as it is cut now."""
-        return self.fontMetrics().elidedText(self.text(), Qt.TextElideMode.ElideMiddle, self.contentsRect().width())
+        return self.fontMetrics().elidedText(self.text(), self._cut, self.contentsRect().width())
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: N802
         painter = QPainter(self)
         painter.setPen(self.palette().windowText().color())
-        painter.drawText(self.contentsRect(), Qt.AlignmentFlag.AlignVCenter, self.shown())
+        painter.drawText(self.contentsRect(), int(self.alignment()), self.shown())
         painter.end()

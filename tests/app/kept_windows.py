@@ -67,9 +67,7 @@ def environment(state: Path) -> dict[str, str]:
 
 def program(state: Path, *words: str) -> subprocess.Popen:
     command = [sys.executable, "-m", "app.main", *words]
-    ignored = signal.signal(
-        signal.SIGHUP, signal.SIG_DFL
-    )  # the tests may be such as outlive their terminal
+    ignored = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may be such as outlive their terminal
     try:
         return subprocess.Popen(command, env=environment(state), stderr=subprocess.DEVNULL)
     finally:

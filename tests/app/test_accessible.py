@@ -8,12 +8,22 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QAbstractSpinBox, QApplication, QComboBox, QLabel, QTabWidget, QWidget
+from PySide6.QtWidgets import (
+    QAbstractButton,
+    QAbstractSpinBox,
+    QApplication,
+    QComboBox,
+    QLabel,
+    QTabBar,
+    QTabWidget,
+    QWidget,
+)
 
 from app.command_line import Options
 from app.dock import PanelDock
 from app.layout_names import NAMES
 from app.panels import PANELS
+from app.speeds import FULL
 from app.widgets.canvas import Canvas
 from app.widgets.draw_bar import DrawBar
 from app.window import Window
@@ -38,7 +48,9 @@ def controls(window: QWidget) -> Iterator[QWidget]:
 
 
 def _is_seen(widget: QWidget) -> bool:
-    return widget.isVisible() and not widget.visibleRegion().isEmpty()
+    """Also where parts of it cover all of it, as the inside of what scrolls does."""
+    parts = [widget, *widget.findChildren(QWidget)]
+    return any(part.isVisible() and not part.visibleRegion().isEmpty() for part in parts)
 
 
 def _name(widget: QWidget) -> str:
@@ -92,8 +104,8 @@ def test_every_command_and_menu_has_a_text(live: Window) -> None:
 # ---- Tab -----------------------------------------------------------------------------------------------------------
 
 
-def stops(window: Window, key: Qt.Key) -> list[QWidget]:
-    """What Tab comes to, in one round."""
+def stops(window: Window, key: Qt.Key, unseen: list[str] | None = None) -> list[QWidget]:
+    """What Tab comes to, in one round; what is not seen while it has the keyboard is written into ``unseen``."""
     window.activateWindow()
     start = window.bar.prompt
     start.setFocus()
@@ -104,6 +116,8 @@ def stops(window: Window, key: Qt.Key) -> list[QWidget]:
         if widget is None or widget is start:
             return found
         found.append(widget)
+        if unseen is not None and not _is_seen(widget):
+            unseen.append(_path(widget))
     pytest.fail("Tab does not come round")
 
 
@@ -121,6 +135,19 @@ def test_tab_comes_to_every_panel_that_is_seen_and_to_nothing_else(
     assert [_path(widget) for widget in found if any(dock.isAncestorOf(widget) for dock in behind)] == []
     panels = {dock.panel.key for dock in live.workspace.docks.values() if any(map(dock.isAncestorOf, found))}
     assert panels >= {dock.panel.key for dock in live.workspace.docks.values() if dock.shown}
+
+
+@pytest.mark.parametrize("layout", NAMES)
+def test_where_tab_comes_to_is_always_seen(live: Window, qtbot, layout: str) -> None:
+    live.resize(1280, 720)
+    live.actions_by_name[f"use_layout.{layout}"].trigger()
+    qtbot.waitUntil(lambda: live.complete)
+    unseen: list[str] = []
+    found = stops(live, Qt.Key.Key_Tab, unseen)
+    assert unseen == []
+    bars = [bar for bar in live.workspace.findChildren(QTabBar) if _is_seen(bar) and bar.count() > 1]
+    assert bars or layout == "teach"
+    assert [bar.tabText(0) for bar in bars if bar not in found] == [], "where there is something to choose Tab stops"
 
 
 def test_tab_leaves_every_picture(live: Window, qtbot) -> None:
@@ -194,6 +221,47 @@ def test_ctrl_tab_passes_over_closed_panels_and_stays_with_a_maximised_one(live:
     live.actions_by_name["maximise"].trigger()
     press(live, Qt.Key.Key_Tab)
     assert focused(live) == "attention"
+
+
+TURNED_TO = {"show_tensors": "tensors", "show_breakpoints": "breakpoints", "show_edits": "edits"}
+TURNED_TO |= {"show_branches": "branches", "show_marks": "notes"}
+
+
+@pytest.mark.parametrize("command", TURNED_TO)
+def test_a_command_that_shows_a_panel_gives_it_the_keyboard(live: Window, command: str) -> None:
+    live.bar.prompt.setFocus()
+    live.actions_by_name[command].trigger()
+    QApplication.processEvents()
+    assert focused(live) == TURNED_TO[command]
+    assert live.focusWidget().isVisible()
+
+
+def test_a_panel_that_is_asked_for_comes_beside_one_that_was_alone(live: Window) -> None:
+    live.workspace.docks["attention"].take_focus()
+    live.actions_by_name["maximise"].trigger()
+    live.actions_by_name["show_breakpoints"].trigger()
+    assert live.workspace.maximised is None
+    assert live.workspace.docks["breakpoints"].shown
+    assert focused(live) == "breakpoints"
+
+
+def test_run_hands_the_keyboard_to_pause_and_the_end_to_run(live: Window, qtbot) -> None:
+    run, pause, *_ = live.bar.buttons
+    live.debugging.set_speed(0)
+    run.setFocus()
+    QTest.keyClick(run, Qt.Key.Key_Space)
+    assert live.state == "running"
+    assert live.focusWidget() is pause
+    qtbot.waitUntil(lambda: live.context.run.in_pass, timeout=20_000)
+    QTest.keyClick(live.focusWidget(), Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: live.state == "paused", timeout=20_000)
+    live.debugging.set_speed(FULL)
+    QTest.keyClick(live.focusWidget(), Qt.Key.Key_Space)
+    qtbot.waitUntil(lambda: live.context.run.ended is not None, timeout=20_000)
+    assert live.focusWidget() is run
+    live.bar.prompt.setFocus()
+    live.actions_by_name["run"].trigger()
+    assert live.focusWidget() is live.bar.prompt, "who does not have the keyboard in the bar keeps it"
 
 
 # ---- arrow keys ----------------------------------------------------------------------------------------------------

@@ -154,6 +154,22 @@ def test_no_command_overwrites_without_a_question(window, answers: Answer, tmp_p
     assert sorted(path.name for path in tmp_path.glob("a*")) == sorted({*SAVED.values(), "a.txt"})
 
 
+def test_the_next_name_is_asked_where_the_last_file_went(window, answers: Answer, tmp_path: Path) -> None:
+    answers(tmp_path / "first.png")
+    trigger(window, "save_panel.png")
+    (tmp_path / "deeper").mkdir()
+    asked = answers(tmp_path / "deeper" / "second.csv")
+    trigger(window, "save_panel.csv")
+    assert asked == [str(tmp_path / "residual.csv")]
+    for command, name in (("save_panel.svg", "residual.svg"), ("save_window", "fluoroscope.png")):
+        asked = answers("")
+        trigger(window, command)
+        assert asked == [str(tmp_path / "deeper" / name)], "giving up changes nothing"
+    answers("nowhere/b.png")
+    trigger(window, "save_window")
+    assert window.preferences.run_folder() == str(tmp_path / "deeper"), "no folder that is not there is kept"
+
+
 def test_saving_a_panel_says_as_what(window, answers: Answer, tmp_path: Path) -> None:
     for kind in ("png", "svg", "csv"):
         answers(tmp_path / "a")

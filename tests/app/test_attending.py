@@ -362,6 +362,20 @@ def test_the_back_row_reads_through_themes_and_projector_mode(attended, qtbot) -
         assert window.isAncestorOf(window.workspace.docks["attention"].content)
 
 
+def test_what_the_audience_sees_at_the_first_start_is_read_at_every_depth(attended, qtbot) -> None:
+    window, audience = attended
+    window.attending.choose(FIRST)
+    for depth in ("story", "numbers", "formula", "code"):
+        window.explaining.use_depth(depth)
+        for size in ((1280, 720), (1024, 768)):
+            audience.resize(*size)
+            settled(window, qtbot)
+            settled(window, qtbot)  # what gave way has no room by now
+            assert audience.smallest() == [], (depth, size)
+            view = window.workspace.docks["strip"].panel.view
+            assert view.viewport().height() >= view.lines_height(2), (depth, size)
+
+
 def test_a_frozen_panel_keeps_its_shape_until_it_moves_again(attended, qtbot) -> None:
     window, _ = attended
     content = window.workspace.docks["attention"].content
@@ -489,11 +503,44 @@ def test_a_frozen_picture_stays_where_it_is_whatever_a_panel_needs(attended, qtb
 def test_a_frozen_picture_survives_another_size(attended, qtbot) -> None:
     window, audience = attended
     trigger(window, "freeze_audience")
-    held = cell(window, "attention").mirror
-    before = colours(held, 6)
+    before, whole = colours(audience, 6), pixels(audience)
     audience.resize(1600, 900)
     qtbot.wait(100)
-    assert np.abs(colours(held, 6) - before).mean() < 20
+    assert np.abs(colours(audience, 6) - before).mean() < 20
+    audience.resize(1280, 720)
+    settled(window, qtbot)
+    assert (pixels(audience) == whole).all()
+
+
+def test_a_frozen_picture_stays_through_themes_letters_and_projector_mode(attended, qtbot) -> None:
+    window, audience = attended
+    window.looks.use_theme("light")
+    settled(window, qtbot)
+    trigger(window, "freeze_audience")
+    before = pixels(audience)
+    acts = (
+        lambda: window.looks.use_theme("dark"),
+        lambda: trigger(window, "larger_text"),
+        lambda: trigger(window, "project"),
+        lambda: window.attending.choose(("strip", "sampling")),
+    )
+    for number, act in enumerate(acts):
+        act()
+        settled(window, qtbot)
+        assert (pixels(audience) == before).all(), number
+    trigger(window, "freeze_audience")
+    settled(window, qtbot)
+    assert (pixels(audience) != before).any()
+
+
+def test_what_is_frozen_below_the_black_screen_is_the_picture(attended) -> None:
+    window, audience = attended
+    before = pixels(audience)
+    trigger(window, "black_screen")
+    trigger(window, "freeze_audience")
+    assert not pixels(audience).any()
+    trigger(window, "black_screen")
+    assert (pixels(audience) == before).all()
 
 
 def test_black_for_the_audience_alone(attended) -> None:
@@ -504,6 +551,37 @@ def test_black_for_the_audience_alone(attended) -> None:
     assert "black" in window.attending.page.state.text()
     trigger(window, "black_screen")
     assert pixels(audience).any()
+
+
+@pytest.mark.parametrize("project", [False, True])
+def test_the_presenter_is_told_of_black_and_esc_ends_it_first(attended, project: bool) -> None:
+    window, audience = attended
+    window.context.cursor.pin(position=1)
+    if project:
+        trigger(window, "project")
+    trigger(window, "black_screen")
+    assert window.attending.chip.isVisible()
+    assert "black" in window.attending.chip.text()
+    assert "Esc" in window.attending.chip.text()
+    trigger(window, "undo_one")
+    assert not audience.black.isVisible()
+    assert not window.attending.chip.isVisible()
+    assert window.projecting.on == project, "only the picture came back"
+    assert window.context.cursor.pinned.position == 1
+
+
+def test_the_chip_tells_of_black_before_it_tells_of_a_frozen_picture(attended) -> None:
+    window, audience = attended
+    chip = window.attending.chip
+    trigger(window, "freeze_audience")
+    trigger(window, "black_screen")
+    assert "black" in chip.text()
+    QTest.mouseClick(chip, Qt.MouseButton.LeftButton)
+    assert not audience.black.isVisible()
+    assert "frozen" in chip.text()
+    QTest.mouseClick(chip, Qt.MouseButton.LeftButton)
+    assert not audience.frozen
+    assert not chip.isVisible()
 
 
 def test_a_clicker_works_where_the_audiences_window_has_the_focus(attended, qtbot) -> None:
@@ -553,6 +631,19 @@ def test_notes_belong_to_a_prompt_and_are_kept(attended, qtbot) -> None:
     trigger(window, "run")
     trigger(window, "show_presenter")
     qtbot.waitUntil(lambda: page.note.toPlainText() == "say hello\n<b>and wait</b>", timeout=30_000)
+
+
+def test_a_note_of_another_window_stays(attended, qtbot) -> None:
+    window, _ = attended
+    page, there = window.attending.page, PresenterNotes(window.preferences.presenter_notes())
+    there.write("of another prompt", "written there")
+    there.write(GENERAL, "hello from there")
+    Preferences().set_presenter_notes(there.to_text())
+    page.note.setPlainText("mine")
+    page.hide()
+    kept = PresenterNotes(window.preferences.presenter_notes())
+    assert kept.at(key_of(window.context.run)) == "mine"
+    assert (kept.at("of another prompt"), kept.at(GENERAL)) == ("written there", "hello from there")
 
 
 def test_the_page_takes_no_more_than_a_note_keeps(attended, qtbot) -> None:

@@ -86,6 +86,14 @@ def test_it_stops_says_why_counts_and_goes_on(window: Window, wait: Wait) -> Non
     wait(lambda: not window.hit_bar.isVisible())  # another run
 
 
+def test_the_list_has_a_name_where_tab_comes_to_it(window: Window) -> None:
+    window.context.breaks.add((Condition("entropy", limit=2.5),))
+    rows = shown(window).rows
+    rows.setFocus()
+    assert window.focusWidget() is rows
+    assert rows.accessibleName() == "Breakpoints"
+
+
 def test_hits_that_are_ignored_are_counted(window: Window, wait: Wait) -> None:
     panel = shown(window)
     window.context.breaks.add((Condition("stage", 2, "mix"),), ignore=3)

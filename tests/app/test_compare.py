@@ -149,6 +149,25 @@ def test_a_branch_that_rests_has_read_all_but_its_newest_token() -> None:
 # --- what they differ by -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("panel", [each for each in PANELS if each.compares], ids=lambda panel: panel.key)
+def test_what_explains_one_branch_does_not_explain_a_difference(qtbot: Any, two: Two, panel: type[Panel]) -> None:
+    shown = two.show(qtbot, panel)
+    for depth in ("story", "formula", "code"):
+        shown.panel.context.depth = depth
+        told = {}
+        for comparison in (Comparison(), DIFFERENT):
+            shown.panel.context.comparison = comparison
+            told[comparison.differs] = shown.panel.explanation()
+        if not told[False]:  # its own view tells of the point that is shown
+            assert panel is ActivationsPanel
+            continue
+        assert told[True] != told[False]
+        words = "how much more there is in A than in B" if depth == "story" else "of A, less the same of B"
+        assert words in told[True]
+        if depth == "code":
+            compile(told[True], panel.key, "exec")
+
+
 def test_streams_are_those_of_the_model_subtracted(two: Two, tiny_model: Path) -> None:
     """Against hidden states of transformers: [boundary, position, dimension]."""
     import torch

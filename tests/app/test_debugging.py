@@ -167,6 +167,24 @@ def test_they_are_kept_for_the_next_start(qtbot: Any) -> None:
     assert second.worker.take() == [("set_breakpoints", second.debugging.breakpoints)]
 
 
+def test_two_windows_keep_what_both_have_made(qtbot: Any) -> None:
+    parent = QObject()
+    one, other = Made(parent, Preferences()), Made(parent, Preferences())
+    one.debugging.break_at(1, "rope")
+    other.debugging.break_at(2, "rope")
+    next_start = Made(parent, Preferences()).debugging
+    assert {each.tests for each in next_start.breakpoints} == {
+        NOT_FINITE.tests,
+        (Condition("stage", 1, "rope"),),
+        (Condition("stage", 2, "rope"),),
+    }
+    assert len(other.debugging.breakpoints) == 2, "each goes on with its own"
+    one.debugging.break_at(1, "rope")
+    assert [each.tests for each in Made(parent, Preferences()).debugging.breakpoints[1:]] == [
+        (Condition("stage", 2, "rope"),)
+    ]
+
+
 # -- the list ----------------------------------------------------------------------------------------------------------
 
 

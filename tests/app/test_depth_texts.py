@@ -81,8 +81,25 @@ def test_stories_know_how_a_layer_is_built() -> None:
     assert "turned key" in story_of(latent, 0, "cache")
     assert "keys and values" in story_of(usual, 0, "cache")
     assert "experts" in story_of(variant("mixtral-default"), 0, "norm 2")
+    assert story_of(variant("mixtral-default"), 0, "add 2").startswith("What the experts have found")
+    assert story_of(usual, 0, "add 2").startswith("What the MLP has found")
     assert stage_term(usual, 0, "rope") == "rope"
     assert story_of(usual, 0, "no such stage") == ""
+
+
+def test_stories_say_where_the_position_comes_in() -> None:
+    def told(name: str) -> list[str]:
+        return [story_of(variant(name), None, "embed"), story_of(variant(name), 0, "scores")]
+
+    usual = told("llama-default")
+    learned, alibi = told("gpt2-default"), told("falcon-rw")
+    assert "for the token's position" in learned[0]
+    assert learned[1] == usual[1]
+    assert "the farther back a key is, the lower its score" in alibi[1]
+    assert alibi[0] == usual[0]
+    assert "position" not in usual[0]
+    assert "lower" not in usual[1]
+    assert stage_term(variant("falcon-rw"), 0, "scores") == "alibi"
 
 
 def test_statements_that_several_points_begin_with_are_told_once() -> None:
@@ -146,8 +163,8 @@ def test_the_formulas_of_the_router_can_be_read_in_a_row() -> None:
     chosen_by_logits = told("gpt_oss-default")
     assert chosen_by_logits[2:] == ["r = ℓ", "E = top-3 r", "w = softmax(ℓ[E])"]
     biased = told("deepseek_v3-default")
-    assert biased[1:3] == ["s = σ(ℓ)", "r = s + b"]
-    assert " · " in biased[-1]
+    assert biased[1:3] == ["s = σ(ℓ)", "r = s + b, but −∞ outside the best 2 of 4 groups"]
+    assert biased[-1] == "w = 1.7 · s[E] / (Σ s[E] + ε)"
 
 
 @pytest.mark.parametrize("name", VARIANTS)

@@ -10,7 +10,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, QSize, Qt, QUrl
 from PySide6.QtGui import QFontMetricsF
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QAbstractButton, QApplication, QWidget
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QWidget
 
 from app.command_line import Options
 from app.depth import DEPTHS
@@ -101,6 +101,25 @@ def test_panels_say_what_they_show_at_the_depth(window: Window) -> None:
     window.explaining.use_depth("numbers")
     assert line.isHidden()
     assert window.workspace.docks["attention"].panel.caption()
+
+
+@pytest.mark.parametrize("key", ["activations", "cache"])
+def test_a_story_is_told_without_signs_of_formulas(window: Window, qtbot: Any, key: str) -> None:
+    window.workspace.bring_up(key)
+    dock, signs = window.workspace.docks[key], ("Σ", " · ", "hook_", "act(", " = ")
+
+    def told() -> list[str]:
+        labels = (label.text() for label in dock.content.findChildren(QLabel) if label.isVisible())
+        return [text for text in (dock.panel.caption(), *labels) if any(sign in text for sign in signs)]
+
+    qtbot.waitUntil(lambda: window.board.complete and bool(told()), timeout=20_000)
+    caption = dock.panel.caption()
+    window.explaining.use_depth("story")
+    qtbot.waitUntil(lambda: not told(), timeout=5_000)
+    assert dock.panel.caption()
+    window.explaining.use_depth("numbers")
+    qtbot.waitUntil(lambda: bool(told()), timeout=5_000)
+    assert dock.panel.caption() == caption
 
 
 def test_the_line_follows_what_the_panel_shows(window: Window) -> None:

@@ -90,7 +90,8 @@ def test_how_a_token_was_chosen_can_be_read(panel: PlainPanel) -> None:
     )
     panel.context.run.steps[1] = replace(step, sampling=replace(step.sampling, stages=stages, greedy=False, seed=7))
     assert facts_of_panel(panel)["sampling"] == "temperature 0.8, top-p 0.95, seed 7"
-    panel.context.run.steps[1] = replace(step, sampling=replace(step.sampling, stages=(), greedy=True))
+    taken = replace(stages[0], name="greedy", value=1.0, active=True)
+    panel.context.run.steps[1] = replace(step, sampling=replace(step.sampling, stages=(taken,), greedy=True))
     assert facts_of_panel(panel)["sampling"] == "greedy"
     assert "chat" not in facts_of_panel(panel)
     panel.context.run.absorb(RunFrame(panel.context.run.prompt, 4, True))

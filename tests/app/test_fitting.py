@@ -177,7 +177,9 @@ def test_every_panel_has_its_room(read: Window, qtbot, size: tuple[int, int]) ->
             assert overlaps(read) == [], where
             assert has_its_line(read), where
             if points <= 15:
-                assert read.strip.timeline.isVisible(), where
+                view = read.strip.view  # large letters: two lines of tokens come before the timeline
+                two = view.n_lines > 1 and view.viewport().height() >= view.lines_height(2)
+                assert read.strip.timeline.isVisible() or (two and points > STANDARD), where
             if points <= STANDARD and size >= (1280, 720):
                 assert scrolled(read) == [], where
 
@@ -191,7 +193,7 @@ def test_all_panels_shows_as_many_as_can_be_read(read: Window, qtbot) -> None:
         assert not any(dock.isHidden() for dock in read.workspace.docks.values())
     assert seen[1280, 720] == {"strip", "layers", "attention", "residual", "sampling"}
     assert seen[1920, 1080] > seen[1600, 900] > seen[1280, 720]
-    assert seen[1920, 1080] >= {"cache", "experts", "edits"}
+    assert seen[1920, 1080] >= {"cache", "experts"}
 
 
 def test_large_letters_have_fewer_columns(read: Window, qtbot) -> None:

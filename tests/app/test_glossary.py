@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,15 @@ import pytest
 import torch
 
 import resources
+from app.engine_words import STAGES, Translate, stage_title
 from app.glossary import FILE, Glossary, glossary, term_of
+from app.languages import LANGUAGES, PARTS, read_part
 from app.panels import PANELS
 from app.term_rows import TextsError
 from engine.cache import KVCache
 from engine.config import entries_per_position
 from engine.model.norm import Norm
+from engine.point_code import SAMPLING_CODE
 from engine.sampling_stages import Context, min_p, repetition, temperature, top_k, top_p, typical_p
 from engine.settings import Sampling
 from tests.engine.test_point_code import config_of, random_model
@@ -47,6 +51,33 @@ def test_an_entry_is_whole(key: str) -> None:
     for text in (term.story, term.definition, *filter(None, [term.mistake])):
         assert text[-1] in ".”)", text
         assert "  " not in text
+
+
+def stage_names(where: str) -> list[str]:
+    """Those that a text like "the stages norm 1, norm 2 and final norm" names; [] for one that names none."""
+    found = re.search(r"the stages? (?!of)(?:from )?(.+)$", where)
+    return re.split(r", | and | to ", found[1]) if found else []
+
+
+def stage_titles(panel: str, tr: Translate) -> dict[str, str]:
+    """What the buttons and rows of a panel say, by the English name."""
+    of_attention = ("Q·Kᵀ", "scale", "mask", "softmax", "× V")
+    if panel == "layers":
+        return {name: stage_title(name, tr) for name in (*STAGES, "q k v")}
+    return {name: tr(name) for name in (of_attention if panel == "attention" else SAMPLING_CODE)}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_stages_are_called_by_the_names_that_the_window_has(language: str) -> None:
+    table, told = ({}, {}) if language == "en" else (read_part(language, part) for part in PARTS[:2])
+    named = 0
+    for term in glossary().terms.values():
+        for panel, where in term.seen.items():
+            titles = stage_titles(panel, lambda text: table.get(text, text))
+            for name in stage_names(where):
+                assert titles[name] in told.get(where, where), (term.key, where)
+                named += 1
+    assert named > 20
 
 
 def test_names_and_words_are_not_used_twice() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PySide6.QtWidgets import QApplication
 
-from app.layer_kinds import bytes_after, first_seen, kept_after
+from app.layer_kinds import bytes_after, first_seen, heads_text, kept_after, sight_text
 from app.panels.attention import AttentionPanel
 from app.panels.kv_cache import CachePanel
 from app.panels.layers import LayersPanel
@@ -87,6 +87,16 @@ def test_the_attention_panel_says_what_kind_it_is(
     heads = shown.panel._heads.heads
     assert heads.grouped == (run.model.layers[layer].n_kv_heads < 4)
     assert ("KV head" in shown.panel._heads.head_text(1)) == heads.grouped
+
+
+def test_one_head_is_told_in_the_singular(kinds: KindsOnDisk) -> None:
+    facts = kinds["gpt2-default"].loaded.model_frame().layers[0]
+    assert heads_text(replace(facts, n_heads=1, n_kv_heads=1), str) == "one head, 8 wide"
+
+
+def test_a_query_sees_its_own_position_too(kinds: KindsOnDisk) -> None:
+    full = kinds["gpt2-default"].loaded.model_frame().layers[0]
+    assert sight_text(full, str) == "a query sees its own position and every one before it"
 
 
 def test_a_key_before_the_window_or_chunk_is_told_as_masked(qtbot: Any, kinds: KindsOnDisk) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from PySide6.QtCore import QEvent, QObject, QRectF, Qt
 from PySide6.QtGui import QFont, QImage, QPixmap
-from PySide6.QtWidgets import QVBoxLayout, QWidget
+from PySide6.QtWidgets import QLabel, QVBoxLayout, QWidget
 
 from app.theme import DARK, apply
 from app.widgets.canvas import Canvas
 from app.widgets.lettering import CENTRE, LEFT, RIGHT, Painter, metrics_of, put, put_rotated
 from app.widgets.still_label import StillLabel
+from app.widgets.value_label import ValueLabel
 
 
 def written(text: str, where: Qt.AlignmentFlag, wide: float = 200, turned: bool = False) -> np.ndarray:
@@ -90,3 +91,23 @@ def test_a_new_text_moves_the_layout_only_when_it_needs_more_room(qtbot: Any) ->
     qtbot.wait(20)
     assert requests.count > 0
     assert label.height() >= label.label.heightForWidth(label.width())
+
+
+def test_a_text_without_room_ends_with_dots_and_comes_back(qtbot: Any) -> None:
+    still = StillLabel(elide=True)
+    qtbot.addWidget(still)
+    still.resize(60, 20)
+    still.setText("position 16: entropy 2.893")
+    still.show()
+    qtbot.waitExposed(still)
+    assert isinstance(still.label, ValueLabel)
+    assert still.label.shown().endswith("…")
+    assert still.label.shown().startswith("pos")
+    narrow, plain = still.grab().toImage(), QLabel(still.label.shown())
+    plain.setStyleSheet(still.label.styleSheet())
+    qtbot.addWidget(plain)
+    plain.resize(60, 20)
+    assert narrow == plain.grab().toImage(), "it looks as a label of the shorter text"
+    assert still.text() == "position 16: entropy 2.893"
+    still.resize(600, 20)
+    assert still.label.shown() == still.text()

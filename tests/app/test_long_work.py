@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from PySide6.QtWidgets import QApplication
 
+from app import theme as themes
 from app.board import Board
 from app.long_work import LongWork, Work
 from app.long_work_words import figures_text, left_text, seconds_text, whole_text
@@ -236,6 +238,38 @@ def test_a_long_name_does_not_widen_the_bar(view: LongWorkView) -> None:
     view.show_works([Work("b", "opening /a/very" * 40, 10, began=97.0)])
     assert "…" in view.text.text()
     assert view.toolTip().startswith("opening /a/very" * 40)
+
+
+@pytest.mark.parametrize("points", [10.0, 20.0, 32.0])
+def test_in_little_room_the_bar_gives_way_then_the_words_and_never_the_button(
+    view: LongWorkView, qapp: QApplication, points: float
+) -> None:
+    try:
+        themes.apply(DARK, qapp, points)
+        view.restyle(DARK)
+        work = Work("b", "opening /home/teacher/a-long-name.gguf", 98_400_000, "bytes", print, done=12_000_000)
+        view.show_works([work])
+        barred, figured = [], []
+        for width in range(view.sizeHint().width(), view.minimumSizeHint().width() - 1, -17):
+            view.resize(width, 80)
+            QApplication.processEvents()
+            parts = [part for part in (view.text, view.bar, view.figures, view.cancel) if part.isVisible()]
+            for part, after in pairwise(parts):
+                assert part.geometry().right() < after.geometry().left(), f"at {width} they lie over each other"
+            assert view.rect().contains(view.cancel.geometry())
+            for label in (view.text, view.figures):
+                assert label.fontMetrics().horizontalAdvance(label.text()) <= label.width() or not label.isVisible()
+            assert view.text.text().startswith("o")
+            barred.append(view.bar.isVisible())
+            figured.append(view.figures.text() if view.figures.isVisible() else "")
+        whole = [text == figures_text(work, 0.0, same) for text in figured]
+        assert (barred[0], barred[-1]) == (True, False)
+        assert whole.count(True) > barred.count(True) > 0
+        assert sorted(barred, reverse=True) == barred
+        assert sorted(whole, reverse=True) == whole
+        assert view.cancel.iconSize().height() == view.fontMetrics().height()
+    finally:
+        themes.apply(DARK, qapp, 10.0)
 
 
 # ---- in the window ---------------------------------------------------------------------------------------------------

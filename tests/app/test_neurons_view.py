@@ -11,6 +11,7 @@ import pytest
 from PySide6.QtCore import QPoint, QPointF, Qt
 from PySide6.QtGui import QWheelEvent
 
+from app.axis_words import AXES
 from app.cursor import Cursor
 from app.run import Run
 from app.theme import DARK, LIGHT, Theme
@@ -98,6 +99,7 @@ def test_figures_are_those_of_transformers(qtbot: Any, tiny_model: Path) -> None
         for question in shown.view.watches("experts").values():
             assert shown.view.take(session.answer(question))
         values, post = shown.view.values(), seen[layer, "post"][position]
+        assert {name: len(AXES["experts"][name]) for name in values} == {name: a.ndim for name, a in values.items()}
         order = post.abs().sort(descending=True).indices[:24]
         assert values["neurons"].tolist() == order.tolist()
         np.testing.assert_allclose(values["post"], post[order], rtol=1e-3, atol=1e-5)
@@ -359,3 +361,20 @@ def test_another_theme_colours_anew(shown: Shown) -> None:
 def test_parts_have_accessible_names(shown: Shown) -> None:
     assert shown.view._table.accessibleName() == "Strongest neurons of the layer"
     assert shown.view._map.accessibleName() == "Strongest neurons of every layer"
+
+
+@pytest.mark.parametrize(
+    ("numbers", "left_out"), [(3, ["up", "gate", "writes"]), (4, ["up", "gate"]), (5, ["up"]), (7, [])]
+)
+def test_columns_without_room_are_left_out_as_a_whole(shown: Shown, numbers: int, left_out: list[str]) -> None:
+    table = shown.view._table
+    number = table.metrics().horizontalAdvance("−0.0000")
+    table.resize(round(number * numbers * 0.9), 300)
+    table.settle()
+    names = [name for name in ("neuron", "post", "gate", "up", "writes") if name not in left_out]
+    assert list(table.titles.values()) == names
+    assert max(left + wide for left, wide in table._columns(table.titles).values()) <= table.width()
+    told = f"No room for: {', '.join(left_out)}"
+    assert (told in table.toolTip()) == bool(left_out)
+    assert "against the length of what" in table.toolTip()
+    assert "gate" in table.describe(0), "the row still tells all"

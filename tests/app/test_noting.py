@@ -15,9 +15,10 @@ from app.notes import LONGEST_TEXT, MOST_NOTES, Note, Notes, at
 from app.panels import PANELS
 from app.panels.notes import NotesPanel
 from app.panels.token_strip import TokenStrip
-from app.widgets.note_table import NoteModel, Row
+from app.theme import LIGHT
+from app.widgets.note_table import NoteModel, NoteTable, Row
 from engine.frames import SwitchedFrame
-from engine.run_file_facts import Mark
+from engine.run_file_facts import MOST_MARKS, Mark
 from engine.run_file_opening import RunFile
 from tests.app.conftest import GREEDY, MakeWindow
 from tests.app.made_runs import context, generated
@@ -137,6 +138,20 @@ def test_too_many_are_refused_in_a_sentence(driver: Driver) -> None:
     assert form.refusal.isHidden()
 
 
+def test_of_a_file_with_more_none_is_lost_and_it_is_told_how_many_are_too_many(driver: Driver) -> None:
+    notes(driver).take(Note(0, "", position=0, layer=1) for _ in range(MOST_NOTES + 700))
+    assert driver.panel("notes").table.notes.rowCount() == MOST_NOTES + 700
+    pin(driver, 3)
+    driver.trigger("bookmark")
+    sentence = driver.window.error_bar.sentence.text()
+    assert sentence.startswith("There are 1,200 notes and bookmarks")
+    assert "Delete 701 first" in sentence
+    assert driver.panel("notes").form.refusal.text() == sentence
+    notes(driver).remove(range(1, 702))
+    driver.trigger("bookmark")
+    assert len(notes(driver)) == MOST_NOTES
+
+
 # ---- the panel -------------------------------------------------------------------------------------------------------
 
 
@@ -252,6 +267,47 @@ def test_the_model_of_the_list_is_sound(qtbot: Any) -> None:
     assert model.index(1, 0).data() == "layer 1 (elsewhere)\nx ⏎ y"
     model.show_rows([])
     assert tester is not None
+
+
+def many_rows(count: int) -> list[Row]:
+    """Every third one a bookmark without a text."""
+    texts = ("", "text", "text\nof two lines")
+    return [Row(n, n % 3 == 0, "note", f"layer {n}", texts[n % 3]) for n in range(count)]
+
+
+def test_with_hundreds_of_notes_only_those_in_sight_are_looked_at(qtbot: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    table = NoteTable(context(generated(1)).theme)
+    qtbot.addWidget(table)
+    table.resize(300, 400)
+    table.show()
+    asked: list[int] = []
+    before = NoteModel.data
+    monkeypatch.setattr(NoteModel, "data", lambda *which: (asked.append(which[1].row()), before(*which))[1])
+    table.show_rows(many_rows(500))
+    table.pick((40,), 40)
+    QApplication.processEvents()
+    assert 0 < len(set(asked)) < 60
+    table.show_rows(many_rows(499))
+    QApplication.processEvents()
+    assert len(set(asked)) < 60
+
+
+def test_a_row_has_the_height_of_its_lines_and_follows_letters_and_theme(qtbot: Any) -> None:
+    table = NoteTable(context(generated(1)).theme)
+    qtbot.addWidget(table)
+    table.show_rows(many_rows(3))
+    before = [table.rowHeight(row) for row in range(3)]
+    line = table.fontMetrics().lineSpacing()
+    assert line < before[0] < 2 * line < before[1] == before[2]
+    assert all(table.sizeHintForRow(row) <= height for row, height in enumerate(before))
+    dark = table.notes.index(0, 0).data(Qt.ItemDataRole.DecorationRole).pixmap(16).toImage()
+    font = table.font()
+    font.setPointSizeF(2 * font.pointSizeF())
+    table.setFont(font)
+    table.restyle(LIGHT)
+    assert all(table.sizeHintForRow(row) <= table.rowHeight(row) for row in range(3))
+    assert table.rowHeight(0) > 1.6 * before[0]
+    assert table.notes.index(0, 0).data(Qt.ItemDataRole.DecorationRole).pixmap(16).toImage() != dark
 
 
 def test_values_of_no_notes_have_their_form(qtbot: Any) -> None:
@@ -413,10 +469,10 @@ def test_notes_are_taken_along_as_text_and_table(driver: Driver, tmp_path: Path,
 
 
 def test_those_of_the_last_session_come_with_its_model(driver: Driver) -> None:
-    kept = (Note(7, "of \ud800 all"), Note(8, "nowhere", layer=-1), *[Note(9, "more")] * MOST_NOTES)
+    kept = (Note(7, "of \ud800 all"), Note(8, "nowhere", layer=-1), *[Note(9, "more")] * MOST_MARKS)
     driver.window.noting.restore(kept)
     assert len(notes(driver)) == 0, "the model is not there yet"
     driver.window.noting.follow(driver.window.context.run.model)
-    assert [note.text for note in notes(driver)] == ["of ? all", *["more"] * (MOST_NOTES - 1)]
+    assert [note.text for note in notes(driver)] == ["of ? all", *["more"] * (MOST_MARKS - 1)]
     driver.window.noting.follow(driver.window.context.run.model)
     assert len(notes(driver)) == 0, "another one has none"

@@ -65,6 +65,7 @@ def test_rows_tell_text_probability_edits_and_bytes(shown: Shown) -> None:
     assert "&lt;b&gt;" in item(shown, 2).toolTip(0), "a stranger's text is no rich text"
     assert shown.panel.caption() == "3 branches, 3.58 kB beside what they share"
     values = shown.panel.values()
+    assert values["texts"].tolist() == ["␣Paris.␣It␣is", ",␣which", "␣<b>a</b>"]
     np.testing.assert_array_equal(values["parents"], [-1, 0, 1])
     np.testing.assert_array_equal(values["starts"], [5, 6, 7])
     np.testing.assert_array_equal(values["bytes"], [2048, 1024, 512])

@@ -141,6 +141,7 @@ def test_a_hit_is_marked_until_the_pass_goes_on(qtbot: Any) -> None:
     assert not row.hit.isVisible()
     assert row.grab().toImage().pixelColor(0, row.height() // 2).name() != DARK.decode
     assert panel.values()["hits"].tolist() == [0] * 12 + [3]
+    assert panel.values()["texts"][-1] == "layer 5 · rope"
 
 
 def test_markup_in_a_token_is_shown_as_it_is(qtbot: Any) -> None:
@@ -449,3 +450,20 @@ def test_the_one_slider_lies_in_the_bar_or_in_the_menu(qtbot: Any) -> None:
     assert control.slider.value() == FULL - 1
     assert control.slider.parentWidget() is control.words.parentWidget()
     assert not control.slider.isHidden()
+
+
+def test_the_buttons_of_the_form_stand_as_those_of_an_edit_do(qtbot: Any) -> None:
+    from app.widgets.edit_form import EditForm
+
+    _, panel = shown(qtbot, size=(500, 700))
+    press(panel.add)
+    edits = EditForm(DARK, int)
+    qtbot.addWidget(edits)
+    edits.resize(500, 700)
+    edits.show()
+    qtbot.waitExposed(edits)
+    for form, cancel, accept in ((panel.form, panel.form.cancel, panel.form.accept), (edits, edits.leave, edits.done)):
+        assert 0 <= accept.x() - cancel.geometry().right() < 20, "the one that does it comes last"
+        assert form.width() - accept.geometry().right() < 20
+        assert form.height() - accept.geometry().bottom() < 20
+        assert accept.width() < 200

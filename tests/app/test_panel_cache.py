@@ -70,6 +70,19 @@ def test_the_real_model_costs_46_080_bytes_per_token(qtbot: Any, smollm2_gguf: P
     assert shown.panel.values()["keys"].shape == (3, 64)
 
 
+def test_a_story_says_what_is_stored_without_the_arithmetic(qtbot: Any) -> None:
+    shown = figures(qtbot)
+    whole = shown.panel._facts.text()
+    assert " · 64 · " in whole
+    shown.panel.context.depth = "story"
+    shown.panel.show_depth()
+    assert shown.panel._facts.text() == whole.splitlines()[0]
+    assert "·" not in shown.panel._facts.text()
+    shown.panel.context.depth = "numbers"
+    shown.panel.show_depth()
+    assert shown.panel._facts.text() == whole
+
+
 def test_prefill_decode_filling_and_empty_are_told_apart(qtbot: Any) -> None:
     shown = figures(qtbot, filled=2)
     cells = shown.panel._map.cells

@@ -437,6 +437,9 @@ def test_both_sides_are_those_of_two_runs(qtbot: Any, session: Any, tiny_model: 
         after = oracle(ids)
         detach.remove()
     values = made.panel.values()
+    assert values["texts"].tolist() == ["layer 1 · resid_post: scale by 3 · every position · every pass from now"]
+    assert len(values["tokens"]) == len(values["ids"])
+    assert made.panel.axes()["parting"][1].entry(0).startswith("0 ")
     edited_p, plain_p = (found.logits[0, -1].double().softmax(0).numpy() for found in (after, before))
     np.testing.assert_allclose(values["probabilities"][0], edited_p[values["ids"]], atol=1e-5)
     np.testing.assert_allclose(values["probabilities"][1], plain_p[values["ids"]], atol=1e-5)

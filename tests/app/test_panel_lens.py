@@ -442,6 +442,10 @@ def test_what_is_shown_comes_as_values(qtbot: Any) -> None:
     assert {"ids", "probabilities", "entropy", "column_ids", "column_word_rank"} <= set(values)
     np.testing.assert_array_equal(values["divergence"], shown.panel._lens.divergence)
     np.testing.assert_array_equal(values["column_probabilities"], shown.panel._column._shown.probabilities)
+    texts, words, axes = values["column_texts"], shown.panel._words.text, shown.panel.axes()
+    assert texts.ravel().tolist() == [words(id) for id in values["column_ids"].ravel().tolist()]
+    assert {name: len(axes[name]) for name in values} == {name: array.ndim for name, array in values.items()}
+    assert axes["column_texts"][1].first == 0, "ranks do not begin where the window does"
 
 
 def test_a_pass_that_moves_shows_a_sentence(qtbot: Any) -> None:

@@ -243,3 +243,12 @@ def test_a_low_panel_leaves_its_room_to_the_candidates(qtbot: Any, drawn_run: Ru
     assert shown.panel.minimumSizeHint().width() <= 420, "it does not ask for more room than it has"
     assert len(shown.panel._table.visible_rows()) >= 3
     assert shown.panel._bar.toolTip() == shown.panel._sentence.text()
+
+
+def test_as_low_as_it_goes_it_shows_the_chosen_candidate_and_others(qtbot: Any, drawn_run: Run) -> None:
+    shown = show(qtbot, SamplingPanel, drawn_run, size=(420, 100))
+    for step in drawn_run.steps:
+        shown.pin(position=step.end)
+        rows = [shown.panel._table.rows[row] for row in shown.panel._table.visible_rows()]
+        assert len(rows) >= 3
+        assert any(row.chosen for row in rows)

@@ -226,6 +226,47 @@ def test_words_right_of_the_names(qtbot: Any) -> None:
     assert said[(None, "logits")] == ["[batch, pos, d_vocab] = [1, 1, 96]"]
 
 
+@pytest.mark.parametrize("width", [200, 260, 300, 420, 700, 1600])
+def test_shapes_of_one_map_are_written_in_one_way(qtbot: Any, monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    shown = opened(qtbot, variant("llama-default"), Where("paused", 0, "prefill", 0, 5, 1, "scores"), layer=1)
+    written: list[tuple[str, str]] = []
+    original = PassPainter._fitting
+
+    def keep(painter: PassPainter, texts: list[str], room: float) -> str:
+        text = original(painter, texts, room)
+        written.append((texts[-1], text))
+        return text
+
+    monkeypatch.setattr(PassPainter, "_fitting", keep)
+    shown.panel.resize(width, 1600)
+    shown.panel.view.viewport().grab()
+    texts = {text for _, text in written if text and "“" not in text}
+    assert texts
+    assert len({(text.count("["), text.count("=")) for text in texts if "   " not in text}) == 1, "one notation"
+    if width >= 300:
+        both = {text for last, text in written if last == "… 5×2×8"}
+        assert len(both) == 1, "q k v and rope alike"
+        assert both.pop().split("   ") in (
+            ["4×8", "2×8"],
+            ["5×4×8", "5×2×8"],
+            ["[1, 5, 4, 8]", "[1, 5, 2, 8]"],
+            ["[batch, pos, n_heads, d_head] = [1, 5, 4, 8]", "[batch, pos, n_kv_heads, d_head] = [1, 5, 2, 8]"],
+        ), "queries, and keys and values"
+
+
+def test_the_notation_of_shapes_follows_the_positions(qtbot: Any) -> None:
+    shown = opened(qtbot, variant("llama-default"), Where("paused", 0, "prefill", 0, 5, 1, "scores"), layer=1)
+    view = shown.panel.view
+    view.viewport().grab()
+    before = view._notation
+    shown.run.absorb(Where("paused", 0, "prefill", 0, 4, 1, "scores"))
+    shown.panel.show_run()
+    view.viewport().grab()
+    assert view._notation is not before
+    shown.pin(layer=0)
+    assert view._notation is None, "other rows"
+
+
 # -- what it tells others --------------------------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,22 @@ def test_a_window_opens_with_them(tmp_path: Path, make_window: MakeWindow, name:
     assert len(shown) > 3
     window.looks.use_theme("dark")
     window.looks.normal_text()
+
+
+def test_what_another_process_writes_is_seen_on_a_second_look(tmp_path: Path) -> None:
+    here = Preferences()
+    here.set_shortcuts("before")
+    here.look_again()
+    there = (
+        "import sys\n"
+        "from PySide6.QtCore import QSettings\n"
+        "QSettings.setPath(QSettings.Format.IniFormat, QSettings.Scope.UserScope, sys.argv[1])\n"
+        "from app.preferences import Preferences\n"
+        "Preferences().set_shortcuts('from there')\n"
+    )
+    subprocess.run([sys.executable, "-c", there, str(tmp_path / "settings")], check=True, timeout=60)
+    here.look_again()
+    assert here.shortcuts() == "from there"
 
 
 def test_the_version_is_written(tmp_path: Path) -> None:

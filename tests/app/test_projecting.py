@@ -19,8 +19,10 @@ from app.layouts import AT_REST_MS
 from app.panels import PANELS
 from app.projecting import BESIDE, READABLE, readable_points
 from app.theme import CONTRAST, contrast
+from app.widgets.bars import BarChart
 from app.widgets.key_echo import KeyEcho
 from app.widgets.spotlight import Spotlight
+from app.widgets.yielding import KEPT_EMS
 from app.window import Window
 from tests.app import letters
 from tests.app.conftest import GREEDY, MakeWindow, trigger
@@ -64,6 +66,43 @@ def shown(window: Window) -> list[str]:
 
 
 # ---- it can be read ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_large_map_comes_before_the_chart_below_it(open_window, qtbot, size: tuple[int, int]) -> None:
+    window = open_window(size)
+    window.explaining.use_depth("story")
+    panel = window.workspace.docks["attention"].panel
+    map_, chart = panel.main_picture(), panel.findChild(BarChart)
+    qtbot.waitUntil(chart.isVisible)
+    trigger(window, "project")
+    qtbot.wait(700)  # panels come to rest
+    assert map_.height() >= KEPT_EMS * panel.fontMetrics().height()
+    assert not (chart.isVisible() and size[1] == 720), "there is no room for both"
+    trigger(window, "project")
+    qtbot.waitUntil(chart.isVisible, timeout=5000)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("project_first", [False, True])
+def test_what_a_token_follows_is_in_sight(open_window, qtbot, size: tuple[int, int], project_first: bool) -> None:
+    """Two lines of tokens come before the timeline."""
+    window = open_window(size)
+    strip = window.workspace.docks["strip"].panel
+    if project_first:
+        trigger(window, "project")
+    window.bar.prompt.setPlainText("what the next token follows is here")
+    trigger(window, "run")
+    qtbot.waitUntil(lambda: window.context.run.n_prompt == 35 and window.context.run.ended is not None, timeout=30_000)
+    if not project_first:
+        trigger(window, "project")
+    qtbot.wait(700)  # panels come to rest
+    view = strip.view
+    assert view.n_lines == 2
+    assert view.viewport().height() >= view.lines_height(2)
+    assert view.viewport().rect().contains(view.box(0).toRect())
+    assert strip.height() < strip.whole_height(), "the panels below have the timeline's room"
+    assert not strip.timeline.isVisible()
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -390,6 +429,20 @@ def test_keys_are_echoed_with_what_they_do(open_window, qtbot) -> None:
     assert echo.text() == "Home", "letters are nobody's business"
     assert window.rect().contains(echo.geometry())
     trigger(window, "stop")
+
+
+def test_nothing_is_echoed_over_the_list_of_keys(open_window, qtbot) -> None:
+    window = open_window(run=False)
+    trigger(window, "project")
+    echo, sheet = window.projecting.echo, window.commanding.sheet
+    trigger(window, "larger_text")
+    assert echo.isVisible()
+    trigger(window, "show_keys")
+    assert sheet.isVisible()
+    assert not echo.isVisible()
+    trigger(window, "show_keys")
+    assert not sheet.isVisible()
+    assert echo.isVisible()
 
 
 def test_nothing_is_echoed_outside_the_mode(open_window) -> None:

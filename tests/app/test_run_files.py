@@ -189,7 +189,7 @@ def test_what_cannot_be_saved_is_a_sentence(worker: Worker, loaded: Reader, tmp_
     worker.save_run(tmp_path / "none" / "run.fluoro")
     error = loaded.next(ErrorFrame)
     assert (error.task, error.details) == ("save", "")
-    assert "choose another folder" in error.sentence
+    assert "save it in another folder" in error.sentence
     worker.run(RunRequest("hello", GREEDY, LONG))
     loaded.next(StepFrame)
     worker.save_run(tmp_path / "none" / "run.fluoro")

@@ -130,6 +130,35 @@ def test_all_keys_at_once_are_those_of_the_table_again(kept: Preferences) -> Non
     assert keys_now(shortcuts) == keys_now(Shortcuts(Preferences())) == first_keys()
 
 
+def test_another_window_loses_nothing(kept: Preferences) -> None:
+    one, other = Shortcuts(kept), Shortcuts(Preferences())
+    one.set_keys("stop", ("F3",))
+    other.set_keys("save_window", ("F4",))
+    next_start = Shortcuts(Preferences())
+    assert keys_of(next_start.row("stop")) == ("F3",)
+    assert keys_of(next_start.row("save_window")) == ("F4",)
+    one.reset("stop")
+    assert set(json.loads(kept.shortcuts())) == {"save_window"}
+
+
+def test_of_two_windows_the_last_gives_a_key(kept: Preferences) -> None:
+    one, other = Shortcuts(kept), Shortcuts(Preferences())
+    one.set_keys("stop", ("F3",))
+    other.set_keys("save_window", ("F3",))
+    next_start = Shortcuts(Preferences())
+    assert next_start.complaint == ""
+    assert keys_of(next_start.row("save_window")) == ("F3",)
+    assert keys_of(next_start.row("stop")) == first_keys()["stop"]
+
+
+def test_all_keys_at_once_are_those_of_the_table_also_where_another_window_chose_some(kept: Preferences) -> None:
+    one, other = Shortcuts(kept), Shortcuts(Preferences())
+    one.set_keys("stop", ("F3",))
+    other.set_keys("save_window", ("F4",))
+    other.reset_all()
+    assert keys_now(Shortcuts(Preferences())) == first_keys()
+
+
 def test_a_change_is_told(kept: Preferences, qtbot) -> None:
     shortcuts = Shortcuts(kept)
     with qtbot.waitSignal(shortcuts.changed):

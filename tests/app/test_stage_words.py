@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from app.cursor import Look
 from app.run import Run
 from app.stage_words import Headline, headline
+from app.widgets.amounts import percent
 from engine.frames import EndFrame, Where
 from tests.app.made_runs import generated, prompted
 
@@ -68,5 +71,14 @@ def test_a_run_that_has_ended_tells_its_newest_token() -> None:
     now = said(run)
     assert now.text == f"the next token is “{run.label(run.n_tokens - 1)}”"
     assert now.place is None
-    assert f"{100 * run.steps[-1].sampling.chosen_raw:.3g} %" in now.words
-    assert "7 tokens are read, 3 were made" in now.words
+    assert now.words == f"The model gave it a probability of {percent(run.steps[-1].sampling.chosen_raw)}. " + (
+        "Tokens read: 7, made: 3."
+    )
+
+
+@pytest.mark.parametrize(("raw", "told"), [(0.9996, "99.9 %"), (2.15e-10, "<0.01 %"), (1.0, "100 %")])
+def test_a_probability_is_told_as_everywhere_else(raw: float, told: str) -> None:
+    run = generated(3)
+    run.absorb(EndFrame("limit"))
+    run.steps[-1] = replace(run.steps[-1], sampling=replace(run.steps[-1].sampling, chosen_raw=raw))
+    assert f"a probability of {told}." in said(run).words

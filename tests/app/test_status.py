@@ -10,9 +10,12 @@ import pytest
 from PySide6.QtWidgets import QApplication, QMainWindow
 
 from app import theme as themes
+from app.long_work import Work
+from app.long_work_words import figures_text
 from app.status import RECENT_STEPS, Speed, StatusBar
 from app.theme import DARK
 from app.widgets.hidden_chip import Hidden
+from app.widgets.long_work import CUT
 from engine.frames import Where
 from tests.app.made_runs import WORDS, grow, prompted
 
@@ -56,6 +59,40 @@ def test_the_model_gives_way_first_and_comes_back(status: StatusBar, qtbot: Any)
     qtbot.waitUntil(lambda: not status.model.isVisible())
     status.window().resize(1600, 300)
     qtbot.waitUntil(lambda: status.model.isVisible() and status.memory.isVisible())
+
+
+@pytest.mark.parametrize(
+    ("width", "points", "beside"), [(1280, 10.0, "state record"), (1280, 20.0, "state"), (840, 10.0, "state record"),
+                                    (840, 20.0, ""), (840, 32.0, "")]
+)  # fmt: skip
+def test_long_work_comes_before_what_stands_there_at_all_times(
+    status: StatusBar, qtbot: Any, qapp: QApplication, width: int, points: float, beside: str
+) -> None:
+    run = prompted(WORDS)
+    grow(run)
+    run.where = Where("paused", 9, "prefill", None, 12, 1, "start")
+    cancelled: list[int] = []
+    work = Work("load", "opening /home/teacher/a-long-name.gguf", 100, "share", lambda: cancelled.append(1), done=10)
+    try:
+        themes.apply(DARK, qapp, points)
+        status.restyle(DARK)
+        status.window().resize(width, 300)
+        status.show_run(run, "")
+        status.work.show_works([work])
+        status._fit()
+        qtbot.waitUntil(lambda: status.work.width() > status.work.width_for(CUT) - 20)
+        cancel = status.work.cancel
+        assert cancel.visibleRegion().boundingRect() == cancel.rect()
+        assert status.rect().contains(cancel.mapTo(status, cancel.rect().bottomRight()))
+        shown = [name for name in ("state", "record") if getattr(status, name).isVisible()]
+        assert " ".join(shown) == beside
+        assert status.work.figures.text() == figures_text(work, status._work.now(), str)
+        status.work.show_works([])
+        status._fit()
+        assert status.record.isVisible()
+        assert status.state.isVisible()
+    finally:
+        themes.apply(DARK, qapp, 10.0)
 
 
 # ---- the value under the mouse ---------------------------------------------------------------------------------------

@@ -288,6 +288,24 @@ def test_icon_survives_copying(dressed: QApplication) -> None:
     assert not copy.pixmap(QSize(32, 32)).isNull()
 
 
+def test_an_icon_in_no_room_is_nothing_and_qt_says_nothing(dressed: QApplication, qtbot) -> None:
+    drawn = themes.icon("cancel", DARK)
+    for size in (QSize(0, 0), QSize(0, 16), QSize(16, 0)):
+        assert drawn.pixmap(size).isNull()
+    button = QToolButton()
+    qtbot.addWidget(button)
+    button.setIcon(drawn)
+    for width in (0, 1, 2, 5):
+        button.resize(width, 20)
+        button.grab()
+
+
+def test_the_file_of_an_icon_is_read_once(dressed: QApplication, monkeypatch: pytest.MonkeyPatch) -> None:
+    themes.icon("pause", DARK)
+    monkeypatch.setattr(resources, "path", lambda name: pytest.fail(f"{name} is read again"))
+    assert not themes.icon("pause", LIGHT).pixmap(16, 16).isNull()
+
+
 def test_own_icons_follow_one_style() -> None:
     for name in set(ICONS) - {"fluoroscope"}:
         text = Path(resources.path(f"icons/{name}.svg")).read_text()

@@ -18,6 +18,8 @@ from app.run import written
 from app.widgets.values_model import MOST_LINES, Along, ValuesModel
 from app.widgets.values_table import MOST_COPIED, ValuesTable
 from app.window import Window
+from engine.breakpoints import Test as Condition
+from engine.edits import Edit
 from tests.app.conftest import GREEDY, MakeWindow, with_run
 
 HEADS = (Along("head"), Along("query", 10, 1), Along("key", 4, 2))
@@ -252,6 +254,24 @@ def test_tables_say_tokens_names_and_states_in_words(live: Window, qtbot) -> Non
     table.show_values(found["lens"], live.workspace.docks["lens"].panel.axes())
     assert table.choice.currentData() == ("words",), "what the picture shows comes first"
     assert f"“{run.label(lens._lens.start)}”" in table.model.describe(0, 0)  # type: ignore[union-attr]
+
+
+def test_lists_are_told_in_words_and_every_axis_has_its_name(live: Window, qtbot) -> None:
+    live.context.tray.add(Edit("zero", "attn.hook_z", layers=(2,), heads=(1,), name="no head 1"))
+    live.context.breaks.add((Condition("entropy", limit=2.5),))
+    said = {}
+    for key, dock in live.workspace.docks.items():
+        live.workspace.bring_up(key)
+        qtbot.waitUntil(lambda dock=dock: dock.shown and live.complete)
+        values, axes = dock.panel.values(), dock.panel.axes()
+        assert set(values) <= set(axes), (key, set(values) - set(axes))
+        assert all(len(axes[name]) == np.ndim(array) for name, array in values.items()), key
+        table = ValuesTable(dock.panel.title())
+        qtbot.addWidget(table)
+        table.show_values(values, axes)
+        said[key] = [table.model.describe(row, 0) for row in range(table.model.rowCount())]  # type: ignore[union-attr]
+    assert said["edits"][0].startswith("edit 0, texts: layer 2 · head 1 · z: ")
+    assert said["breakpoints"][-1] == "breakpoint 1, texts: entropy > 2.5 nats"
 
 
 def test_the_place_of_a_zoomed_map_is_told_in_positions(live: Window, qtbot) -> None:

@@ -3,22 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 from PySide6.QtCore import QPointF, QRect, QRectF, Qt
 from PySide6.QtGui import QColor, QFontMetricsF, QImage
+from PySide6.QtWidgets import QApplication
 
 from app.theme import DARK, LIGHT, ink
 from app.widgets.amounts import bytes_text, grouped, percent
 from app.widgets.axis import Axis, column_labels, row_labels
+from app.widgets.candidates import Candidate, CandidateTable
 from app.widgets.canvas import outline_pen
 from app.widgets.head_grid import HeadGrid, Heads
 from app.widgets.heatmap import ABSENT, MASKED, SHOWN, TITLE, Cells, Heatmap
+from app.widgets.legend import Kinds, Routed, draw_legend
+from app.widgets.lens_words import boundary_axis
+from app.widgets.lettering import Metrics, Painter
 from app.widgets.line_chart import Chart, Line, LineChart
 from app.widgets.pattern import pattern_state
 from app.widgets.scale import Scale, beyond, colour_words, figure, log_scale, marks, signed_scale, word
+from app.widgets.stage_banner import StageBanner
 
 
 def heatmap(qtbot: Any, values: np.ndarray, state: np.ndarray | None = None, scale: Scale | None = None) -> Heatmap:
@@ -103,6 +110,32 @@ def test_labels_are_thinned_to_fit_and_numbers_stay_round(qapp: Any) -> None:
     thinned = column_labels(tokens, metrics.height() / 2.5, metrics, 1000)
     assert thinned.rotated
     assert thinned.texts[1] == "3 word3"  # the index says that others were left out
+
+
+@pytest.mark.parametrize("most", [20.0, 200.0])
+def test_turned_words_of_which_no_letters_are_left_are_indices(qapp: Any, most: float) -> None:
+    metrics = QFontMetricsF(qapp.font())
+    tokens = Axis("token", 16, lambda entry: f"long-word{entry}")
+    labels = column_labels(tokens, metrics.height() * 1.5, metrics, most)
+    assert labels.rotated == (most == 200.0)
+    assert labels.texts == tuple(f"long-word{place}" if labels.rotated else str(place) for place in labels.cells)
+
+
+def test_words_that_are_cut_but_can_be_read_stay_words(qapp: Any) -> None:
+    metrics = QFontMetricsF(qapp.font())
+    texts = ["a", *["of"] * 12, "translation", "of", "of"]  # one word in sixteen is too long
+    labels = column_labels(
+        Axis("token", 16, texts.__getitem__), metrics.height() * 1.5, metrics, metrics.horizontalAdvance("of") + 1
+    )
+    assert labels.texts == tuple(texts)
+
+
+def test_layers_that_are_left_out_are_told_by_their_own_numbers(qapp: Any) -> None:
+    metrics = QFontMetricsF(qapp.font())
+    axis = boundary_axis(np.array([0, 15, 22, 30]), str)
+    assert row_labels(axis, metrics.height() * 2, metrics, 1000).texts == ("0", "15", "22", "final")
+    labels = row_labels(axis, metrics.height() / 2, metrics, 1000)
+    assert dict(zip(labels.cells, labels.texts, strict=True)) == {0: "0", 3: "final"}
 
 
 def test_cells_and_pixels_agree(qtbot: Any) -> None:
@@ -269,3 +302,91 @@ def test_a_long_name_of_the_pinned_row_leaves_the_title_of_the_axis_alone(qtbot:
     picture.settle()
     assert picture.grab(edge).toImage() == before
     assert picture.grab().toImage() != before
+
+
+def texts_of_legend(monkeypatch: Any, qapp: Any, legend: Any, lines: float) -> list[tuple[str, QRectF]]:
+    """What is written beside a picture so many lines high, and where."""
+    written: list[tuple[str, QRectF]] = []
+    monkeypatch.setattr("app.widgets.legend.put", lambda painter, box, text, *rest: written.append((text, box)))
+    picture = QImage(300, 300, QImage.Format.Format_RGB32)
+    metrics = Metrics(qapp.font())
+    painter = Painter(picture, metrics)
+    try:
+        draw_legend(painter, QRectF(0, 0, 200, lines * metrics.height()), legend, DARK)
+    finally:
+        painter.end()
+    return written
+
+
+@pytest.mark.parametrize("lines", [2.0, 2.4, 3.0, 6.0])
+@pytest.mark.parametrize("clips", [False, True])
+def test_a_legend_shows_both_ends_however_low_it_is(monkeypatch: Any, qapp: Any, lines: float, clips: bool) -> None:
+    scale = Scale(-8.38, 8.38, "linear", "CET-D6", "K", clips=clips)
+    written = texts_of_legend(monkeypatch, qapp, scale, lines)
+    texts = [text for text, _ in written]
+    assert {"K", "−8.38", "8.38"} <= set(texts)
+    boxes = [box for _, box in sorted(written, key=lambda pair: pair[1].top())]
+    for upper, lower in pairwise(boxes):
+        assert lower.center().y() - upper.center().y() >= boxes[0].height() * 0.85, "none lies over another"
+    assert texts.index("8.38") > texts.index("−8.38"), "the ends come first"
+
+
+@pytest.mark.parametrize("lines", [2.5, 4.0, 5.5, 6.5, 12.0])
+def test_figures_of_two_bars_do_not_lie_over_each_other(monkeypatch: Any, qapp: Any, lines: float) -> None:
+    scales = (Scale(0, 1, "linear", "viridis", title) for title in ("chosen: weight", "others: score"))
+    written = texts_of_legend(monkeypatch, qapp, Routed(*scales), lines)
+    boxes = sorted((box for _, box in written), key=QRectF.top)
+    if lines > 5:
+        assert [text for text, _ in written].count("1") == 2
+        for upper, lower in pairwise(boxes):
+            assert lower.center().y() - upper.center().y() >= upper.height() * 0.85
+    elif lines < 3:
+        assert len(boxes) == 4, "a title and an end each"
+
+
+def test_a_low_legend_names_every_kind(monkeypatch: Any, qapp: Any) -> None:
+    kinds = Kinds(("prefill", "decode", "this pass"), (DARK.prefill, DARK.decode, DARK.accent), "written by", "not yet")
+    for lines in (4.5, 5.0, 8.0):
+        texts = [text for text, _ in texts_of_legend(monkeypatch, qapp, kinds, lines)]
+        assert texts == ["written by", "prefill", "decode", "this pass", "not yet"]
+
+
+def candidates(chosen: int, count: int = 12) -> tuple[Candidate, ...]:
+    return tuple(Candidate(rank, rank, f"t{rank}", 0.1, 0.1, "", rank == chosen) for rank in range(count))
+
+
+@pytest.mark.parametrize("chosen", [0, 1, 9])
+def test_the_one_candidate_that_is_shown_is_the_chosen_one(qtbot: Any, chosen: int) -> None:
+    table = CandidateTable(DARK, "candidates")
+    qtbot.addWidget(table)
+    high = table._high()
+    table.resize(600, round(high * 2.5))
+    table.show_candidates(candidates(chosen))
+    table.show()
+    assert (table.fits(), table.visible_rows()) == (1, [chosen])
+    table.resize(600, round(high * 30))
+    table.resize(600, round(high * 2.5))
+    assert chosen in table.visible_rows()
+    table.resize(600, table.minimumSizeHint().height())
+    assert table.fits() >= 3
+
+
+@pytest.mark.parametrize("width", [640, 1280])
+@pytest.mark.parametrize("beside", ["token 9", "looking at token 6 “␣the” of a long prompt"])
+def test_the_headline_is_cut_in_its_middle_and_only_without_room(qtbot: Any, width: int, beside: str) -> None:
+    banner = StageBanner(DARK)
+    qtbot.addWidget(banner)
+    banner.resize(width, 140)
+    banner.show()
+    qtbot.waitExposed(banner)
+    for words in ("layer 3", "the next token is “␣symbol” and what comes after it “␣and”"):
+        banner.show_stage(words, beside, "")
+        qtbot.waitUntil(lambda: abs(banner.headline.width() + banner.beside.width() - width) < 50, timeout=2_000)
+        QApplication.processEvents()
+        for label in (banner.headline, banner.beside):
+            assert (label.shown() == label.text()) == (label.needed() <= label.width() + 1)
+            assert "…" in label.shown() or label.shown() == label.text()
+        roomy = banner.headline.needed() + banner.beside.needed() < width - 60
+        assert (banner.headline.shown() == words) or not roomy
+        assert not roomy or banner.beside.shown() == beside
+        assert banner.minimumSizeHint().width() < 300, "words never widen the window"

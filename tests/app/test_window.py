@@ -80,6 +80,50 @@ def test_usable_at_1280_by_720_with_the_real_panels(make_window: MakeWindow) -> 
         assert inside, key
 
 
+@pytest.mark.parametrize("width", [960, 1280, 1920])
+def test_a_caption_without_room_ends_with_dots(
+    make_window: MakeWindow, monkeypatch: pytest.MonkeyPatch, width: int
+) -> None:
+    window = make_window(Options(size=(width, 720), sampling=GREEDY), panels=PANELS)
+    window.pages.setCurrentWidget(window.workspace)
+    caption = "position 16: entropy 2.893 → 0.413 nats"
+    cut = []
+    for dock in window.workspace.docks.values():
+        if dock.shown:
+            monkeypatch.setattr(dock.panel, "caption", lambda: caption)
+            dock.refresh()
+            QApplication.processEvents()
+            label = dock.bar._caption.label
+            assert (label.shown() == caption) == (label.needed() <= label.width() + 1)
+            assert label.shown() == caption or label.shown().endswith("…")
+            cut.append(label.shown() != caption)
+    assert any(cut), "the column of the pass is narrow"
+    assert not all(cut), "the tokens have the width of the window"
+
+
+def test_projected_candidates_hold_the_token_that_was_drawn(make_window: MakeWindow, qtbot, tiny_model: Path) -> None:
+    drawn = Sampling(temperature=1.5, seed=3)
+    options = Options(model=str(tiny_model), size=(1280, 720), sampling=drawn, tokens=4)
+    window = make_window(options, panels=PANELS, start=True)
+    qtbot.waitUntil(lambda: window.context.run.model is not None, timeout=60_000)
+    window.bar.prompt.setPlainText("hello")
+    trigger(window, "run")
+    qtbot.waitUntil(lambda: window.context.run.ended is not None, timeout=60_000)
+    window.explaining.use_depth("story")
+    window.projecting.project()
+    window.workspace.bring_up("sampling")
+    qtbot.waitUntil(lambda: window.complete, timeout=60_000)
+    sampling = panel(window, "sampling")
+    for step in window.context.run.steps:
+        window.context.cursor.pin(position=step.end)
+        QApplication.processEvents()
+        table = sampling._table
+        assert table.fits() >= 3
+        assert any(table.rows[row].chosen for row in table.visible_rows())
+        top = table.mapTo(sampling, QPoint(0, round(4 * table._high()))).y()
+        assert top <= window.workspace.docks["sampling"].room.viewport().height(), "three rows, without scrolling"
+
+
 # ---- a run ---------------------------------------------------------------------------------------------------
 
 

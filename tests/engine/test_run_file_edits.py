@@ -186,7 +186,7 @@ def test_edits_that_were_tampered_with(
 ) -> None:
     session, steps = _made(tiny.loaded, *KEPT, tokens=4)
     path = rewritten(saved(tmp_path / "run.fluoro", session, steps), tmp_path / "bad.fluoro", with_facts(change))
-    with pytest.raises(RunFileError, match=why):
+    with pytest.raises(RunFileError, match=f"^bad.fluoro is not a sound run file: .*({why})"):
         open_run(path, loaded=tiny.loaded)
 
 
