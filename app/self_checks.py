@@ -171,8 +171,12 @@ def panel_shows(key: str, window: Window) -> Waiting:
     window.workspace.bring_up(key)
     if key == "notes":  # it has what somebody has noted
         window.noting.bookmark()
+    if key == "edits":  # it has what is in the tray
+        window.context.tray.add(Edit("ban", "hook_logits_final", entries=(0,), on=False))
     yield lambda: dock.shown and window.complete and has_values(dock.panel)
     assert colours(dock.panel.picture()) >= LEAST_COLOURS, "its picture is blank"
+    if key == "edits":
+        press(window, "undo_edit")
 
 
 def exports(window: Window) -> Waiting:

@@ -281,7 +281,11 @@ class TokenStrip(Panel):
 
     def whole_height(self) -> int:
         """A few lines of tokens and the timeline."""
-        return self._header.sizeHint().height() + self.view.lines_height(LEAST_LINES) + self.spare_height()
+        return self._header.sizeHint().height() + self._kept_height() + self.spare_height()
+
+    def _kept_height(self) -> int:
+        """Of the first lines of tokens, if there are so many."""
+        return self.view.lines_height(min(LEAST_LINES, self.view.n_lines))
 
     def spare_height(self) -> int:
         """The timeline."""
@@ -301,8 +305,7 @@ class TokenStrip(Panel):
     def _share_height(self) -> None:
         """The timeline has what it needs as long as the first lines of tokens keep their room; then they share."""
         em = self.fontMetrics().height()
-        kept = self.view.lines_height(min(LEAST_LINES, self.view.n_lines))
-        room = self.height() - self._header.sizeHint().height() - kept
+        room = self.height() - self._header.sizeHint().height() - self._kept_height()
         wanted = min(max(room * 0.66, em * LEAST_EMS), em * MOST_EMS, room)
         shown = not self.timeline_button.folded and wanted >= em * LEAST_EMS
         self.timeline.setMaximumHeight(round(wanted) if shown else 0)  # and no least: the panel must be able to shrink
