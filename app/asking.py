@@ -76,4 +76,5 @@ def sure(parent: QWidget, title: str, text: str, action: str) -> bool:
     yes = box.addButton(action, QMessageBox.ButtonRole.DestructiveRole)
     box.setDefaultButton(box.addButton(QMessageBox.StandardButton.Cancel))
     box.exec()
+    box.deleteLater()  # PySide would delete it at the return, while Qt still tells windows which of them is active
     return box.clickedButton() is yes

@@ -160,7 +160,7 @@ class PanelDock(QDockWidget):
     def _unexplained_height(self, main: QWidget, width: int, *, spared: bool = False) -> int:
         """``spared``: without what the panel leaves out first."""
         need = 0 if self.need.isHidden() else least_height(self.need, width)
-        whole = self.panel.whole_height() - (self.panel.spare_height() if spared else 0)
+        whole = self.panel.spared_height() if spared else self.panel.whole_height()
         return need + max(whole, least_height(main, width, filled=True))
 
     def restyle(self, theme: Theme) -> None:

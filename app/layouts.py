@@ -189,7 +189,8 @@ class Workspace(QMainWindow):
     def _spared(self, dock: PanelDock) -> int:
         """What is left out of a panel on top because the others would have too little room."""
         needed = dock.least_height(self.width()) + self.fontMetrics().height() // 2
-        return dock.panel.spare_height() if needed > self._most_top else 0
+        spared = dock.panel.whole_height() - dock.panel.spared_height()
+        return max(0, spared) if needed > self._most_top else 0
 
     @property
     def _most_top(self) -> int:

@@ -235,9 +235,9 @@ class Panel(QWidget):
         """Height in pixels below which something is left out; 0 where nothing ever is."""
         return 0
 
-    def spare_height(self) -> int:
-        """Of that, pixels of what is left out first, where other panels need the room more."""
-        return 0
+    def spared_height(self) -> int:
+        """The same without what is left out first, where other panels need the room more."""
+        return self.whole_height()
 
     def hides(self) -> list[Hidden]:
         """What the picture leaves out because the user said so, each with what shows it again."""

@@ -281,15 +281,16 @@ class TokenStrip(Panel):
 
     def whole_height(self) -> int:
         """A few lines of tokens and the timeline."""
-        return self._header.sizeHint().height() + self._kept_height() + self.spare_height()
+        timeline = 0 if self.timeline_button.folded else math.ceil(LEAST_EMS * self.fontMetrics().height())
+        return self._header.sizeHint().height() + self._kept_height() + timeline
 
     def _kept_height(self) -> int:
         """Of the first lines of tokens, if there are so many."""
         return self.view.lines_height(min(LEAST_LINES, self.view.n_lines))
 
-    def spare_height(self) -> int:
-        """The timeline."""
-        return 0 if self.timeline_button.folded else math.ceil(LEAST_EMS * self.fontMetrics().height())
+    def spared_height(self) -> int:
+        """Without the timeline, and for all of the first lines: in another width there may be so many."""
+        return self._header.sizeHint().height() + self.view.lines_height(LEAST_LINES)
 
     def hides(self) -> list[Hidden]:
         return [Hidden(self.tr("the timeline is folded"), self.fold_timeline)] if self.timeline_button.folded else []

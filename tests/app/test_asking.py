@@ -7,9 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PySide6.QtWidgets import QFileDialog, QMessageBox, QWidget
+from PySide6.QtCore import QEvent, QTimer
+from PySide6.QtWidgets import QApplication, QFileDialog, QMessageBox, QWidget
+from shiboken6 import isValid
 
-from app.asking import MOST_NAMED, ask_where
+from app.asking import MOST_NAMED, ask_where, sure
 from app.panels import PANELS
 from tests.app.conftest import MakeWindow, trigger, with_run
 from tests.app.test_svg import texts
@@ -192,3 +194,12 @@ def test_a_panel_without_figures_is_refused_before_a_name_is_asked(window, answe
         assert window.error_bar.sentence.text().startswith("This panel shows no figures yet.")
     window.workspace.docks["residual"].save("npy", tmp_path / "a.npy")
     assert not list(tmp_path.glob("a*"))
+
+
+def test_a_question_is_taken_apart_only_by_qts_loop(parent: QWidget) -> None:
+    """Qt may still be telling windows which of them is active now, and would look at one that has gone."""
+    QTimer.singleShot(0, lambda: QApplication.activeModalWidget().close())
+    assert not sure(parent, "Sure?", "It goes.", "Go")
+    (box,) = parent.findChildren(QMessageBox)
+    QApplication.sendPostedEvents(None, QEvent.Type.DeferredDelete)
+    assert not isValid(box)
