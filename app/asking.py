@@ -29,7 +29,7 @@ def ask_where_last(
     kinds: Mapping[str, str],
     written: Callable[[Path], Iterable[Path]] = lambda path: (path,),
 ) -> Path | None:
-    """As ``ask_where``, with a name in the folder in which something was saved last, which is kept."""
+    """As ``ask_where``, with a name in the folder in which something was saved last, which is kept; or a whole path."""
     path = ask_where(parent, title, Path(folders.run_folder(), name), kinds, written)
     if path is not None and os.path.isdir(folder := path.absolute().parent):
         folders.set_run_folder(str(folder))

@@ -11,7 +11,7 @@ from PySide6.QtCore import QObject, Qt, Signal
 from PySide6.QtGui import QAction, QImage
 from PySide6.QtWidgets import QFileDialog, QMenu, QWidget
 
-from app.asking import ask_where
+from app.asking import ask_where_last
 from app.command_line import RUN_SUFFIX, is_run_file
 from app.engine_words import said
 from app.export import png_bytes
@@ -95,10 +95,9 @@ class Filing(QObject):
 
     def save_run(self) -> None:
         """Ask for a file and save the run up to its last finished step; it may go on meanwhile."""
-        suggestion, kinds = self.file or self._suggested_name(), {RUN_SUFFIX: self.tr("Runs")}
-        path = ask_where(self._window, self.tr("Save the run"), suggestion, kinds)
+        title, kinds = self.tr("Save the run"), {RUN_SUFFIX: self.tr("Runs")}
+        path = ask_where_last(self._preferences, self._window, title, self.file or self._suggested_name(), kinds)
         if path is not None:
-            self._preferences.set_run_folder(str(path.parent))
             self.save_run_as(path)
 
     def cancel_file(self) -> None:
@@ -260,7 +259,7 @@ class Filing(QObject):
     def _suggested_name(self) -> str:
         model = self._context.run.model
         name = "run" if model is None else "".join(c if c.isalnum() or c in "-_." else "-" for c in model.name)
-        return str(Path(self._preferences.run_folder(), f"{name}{RUN_SUFFIX}"))
+        return f"{name}{RUN_SUFFIX}"
 
 
 def _nothing(path: str) -> bool:

@@ -59,9 +59,7 @@ class Slot:
 
     def put_run_aside(self) -> None:
         """The run as it was saved by itself is kept as one that was left."""
-        if self.run.exists():
-            self.run.replace(_free(self.folder))
-            _let_older_go(self)
+        _put_aside([self.run], self)
 
     def owns(self, path: str) -> bool:
         """Whether a file is one of this folder, and so none that the user has saved."""
@@ -165,10 +163,6 @@ def _put_aside(runs: Iterable[Path], slot: Slot) -> None:
     for path in runs:
         if path.exists():
             path.replace(_free(slot.folder))
-    _let_older_go(slot)
-
-
-def _let_older_go(slot: Slot) -> None:
     for path in slot.left()[MOST_LEFT:]:
         path.unlink(missing_ok=True)
 
